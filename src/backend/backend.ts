@@ -1,0 +1,63 @@
+// What every backend can compute for a method's stages. Operations enqueue and return handles; only `read` waits.
+// `heads` below is batch * heads. A "blocked" tensor is in layout order: [heads, layout.blocks * layout.block, dim], PAD rows zero.
+import type { Layout, Level, Plan } from '../sparse3d/plan.ts';
+import type { Numbers, Tensor } from '../tensor.ts';
+
+/** Attention output [heads, tokens, dim] and natural-log row log-sum-exp [heads, tokens]. */
+export interface Attended {
+  readonly out: Tensor;
+  readonly lse: Tensor;
+}
+
+/** How `sampledScores` draws tokens: shares of a block's rows and keys, and the seed that makes plans reproducible. */
+export interface Sampling {
+  readonly queries: number;
+  readonly keys: number;
+  readonly seed: number;
+}
+
+/** How `select` compares scores; see search/select.ts. */
+export interface Selection {
+  /** `rank`: cuts are shares of key blocks; `mass`: shares of the row's score mass. */
+  readonly measure: 'rank' | 'mass';
+  readonly levels: readonly Level[];
+  /** At least this share of the key blocks is read at the finest level. */
+  readonly floor?: number;
+  /** Coarsest pool factor each key block may be read with: i32 [heads, kBlocks]. */
+  readonly cap?: Tensor;
+  /** Scales each head's first cut: f32 [heads]; binary levels only (head budgets). */
+  readonly budgets?: Tensor;
+}
+
+export interface Backend {
+  readonly name: 'cpu' | 'webgpu';
+  upload(numbers: Numbers, shape: readonly number[]): Tensor;
+  read(tensor: Tensor): Promise<Numbers>;
+
+  /** Raster [heads, tokens, dim] -> blocked. */
+  gather(x: Tensor, layout: Layout): Tensor;
+  /** Blocked -> raster [heads, tokens, dim]; a [heads, slots] tensor (LSE) -> [heads, tokens]. */
+  scatter(x: Tensor, layout: Layout): Tensor;
+
+  /** Exact softmax attention of raster tensors, tiled: memory grows with tokens, never with their square. scale is 1/sqrt(dim). */
+  attendAll(q: Tensor, k: Tensor, v: Tensor): Attended;
+  /** Attention of blocked tensors by a plan (softmax over what the plan reads, pooled keys with + ln g, padding without mass). Results are blocked. */
+  attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan, layout: { q: Layout; k: Layout }): Attended;
+
+  /** Mass of each block pair: f32 [heads, qBlocks, kBlocks], sum over rows and keys of exp(scale q.k - lse[row]); lse is blocked [heads, slots]. */
+  blockMass(q: Tensor, k: Tensor, lse: Tensor, layout: { q: Layout; k: Layout }): Tensor;
+  /** Sampled scores: [heads, qBlocks, kBlocks], row-normalised; see search/score.ts `sampled`. */
+  sampledScores(q: Tensor, k: Tensor, layout: { q: Layout; k: Layout }, sampling: Sampling): Tensor;
+  /** Coarsest pool factor of `pools` whose mean cosine test passes, per key block: i32 [heads, kBlocks]; see search/select.ts `similarityCap`. */
+  poolCap(k: Tensor, layout: Layout, pools: readonly { pool: number; cosine: number }[]): Tensor;
+  /** Adds per-block forcing to scores: +Infinity forces, -Infinity forbids; `force` f32 [qBlocks, kBlocks], broadcast over heads. */
+  force(scores: Tensor, force: Tensor): Tensor;
+  /** Share of each head's score mass that a plan keeps: f32 [heads]; forced blocks count by their unforced score. */
+  recall(scores: Tensor, plan: Plan): Tensor;
+  /** Head budgets of AdaSpa: f32 [heads] of factors on the first cut, from recall; see search/select.ts. */
+  headBudgets(recall: Tensor, options: { threshold: number; sparsity: number }): Tensor;
+  /** Scores -> plan. A row is never empty; equal scores are broken by the lower block index. */
+  select(scores: Tensor, selection: Selection): Plan;
+  /** FLOP-equivalent share of all block pairs that a plan computes, 0..1, waiting for its counts: sum of 1/pool over read blocks / (qBlocks * kBlocks). */
+  density(plan: Plan): Promise<number>;
+}

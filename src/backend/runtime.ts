@@ -1,0 +1,81 @@
+// Which ONNX Runtime computes on the CPU: onnxruntime-node (native) when it is installed, onnxruntime-web (wasm) otherwise.
+// Both speak one API, onnxruntime-common; nothing outside this file knows which one it is.
+import { availableParallelism } from 'node:os';
+import type * as ort from 'onnxruntime-common';
+import { UnsupportedError } from '../errors.ts';
+
+export type RuntimeName = 'onnxruntime-node' | 'onnxruntime-web';
+export type RuntimeChoice = 'auto' | RuntimeName;
+
+/** Bytes for the external initializers of a graph; `path` equals the initializer's `location`. */
+export interface ExternalBytes {
+  readonly path: string;
+  readonly data: Uint8Array;
+}
+
+export interface SessionOptions {
+  readonly externalData?: readonly ExternalBytes[];
+  /** Threads inside one run; the default is all cores. */
+  readonly threads?: number;
+}
+
+/** A loaded ONNX Runtime. */
+export interface Runtime {
+  readonly name: RuntimeName;
+  readonly version: string;
+  /** Cores this process may use; wasm uses them as threads. */
+  readonly threads: number;
+  /** What to do to get the faster runtime; absent when this is the faster one. */
+  readonly hint?: string;
+  readonly Tensor: typeof ort.Tensor;
+  session(model: Uint8Array, options?: SessionOptions): Promise<ort.InferenceSession>;
+}
+
+type Module = typeof ort;
+
+async function importRuntime(name: RuntimeName): Promise<Module> {
+  const loaded = (name === 'onnxruntime-node' ? await import('onnxruntime-node') : await import('onnxruntime-web')) as unknown as Module & {
+    default?: Module;
+  };
+  return loaded.InferenceSession ? loaded : loaded.default!;
+}
+
+const HINT = 'install onnxruntime-node for about 4x the speed: npm install onnxruntime-node --onnxruntime-node-install=skip';
+
+/**
+ * Loads ONNX Runtime. `auto` takes onnxruntime-node when it is installed and onnxruntime-web otherwise; a named runtime is never replaced.
+ * @throws UnsupportedError when the named runtime is not installed.
+ */
+export async function loadRuntime(choice: RuntimeChoice = 'auto'): Promise<Runtime> {
+  if (choice === 'onnxruntime-web') return describe('onnxruntime-web', await importRuntime('onnxruntime-web'));
+  try {
+    return describe('onnxruntime-node', await importRuntime('onnxruntime-node'));
+  } catch (cause) {
+    if (choice === 'auto') return describe('onnxruntime-web', await importRuntime('onnxruntime-web'));
+    throw new UnsupportedError(
+      `onnxruntime-node cannot be loaded (${(cause as Error).message.split('\n')[0]}); install it with "npm install onnxruntime-node --onnxruntime-node-install=skip" or choose onnxruntime-web`,
+    );
+  }
+}
+
+function describe(name: RuntimeName, module: Module): Runtime {
+  const threads = availableParallelism();
+  if (name === 'onnxruntime-web') module.env.wasm.numThreads = threads;
+  module.env.logLevel = 'error';
+  const versions = module.env.versions as Record<string, string | undefined>;
+  return {
+    name,
+    threads,
+    version: (name === 'onnxruntime-node' ? versions.node : versions.web) ?? versions.common ?? 'unknown',
+    ...(name === 'onnxruntime-web' && { hint: HINT }),
+    Tensor: module.Tensor,
+    session: (model, options = {}) =>
+      module.InferenceSession.create(model, {
+        executionProviders: name === 'onnxruntime-node' ? ['cpu'] : ['wasm'],
+        intraOpNumThreads: options.threads ?? threads,
+        graphOptimizationLevel: 'all',
+        logSeverityLevel: 3,
+        ...(options.externalData && { externalData: options.externalData.map(({ path, data }) => ({ path, data })) }),
+      }),
+  };
+}
