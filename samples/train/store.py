@@ -1,0 +1,52 @@
+"""Reads and writes safetensors files with numpy alone."""
+import json
+from pathlib import Path
+import numpy as np
+
+TYPES = {'F16': np.float16, 'F32': np.float32, 'I64': np.int64, 'I32': np.int32}
+NAMES = {np.dtype(v): k for k, v in TYPES.items()}
+
+
+def save(path, tensors):
+    """tensors: name -> numpy array (f16, f32, i32 or i64)."""
+    head, at = dict(__metadata__=dict(format='pt')), 0
+    for name, a in tensors.items():
+        head[name] = dict(dtype=NAMES[a.dtype], shape=list(a.shape), data_offsets=[at, at + a.nbytes])
+        at += a.nbytes
+    text = json.dumps(head, separators=(',', ':')).encode()
+    text += b' ' * (-len(text) % 8)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'wb') as f:
+        f.write(len(text).to_bytes(8, 'little') + text)
+        for a in tensors.values(): f.write(np.ascontiguousarray(a).tobytes())
+
+
+def load(path):
+    raw = Path(path).read_bytes()
+    n = int.from_bytes(raw[:8], 'little')
+    head = json.loads(raw[8:8 + n])
+    head.pop('__metadata__', None)
+    return {k: np.frombuffer(raw, TYPES[v['dtype']], offset=8 + n + v['data_offsets'][0], count=int(np.prod(v['shape'], dtype=int))).reshape(v['shape']) for k, v in head.items()}
+
+
+def save_sharded(folder, stem, tensors, limit=15 << 20):
+    """One file when it is under the limit, else shards of about equal size and an index."""
+    folder = Path(folder); folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob(f'{stem}*'): old.unlink()
+    total = sum(a.nbytes for a in tensors.values())
+    count = -(-total // limit)
+    if count == 1: return save(folder / f'{stem}.safetensors', tensors)
+    shards, used = [{} for _ in range(count)], 0
+    for k, a in tensors.items():
+        shards[min(count - 1, used * count // total)][k] = a
+        used += a.nbytes
+    names = [f'{stem}-{i + 1:05d}-of-{count:05d}.safetensors' for i in range(count)]
+    for name, shard in zip(names, shards): save(folder / name, shard)
+    index = dict(metadata=dict(total_size=total), weight_map={k: n for n, s in zip(names, shards) for k in s})
+    (folder / f'{stem}.safetensors.index.json').write_text(json.dumps(index, indent=1))
+
+
+def load_sharded(folder, stem):
+    out = {}
+    for f in sorted(Path(folder).glob(f'{stem}*.safetensors')): out.update(load(f))
+    return out
