@@ -1,0 +1,105 @@
+// Which tokens share a block: raster order, 3D tiles, or a space-filling curve. A layout is made once per grid shape.
+import { gilbert } from './gilbert.ts';
+import { type Grid, type Layout, PAD, tokensOf } from './plan.ts';
+
+/** Raster order (frame, row, column) cut every `block` tokens, a multiple of 8. */
+export const raster = (block = 64): ((grid: Grid) => Layout) => {
+  checkBlock(block);
+  return cached(`raster(${block})`, (name, grid) => {
+    const tokens = grid.frames * grid.height * grid.width;
+    return assemble(
+      name,
+      grid,
+      block,
+      cutEvery(
+        block,
+        Int32Array.from({ length: tokens }, (_, token) => token),
+      ),
+    );
+  });
+};
+
+/**
+ * Boxes of t frames x h rows x w columns, each a block of t*h*w slots (a multiple of 8), tokens in raster order inside and boxes in raster order.
+ * Boxes at the far borders are clipped by the grid; their free slots are PAD. (Sliding Tile Attention, arXiv 2502.04507; PSA, arXiv 2512.04025.)
+ */
+export const tiles = (t: number, h: number, w: number): ((grid: Grid) => Layout) => {
+  checkBlock(t * h * w);
+  return cached(`tiles(${t},${h},${w})`, (name, grid) => {
+    const blocks: number[][] = [];
+    for (let frame = 0; frame < grid.frames; frame += t)
+      for (let row = 0; row < grid.height; row += h)
+        for (let column = 0; column < grid.width; column += w) blocks.push(box(grid, [frame, row, column], [t, h, w]));
+    return assemble(name, grid, t * h * w, blocks);
+  });
+};
+
+/** The generalised Hilbert curve through the whole grid, cut every `block` tokens, a multiple of 8 (PSA, arXiv 2512.04025, section 3). */
+export const curve = (block = 64): ((grid: Grid) => Layout) => {
+  checkBlock(block);
+  return cached(`curve(${block})`, (name, grid) => {
+    const { frames, height, width } = grid;
+    const path = new Int32Array(frames * height * width);
+    let at = 0;
+    gilbert(frames, height, width, (frame, row, column) => {
+      path[at++] = (frame * height + row) * width + column;
+    });
+    return assemble(name, grid, block, cutEvery(block, path));
+  });
+};
+
+function checkBlock(block: number): void {
+  if (!Number.isInteger(block) || block <= 0 || block % 8 !== 0)
+    throw new RangeError(`a block of ${block} tokens is not a positive multiple of 8; choose 64, or tiles whose sides multiply to one`);
+}
+
+function checkGrid(grid: Grid): void {
+  const { frames, height, width, text } = grid;
+  const whole = [frames, height, width, text].every(Number.isInteger);
+  if (!whole || Math.min(frames, height, width) < 1 || text < 0)
+    throw new RangeError(
+      `a grid of ${frames} x ${height} x ${width} tokens with ${text} text tokens has no layout; sides are whole and at least 1, text at least 0`,
+    );
+}
+
+/** One layout per grid shape, shared by all layers and steps. */
+function cached(name: string, make: (name: string, grid: Grid) => Layout): (grid: Grid) => Layout {
+  const known = new Map<string, Layout>();
+  return (grid) => {
+    const key = `${grid.frames}x${grid.height}x${grid.width}+${grid.text}`;
+    let layout = known.get(key);
+    if (!layout) {
+      checkGrid(grid);
+      layout = make(name, grid);
+      known.set(key, layout);
+    }
+    return layout;
+  };
+}
+
+function box(grid: Grid, from: readonly number[], size: readonly number[]): number[] {
+  const tokens: number[] = [];
+  for (let frame = from[0]; frame < Math.min(from[0] + size[0], grid.frames); frame++)
+    for (let row = from[1]; row < Math.min(from[1] + size[1], grid.height); row++)
+      for (let column = from[2]; column < Math.min(from[2] + size[2], grid.width); column++)
+        tokens.push((frame * grid.height + row) * grid.width + column);
+  return tokens;
+}
+
+function cutEvery(block: number, path: Int32Array): Int32Array[] {
+  return Array.from({ length: Math.ceil(path.length / block) }, (_, index) => path.subarray(index * block, (index + 1) * block));
+}
+
+/** Puts blocks of tokens in slots and the text tokens behind them, in blocks of their own. */
+function assemble(name: string, grid: Grid, block: number, video: readonly ArrayLike<number>[]): Layout {
+  const first = tokensOf(grid) - grid.text;
+  const text = cutEvery(
+    block,
+    Int32Array.from({ length: grid.text }, (_, index) => first + index),
+  );
+  const all = [...video, ...text];
+  const order = new Int32Array(all.length * block).fill(PAD);
+  for (const [index, tokens] of all.entries()) order.set(tokens, index * block);
+  const counts = Int32Array.from(all, (tokens) => tokens.length);
+  return { name, grid, block, blocks: all.length, videoBlocks: video.length, order, counts };
+}
