@@ -1,0 +1,187 @@
+// Runs a Program on the CPU: each dense segment is an ONNX session, the attention calls between them go to the caller.
+import type * as ort from 'onnxruntime-common';
+import { type CpuDevice, numbersOf } from '../../backend/cpu.ts';
+import { OnnxGraph } from '../../backend/onnx.ts';
+import type { ExternalBytes, Runtime } from '../../backend/runtime.ts';
+import type { Grid } from '../../sparse3d/plan.ts';
+import { elements, type Numbers, type Tensor } from '../../tensor.ts';
+import type { Node, Program } from '../graph.ts';
+import type { Weights } from '../weights.ts';
+import { convert } from './convert.ts';
+import { type Segment, segment } from './segments.ts';
+
+/** Computes one attention call of a Program: q, k, v [batch * heads, tokens, dim]. */
+export type Seam = (q: Tensor, k: Tensor, v: Tensor, layer: number, grid: Grid) => Tensor;
+
+/** A Program bound to weights and a device. */
+export interface Executable {
+  /** Enqueues one run. `inputs` by name, shapes as traced; returns the Program's outputs by name. */
+  run(inputs: Readonly<Record<string, Tensor>>, attention?: Seam): Record<string, Tensor>;
+  dispose(): Promise<void>;
+}
+
+export interface CompileOptions {
+  /** false: each segment is loaded, run and released in turn, so that a model larger than memory runs (default true). */
+  readonly resident?: boolean;
+}
+
+/** Results of the prelude are kept for this many different sets of constant inputs (guidance branches). */
+const KEPT_PRELUDES = 4;
+
+type Loaded = { run(feeds: readonly Numbers[]): Promise<readonly Numbers[]>; release(): Promise<void> };
+
+/**
+ * Binds a Program to weights on the CPU device.
+ * @throws Error when a weight is missing or has another shape (its name and both shapes).
+ */
+export async function compile(program: Program, weights: Weights, device: CpuDevice, options: CompileOptions = {}): Promise<Executable> {
+  for (const { operation, shape } of program.nodes) if (operation.op === 'weight') weights.get(operation.name, shape);
+  const segments = segment(program);
+  const prelude = segments.prelude && (await runner(segments.prelude, program, weights, device, options));
+  const steps: { run: Run; seams: readonly Node[] }[] = [];
+  for (const step of segments.steps) steps.push({ run: await runner(step.segment, program, weights, device, options), seams: step.seams });
+  const kept: { key: readonly Tensor[]; values: Map<number, Tensor> }[] = [];
+
+  const preludeOf = (values: Map<number, Tensor>): Map<number, Tensor> => {
+    if (!segments.prelude || !prelude) return new Map();
+    const key = segments.prelude.inputs.map((node) => values.get(node.id)!);
+    const known = kept.find((entry) => entry.key.every((tensor, index) => tensor === key[index]));
+    if (known) return known.values;
+    const made = prelude(values);
+    kept.unshift({ key, values: made });
+    kept.length = Math.min(kept.length, KEPT_PRELUDES);
+    return made;
+  };
+
+  return {
+    run(inputs, attention) {
+      const values = new Map<number, Tensor>();
+      for (const node of program.nodes)
+        if (node.operation.op === 'input') values.set(node.id, checkInput(node, node.operation.name, inputs));
+      for (const [id, tensor] of preludeOf(values)) values.set(id, tensor);
+      for (const { run, seams } of steps) {
+        for (const [id, tensor] of run(values)) values.set(id, tensor);
+        for (const node of seams) {
+          if (!attention || node.operation.op !== 'attention')
+            throw new TypeError('this program has attention calls: pass an attention function to run()');
+          const [q, k, v] = node.inputs.map((id) => values.get(segments.resolve(id).id)!);
+          values.set(node.id, attention(q, k, v, node.operation.layer, node.operation.grid));
+        }
+      }
+      return Object.fromEntries(Object.entries(program.outputs).map(([name, id]) => [name, values.get(segments.resolve(id).id)!]));
+    },
+    async dispose() {
+      kept.length = 0;
+      await prelude?.release();
+      for (const { run } of steps) await run.release();
+    },
+  };
+}
+
+function checkInput(node: Node, name: string, inputs: Readonly<Record<string, Tensor>>): Tensor {
+  const tensor = inputs[name];
+  if (!tensor) throw new TypeError(`input ${name} [${node.shape}] is missing; the program takes it at every run`);
+  if (tensor.shape.join() !== node.shape.join())
+    throw new RangeError(`input ${name} has shape [${tensor.shape}], but the program was traced for [${node.shape}]`);
+  return tensor;
+}
+
+interface Run {
+  (values: Map<number, Tensor>): Map<number, Tensor>;
+  release(): Promise<void>;
+}
+
+/** A segment as a function from values to values; loaded now, or at each run when it is not resident. */
+async function runner(
+  part: Segment,
+  program: Program,
+  weights: Weights,
+  device: CpuDevice,
+  { resident = true }: CompileOptions,
+): Promise<Run> {
+  if (part.nodes.length === 0) return Object.assign(() => new Map<number, Tensor>(), { release: async () => undefined });
+  const held = resident ? await load(part, program, weights, device.runtime) : undefined;
+  const run = (values: Map<number, Tensor>): Map<number, Tensor> => {
+    const feeds = part.inputs.map((node) => values.get(node.id)!);
+    const outputs = device.enqueue(part.outputs, async () => {
+      const numbers = await Promise.all(feeds.map(numbersOf));
+      if (held) return held.run(numbers);
+      const once = await load(part, program, weights, device.runtime);
+      try {
+        return await once.run(numbers);
+      } finally {
+        await once.release();
+      }
+    });
+    return new Map(part.outputs.map((node, index) => [node.id, outputs[index]]));
+  };
+  return Object.assign(run, { release: async () => held?.release() });
+}
+
+/** Builds the ONNX graph of a segment and its session. */
+async function load(part: Segment, program: Program, weights: Weights, runtime: Runtime): Promise<Loaded> {
+  const graph = new OnnxGraph();
+  const externalData: ExternalBytes[] = [];
+  const names = new Map<number, string>();
+  for (const node of part.inputs) names.set(node.id, graph.input(`v${node.id}`, node.dtype, node.shape));
+  const nameOf = async (id: number): Promise<string> => {
+    const node = program.nodes[id];
+    if (node.operation.op === 'cut') return nameOf(node.inputs[0]);
+    const known = names.get(id);
+    if (known) return known;
+    const name = await define(node);
+    names.set(id, name);
+    return name;
+  };
+  const define = async (node: Node): Promise<string> => {
+    const { operation } = node;
+    if (operation.op === 'constant') return graph.constant('f32', node.shape, operation.data);
+    if (operation.op === 'weight') return weight(graph, weights, operation.name, node.shape, externalData);
+    const inputs: string[] = [];
+    for (const id of node.inputs) inputs.push(await nameOf(id));
+    const name = convert(
+      graph,
+      node,
+      inputs,
+      node.inputs.map((id) => program.nodes[id].shape),
+    );
+    return name;
+  };
+  for (const node of part.nodes) await nameOf(node.id);
+  const outputNames = part.outputs.map((node) => graph.node('Identity', [names.get(node.id)!], {}, '', `o${node.id}`));
+  for (const [index, node] of part.outputs.entries()) graph.output(outputNames[index], node.dtype, node.shape);
+  const session = await runtime.session(graph.build(), { externalData });
+  const dims = part.inputs.map((node) => node.shape);
+  return {
+    async run(numbers) {
+      const feeds: Record<string, ort.Tensor> = {};
+      for (const [index, node] of part.inputs.entries()) feeds[`v${node.id}`] = toOrt(runtime, numbers[index], dims[index]);
+      const results = await session.run(feeds);
+      return outputNames.map((name) => results[name].data as Numbers);
+    },
+    release: () => session.release(),
+  };
+}
+
+function toOrt(runtime: Runtime, numbers: Numbers, shape: readonly number[]): ort.Tensor {
+  if (numbers.length !== elements(shape)) throw new RangeError(`a value of shape [${shape}] holds ${numbers.length} numbers`);
+  return numbers instanceof Float32Array ? new runtime.Tensor('float32', numbers, shape) : new runtime.Tensor('int32', numbers, shape);
+}
+
+const STORED = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
+
+/** An initializer straight from the checkpoint's bytes, widened to f32 inside the graph; other stored types are widened on the host. */
+async function weight(
+  graph: OnnxGraph,
+  weights: Weights,
+  name: string,
+  shape: readonly number[],
+  externalData: ExternalBytes[],
+): Promise<string> {
+  const stored = weights.get(name, shape).dtype;
+  if (stored !== 'F32' && stored !== 'F16' && stored !== 'BF16') return graph.constant('f32', shape, await weights.floats(name));
+  const data = await weights.bytes(name);
+  externalData.push({ path: name, data });
+  const raw = graph.external(name, STORED[stored], shape, { location: name, offset: 0, length: data.length });
+  return stored === 'F32' ? raw : graph.node('Cast', [raw], { to: 1 });
+}

@@ -1,0 +1,120 @@
+// The denoising transformer of a checkpoint folder: configuration, weights, and one Executable per shape.
+import { join } from 'node:path';
+import type { CpuDevice } from '../backend/cpu.ts';
+import { UnsupportedError } from '../errors.ts';
+import type { Grid } from '../sparse3d/plan.ts';
+import type { Tensor } from '../tensor.ts';
+import { boolean, type Config, integer, number, numbers, readJson } from './config.ts';
+import { compile, type Executable, type Seam } from './onnx/executor.ts';
+import { timestepEmbedding, type WanConfig, type WanShape, wanGrid, wanTransformer } from './wan.ts';
+import { openWeights, type Weights } from './weights.ts';
+
+/** Inputs of one forward. */
+export interface ForwardInputs {
+  /** [batch, channels, frames, height, width] */
+  readonly latents: Tensor;
+  /** One timestep (0..1000) per batch item, or one per token and batch item. */
+  readonly timesteps: ArrayLike<number>;
+  /** [batch, textTokens, textDim]; pass the same handle at every step, what depends on it alone is computed once. */
+  readonly text: Tensor;
+}
+
+export interface Transformer {
+  readonly config: WanConfig;
+  /** Bytes of the stored weights. */
+  readonly bytes: number;
+  /** Token grid of latents of this size. */
+  grid(latents: Pick<WanShape, 'frames' | 'height' | 'width'>): Grid;
+  /** Loads the sessions for a shape, so that the first forward does not wait for them. */
+  prepare(latents: readonly number[], textTokens: number): Promise<void>;
+  /** Enqueues one forward; resolves to the velocity's handle, shaped like the latents. */
+  forward(inputs: ForwardInputs, attention: Seam): Promise<Tensor>;
+  /** Releases the sessions; the next forward loads them again. */
+  release(): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/** Reads the fields of a WanTransformer3DModel config; missing ones take the published defaults. @throws UnsupportedError for image-to-video and other classes. */
+export function wanConfig(json: Config): WanConfig {
+  if (json._class_name !== undefined && json._class_name !== 'WanTransformer3DModel') {
+    throw new UnsupportedError(`transformer class ${String(json._class_name)} is not supported; WanTransformer3DModel is`);
+  }
+  if (json.image_dim != null || json.added_kv_proj_dim != null) {
+    throw new UnsupportedError(
+      `this is an image-to-video transformer (image_dim ${String(json.image_dim)}); take a text-to-video checkpoint`,
+    );
+  }
+  const [pt, ph, pw] = numbers(json, 'patch_size', [1, 2, 2], 3);
+  const inChannels = integer(json, 'in_channels', 16);
+  return {
+    patch: [pt, ph, pw],
+    heads: integer(json, 'num_attention_heads', 40),
+    headDim: integer(json, 'attention_head_dim', 128),
+    inChannels,
+    outChannels: integer(json, 'out_channels', inChannels),
+    textDim: integer(json, 'text_dim', 4096),
+    freqDim: integer(json, 'freq_dim', 256),
+    ffnDim: integer(json, 'ffn_dim', 13824),
+    layers: integer(json, 'num_layers', 40),
+    crossAttentionNorm: boolean(json, 'cross_attn_norm', true),
+    epsilon: number(json, 'eps', 1e-6),
+    maxPositions: integer(json, 'rope_max_seq_len', 1024),
+  };
+}
+
+/** Opens a transformer folder (config.json and safetensors); weights are read when a shape is prepared. */
+export async function loadTransformer(folder: string, device: CpuDevice): Promise<Transformer> {
+  const config = wanConfig(await readJson(join(folder, 'config.json')));
+  const weights = await openWeights(folder);
+  return transformer(config, weights, device);
+}
+
+/** A transformer over opened weights. */
+export function transformer(config: WanConfig, weights: Weights, device: CpuDevice): Transformer {
+  const compiled = new Map<string, Promise<Executable>>();
+  const executable = (shape: WanShape): Promise<Executable> => {
+    const key = JSON.stringify(shape);
+    let known = compiled.get(key);
+    if (!known) {
+      const { frames, height, width } = wanGrid(config, shape);
+      if (Math.max(frames, height, width) > config.maxPositions) {
+        throw new RangeError(
+          `a token grid of ${frames}x${height}x${width} exceeds the ${config.maxPositions} positions of this model; choose a smaller size`,
+        );
+      }
+      known = compile(wanTransformer(config, shape), weights, device);
+      compiled.set(key, known);
+    }
+    return known;
+  };
+  const shapeOf = (latents: readonly number[], textTokens: number, perToken: boolean): WanShape => {
+    const [batch, , frames, height, width] = latents;
+    return { batch, frames, height, width, textTokens, ...(perToken && { perToken }) };
+  };
+  const release = async (): Promise<void> => {
+    const all = [...compiled.values()];
+    compiled.clear();
+    for (const one of all) await (await one).dispose();
+  };
+  return {
+    config,
+    bytes: [...weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0),
+    grid: (latents) => wanGrid(config, latents),
+    prepare: async (latents, textTokens) => void (await executable(shapeOf(latents, textTokens, false))),
+    async forward({ latents, timesteps, text }, attention) {
+      const perToken = timesteps.length !== latents.shape[0];
+      const run = await executable(shapeOf(latents.shape, text.shape[1], perToken));
+      const time = device.upload(timestepEmbedding(timesteps, config.freqDim), [
+        latents.shape[0],
+        timesteps.length / latents.shape[0],
+        config.freqDim,
+      ]);
+      return run.run({ hidden_states: latents, time, encoder_hidden_states: text }, attention).sample;
+    },
+    release,
+    async dispose() {
+      await release();
+      await weights.close();
+    },
+  };
+}
