@@ -1,11 +1,11 @@
 // A video as a file: mp4 and webm through ffmpeg, gif and webp through sharp, or a png for every frame. `saveVideo` is the whole of it; what can
 // go wrong with the place is found by `checkOutput` before the first frame is computed.
 import { rmSync } from 'node:fs';
-import { open, rename, rm, stat } from 'node:fs/promises';
+import { rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { findFfmpeg } from './ffmpeg.ts';
 import { checkFrame, type Frame, type Video } from './frame.ts';
-import { partialPath } from './frames.ts';
+import { checkPlace, partialPath } from './place.ts';
 import { animationSink, ffmpegSink, type Sink, type SinkOptions, sequenceSink } from './sinks.ts';
 
 export interface OutputOptions {
@@ -61,7 +61,7 @@ export async function checkOutput(path: string, options: OutputOptions = {}): Pr
   const target = isFolder ? join(resolve(path), 'frame-%05d.png') : resolve(path);
   const folder = isFolder && !(await exists(resolve(path))) ? dirname(resolve(path)) : dirname(target);
   const partial = kind === 'sequence' ? join(folder, `.${basename(target, '.png')}.partial`) : partialPath(target);
-  await checkPlace(folder, target, kind === 'sequence' ? `${partial}.check` : partial);
+  await checkPlace(target, kind === 'sequence' ? `${partial}.check` : partial);
   const ffmpeg = kind === 'mp4' || kind === 'webm' ? await findFfmpeg(ENCODERS[kind], options.ffmpeg) : undefined;
   return { kind, path: target, partial, ffmpeg };
 }
@@ -87,20 +87,6 @@ const exists = (path: string): Promise<boolean> =>
     () => true,
     () => false,
   );
-
-/** Access rights lie (root, read-only mounts), so a file is really made and removed. */
-async function checkPlace(folder: string, target: string, trial: string): Promise<void> {
-  const found = await stat(folder).catch(() => undefined);
-  if (!found) throw new Error(`The folder "${folder}" does not exist; make it first or write somewhere else.`);
-  if (!found.isDirectory()) throw new Error(`"${folder}" is not a folder; nothing can be written into it.`);
-  if ((await stat(target).catch(() => undefined))?.isDirectory()) throw new Error(`"${target}" is a folder; give the name of a file.`);
-  try {
-    await (await open(trial, 'w')).close();
-    await rm(trial);
-  } catch (error) {
-    throw new Error(`Nothing can be written into the folder "${folder}" (${(error as NodeJS.ErrnoException).code}); write somewhere else.`);
-  }
-}
 
 /**
  * Writes a video to `path` and returns when the file is whole. Frames are pulled one by one and only as fast as they are encoded; mp4, webm and png

@@ -1,16 +1,11 @@
 // Still pictures from frames: one frame as a file (sharp), and many frames as one contact sheet.
 import { rename, rm } from 'node:fs/promises';
-import { basename, dirname, extname, join, resolve } from 'node:path';
+import { extname, resolve } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
 import { checkFrame, type Frame } from './frame.ts';
+import { checkPlace, partialPath } from './place.ts';
 
 const STILL_EXTENSIONS = ['.png', '.jpg', '.jpeg', '.webp'];
-
-/** The hidden neighbour that a file is written to before it takes its own name: `out/clip.mp4` -> `out/.clip.partial.mp4`. */
-export function partialPath(path: string): string {
-  const extension = extname(path);
-  return join(dirname(path), `.${basename(path, extension)}.partial${extension}`);
-}
 
 /** A sharp image of one frame. */
 export function frameImage(frame: Frame): Sharp {
@@ -18,19 +13,20 @@ export function frameImage(frame: Frame): Sharp {
   return sharp(data, { raw: { width, height, channels: 3 }, limitInputPixels: false });
 }
 
-/** Throws a TypeError unless `path` ends in .png, .jpg, .jpeg or .webp. */
-export function checkStillPath(path: string): void {
+/** Checks that a still can be written to `path`. Throws a TypeError unless it ends in .png, .jpg, .jpeg or .webp, an Error when the folder takes no files. */
+export async function checkStill(path: string): Promise<void> {
   if (!STILL_EXTENSIONS.includes(extname(path).toLowerCase())) {
     throw new TypeError(`A still picture cannot be written to "${path}": give a name that ends in .png, .jpg or .webp.`);
   }
+  await checkPlace(resolve(path));
 }
 
 /**
  * Writes one frame as .png, .jpg or .webp (by extension; jpg and webp at quality 90). The file appears whole or not at all, so a viewer that
- * watches a preview never reads half a picture. Throws a TypeError on another extension, and what the file system throws.
+ * watches a preview never reads half a picture. Throws what `checkStill` throws.
  */
 export async function saveStill(frame: Frame, path: string): Promise<void> {
-  checkStillPath(path);
+  await checkStill(path);
   checkFrame(frame, frame.width, frame.height);
   const partial = partialPath(resolve(path));
   const extension = extname(path).toLowerCase();

@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+// The command line's outer edge: streams, signals, the exit code. The first Ctrl-C stops the run and removes the unfinished file, the second ends at once.
+import { main } from './cli/main.ts';
+
+const controller = new AbortController();
+let stopCode = 0;
+
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  process.on(signal, () => {
+    if (stopCode !== 0) process.exit(stopCode);
+    stopCode = code;
+    controller.abort();
+  });
+}
+process.stdout.on('error', () => {}); // the reader of a pipe may leave before we are done
+
+const terminal = {
+  out: (text: string) => void process.stdout.write(text),
+  err: (text: string) => void process.stderr.write(text),
+  isScreen: process.stderr.isTTY === true,
+  columns: process.stderr.columns ?? 80,
+};
+const code = await main(process.argv.slice(2), terminal, controller.signal);
+process.exitCode = stopCode !== 0 ? stopCode : code;

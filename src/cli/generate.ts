@@ -1,0 +1,111 @@
+// `zoetrope "<prompt>"`: checks the place, loads the model, says how long it will take, samples, saves, and sums up.
+import { existsSync } from 'node:fs';
+import { totalmem } from 'node:os';
+import type { Method } from '../method.ts';
+import type { GeneratedVideo, RunReport, StepReport, TextToVideoPipeline } from '../pipeline.ts';
+import { checkOutput, type SavedVideo, saveVideo } from '../video/file.ts';
+import { checkStill, saveStill } from '../video/frames.ts';
+import type { GenerateArguments } from './arguments.ts';
+import { formatBytes, formatDuration, formatProgress, formatSummary } from './progress.ts';
+import { namedSubject, nearestPrompts, outputName } from './prompts.ts';
+import { type Lines, linesOn, type Terminal } from './terminal.ts';
+
+const LONG_SECONDS = 3600;
+
+/** Runs one generation. Throws an Error, TypeError or RangeError with one sentence for the user, or the signal's reason when it is aborted. */
+export async function generate(args: GenerateArguments, terminal: Terminal, signal: AbortSignal): Promise<void> {
+  const lines = linesOn(terminal);
+  const path = args.output ?? outputName(args.prompt, existsSync);
+  await checkOutput(path, { fps: args.sampling.fps });
+  if (args.preview !== undefined) await checkStill(args.preview);
+  const attention = await methodOf(args);
+  const pipeline = await load(args);
+  try {
+    signal.throwIfAborted();
+    warnOfUnknownSubject(args, pipeline, lines);
+    const options = { ...args.sampling, ...(attention ? { attention } : {}) };
+    announce(pipeline.estimate(options), { ...pipeline.defaults, ...args.sampling }, args.yes, lines);
+    const video = pipeline(args.prompt, { ...options, signal, onStep: stepReporter(args, terminal, lines) });
+    const onFrame = (frames: number): void => {
+      if (terminal.isScreen) lines.show(`frame ${frames}/${video.numFrames}`);
+    };
+    const saved = await saveVideo(video, path, { signal, onFrame });
+    sumUp(args, saved, video, await video.report, pipeline, terminal, lines);
+  } finally {
+    lines.clear();
+    await pipeline.dispose();
+  }
+}
+
+async function methodOf({ method, sparsity }: GenerateArguments): Promise<Method | undefined> {
+  if (method === undefined) return undefined;
+  const { adaSpa, dense, pyramidSparse } = await import('../methods.ts');
+  const options = sparsity === undefined ? {} : { sparsity };
+  return method === 'dense' ? dense() : method === 'adaspa' ? adaSpa(options) : pyramidSparse(options);
+}
+
+async function load({ model, vae, runtime }: GenerateArguments): Promise<TextToVideoPipeline> {
+  const { TextToVideoPipeline } = await import('../pipeline.ts'); // not before: help and mistakes need no runtime
+  return TextToVideoPipeline.fromPretrained(model, { runtime, ...(vae === undefined ? {} : { vae }) });
+}
+
+function warnOfUnknownSubject({ prompt }: GenerateArguments, { vocabulary }: TextToVideoPipeline, lines: Lines): void {
+  if (!vocabulary || namedSubject(prompt, vocabulary.subjects)) return;
+  lines.note(
+    `Warning: "${prompt}" names nothing that the small model was trained on, so the video will not show it. Near prompts that it knows:`,
+  );
+  for (const known of nearestPrompts(prompt, vocabulary.prompts)) lines.note(`  "${known}"`);
+  lines.note('"zoetrope vocab" lists all it knows; --model takes a model that knows more.');
+}
+
+interface Estimate {
+  readonly seconds: number;
+  readonly bytes: number;
+  readonly tokens: number;
+}
+
+/** Says what is to come; throws an Error when that is more than an hour and `yes` was not given. */
+export function announce(
+  { seconds, bytes, tokens }: Estimate,
+  { width, height, numFrames, numInferenceSteps }: { width: number; height: number; numFrames: number; numInferenceSteps: number },
+  yes: boolean,
+  lines: Lines,
+): void {
+  const job = `${width}x${height}, ${numFrames} frames, ${numInferenceSteps} steps, ${tokens.toLocaleString('en')} tokens`;
+  const cost = `about ${formatDuration(seconds)} and ${formatBytes(bytes)} of memory`;
+  if (seconds > LONG_SECONDS && !yes) {
+    throw new Error(`${job} will take ${cost}: add --yes to start it, or ask for a smaller --size, fewer --num-frames or fewer --steps.`);
+  }
+  lines.note(`${job}: ${cost}.`);
+  if (bytes > totalmem()) lines.note(`Warning: this machine has ${formatBytes(totalmem())} of memory.`);
+}
+
+function stepReporter(args: GenerateArguments, terminal: Terminal, lines: Lines): (report: StepReport) => Promise<void> {
+  let done = 0;
+  let elapsedMilliseconds = 0;
+  return async (report) => {
+    done++;
+    elapsedMilliseconds += report.milliseconds;
+    const progress = { done, steps: report.steps, stepMilliseconds: report.milliseconds, elapsedMilliseconds, density: report.density };
+    lines.show(formatProgress(progress, terminal.isScreen ? Math.max(0, Math.min(30, terminal.columns - 60)) : 0));
+    if (args.preview !== undefined) await saveStill(await report.preview(), args.preview);
+  };
+}
+
+function sumUp(
+  args: GenerateArguments,
+  saved: SavedVideo,
+  video: GeneratedVideo,
+  report: RunReport,
+  { runtime }: TextToVideoPipeline,
+  terminal: Terminal,
+  lines: Lines,
+): void {
+  const { width, height, fps } = video;
+  for (const line of formatSummary(saved, report, `${width}x${height}, ${fps} fps`, `${runtime.name} ${runtime.version}`, runtime.hint))
+    lines.note(line);
+  if (!args.json) return;
+  const { path, frames, bytes } = saved;
+  const milliseconds = { ...report.milliseconds, encode: saved.milliseconds };
+  terminal.out(`${JSON.stringify({ path, frames, bytes, width, height, fps, prompt: args.prompt, ...report, milliseconds, runtime })}\n`);
+}

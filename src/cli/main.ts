@@ -1,0 +1,33 @@
+// From words to an exit code: reads the command line, runs the command, and turns whatever goes wrong into one sentence.
+import { createRequire } from 'node:module';
+import { parseArguments } from './arguments.ts';
+import { generate } from './generate.ts';
+import type { Terminal } from './terminal.ts';
+import { showVocabulary } from './vocabulary.ts';
+
+/**
+ * Runs `zoetrope <words>` and resolves to its exit code: 0, or 1 after one sentence on stderr (with ZOETROPE_DEBUG=1 the stack too). An aborted
+ * `signal` says "Stopped" and gives 1; the caller knows the signal's own code. With --json a failure is an object too: `{"error": "..."}`.
+ */
+export async function main(words: readonly string[], terminal: Terminal, signal: AbortSignal): Promise<number> {
+  try {
+    const { version } = createRequire(import.meta.url)('zoetrope/package.json') as { version: string };
+    const args = parseArguments(words, version);
+    if (args.command === 'help') terminal.out(args.text);
+    else if (args.command === 'vocab') await showVocabulary(args, terminal);
+    else await generate(args, terminal, signal);
+    return 0;
+  } catch (error) {
+    const message = signal.aborted ? 'Stopped; nothing was written.' : sentenceOf(error);
+    terminal.err(`${message}\n`);
+    if (process.env.ZOETROPE_DEBUG === '1' && error instanceof Error) terminal.err(`${error.stack}\n`);
+    if (words.includes('--json')) terminal.out(`${JSON.stringify({ error: message })}\n`);
+    return 1;
+  }
+}
+
+/** The message alone, on one line; errors of the system and of libraries may have several. */
+function sentenceOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return `Error: ${message.replace(/\s*\n\s*/g, ' ').trim() || 'no reason was given; run it again with ZOETROPE_DEBUG=1.'}`;
+}

@@ -1,0 +1,56 @@
+// How a run looks on a terminal: durations, sizes, the bar, the summary. Text only; who prints it is `terminal.ts`.
+import type { RunReport } from '../pipeline.ts';
+import type { SavedVideo } from '../video/file.ts';
+
+/** `0.8 s`, `42 s`, `3 min 5 s`, `2 h 10 min`: two units at most. */
+export function formatDuration(seconds: number): string {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  const minutes = Math.round(seconds / 60);
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+/** `512 B`, `14.2 kB`, `1.5 GB`: powers of 1000. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
+  return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
+}
+
+/** Where denoising stands after `done` of `steps`; `density` is the share of attention computed in the last step, 0..1. */
+export interface Progress {
+  readonly done: number;
+  readonly steps: number;
+  readonly stepMilliseconds: number;
+  readonly elapsedMilliseconds: number;
+  readonly density: number;
+}
+
+/** One line about a step, with a bar of `barWidth` characters (none at 0): `[=====>    ] step 5/10  1.2 s  density 0.31  6.0 s left`. */
+export function formatProgress({ done, steps, stepMilliseconds, elapsedMilliseconds, density }: Progress, barWidth = 0): string {
+  const left = ((elapsedMilliseconds / done) * (steps - done)) / 1000;
+  const filled = Math.round((done / steps) * barWidth);
+  const bar =
+    barWidth > 0
+      ? `[${'='
+          .repeat(filled)
+          .replace(/=$/, done < steps ? '>' : '=')
+          .padEnd(barWidth)}] `
+      : '';
+  const number = String(done).padStart(String(steps).length);
+  return `${bar}step ${number}/${steps}  ${formatDuration(stepMilliseconds / 1000)}  density ${density.toFixed(2)}  ${formatDuration(left)} left`;
+}
+
+/** What was made and where the time went, in two lines, and a third with the way to a faster runtime when there is one. */
+export function formatSummary(saved: SavedVideo, report: RunReport, size: string, runtime: string, hint?: string): string[] {
+  const { text, denoise, decode } = report.milliseconds;
+  const seconds = (milliseconds: number): string => formatDuration(milliseconds / 1000);
+  const density = `${report.method}, mean density ${report.meanDensity.toFixed(2)}`;
+  return [
+    `${saved.path}: ${saved.frames} frames, ${size}, ${formatBytes(saved.bytes)}, seed ${report.seed}`,
+    `text ${seconds(text)}, denoise ${seconds(denoise)} (${report.steps} steps, ${density}), decode ${seconds(decode)}, encode ${seconds(saved.milliseconds)}; ${runtime}`,
+    ...(hint ? [hint] : []),
+  ];
+}

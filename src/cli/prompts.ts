@@ -1,0 +1,58 @@
+// Words of prompts: a file name made from one, the known prompts nearest to one, and whether it names something the model has seen.
+
+const SMALL_WORDS = new Set('a an the of in on at to by over under with and is are from into through for its it this that'.split(' '));
+
+const wordsOf = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
+const weighty = (text: string): string[] => wordsOf(text).filter((word) => !SMALL_WORDS.has(word));
+
+/**
+ * A file name for a prompt: its first three weighty words, as `rocket-flying-up.mp4`, with `-2`, `-3`, ... until `taken` says no.
+ * Letters of every script stay; a prompt of none gives `video.mp4`.
+ */
+export function outputName(prompt: string, taken: (name: string) => boolean): string {
+  const stem = weighty(prompt).slice(0, 3).join('-').slice(0, 60) || 'video';
+  let name = `${stem}.mp4`;
+  for (let number = 2; taken(name); number++) name = `${stem}-${number}.mp4`;
+  return name;
+}
+
+/** Levenshtein's distance: insertions, deletions and changes of one letter. */
+export function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    row = next;
+  }
+  return row[b.length];
+}
+
+/** 1 for the same word, less for a typing error or another ending, 0 from where words have little in common. */
+function similarity(a: string, b: string): number {
+  const share = 1 - editDistance(a, b) / Math.max(a.length, b.length);
+  return share >= 0.6 ? share : 0;
+}
+
+/** The `count` known prompts with most in common with `prompt`, best first: each weighty word counts by its nearest word there. */
+export function nearestPrompts(prompt: string, known: readonly string[], count = 3): string[] {
+  const asked = weighty(prompt);
+  const score = (candidate: string): number => {
+    const words = weighty(candidate);
+    return asked.reduce((sum, word) => sum + Math.max(0, ...words.map((other) => similarity(word, other))), 0) - 0.01 * words.length;
+  };
+  return known
+    .map((text) => ({ text, score: score(text) }))
+    .sort((a, b) => b.score - a.score)
+    .slice(0, count)
+    .map(({ text }) => text);
+}
+
+/** The first of `subjects` that the prompt names, in singular or plural ("two red cars" names "red car"); undefined if none. */
+export function namedSubject(prompt: string, subjects: readonly string[]): string | undefined {
+  const words = wordsOf(prompt);
+  const same = (word: string | undefined, wanted: string): boolean => word === wanted || word === `${wanted}s` || word === `${wanted}es`;
+  return subjects.find((subject) => {
+    const wanted = wordsOf(subject);
+    return words.some((_, at) => wanted.every((word, i) => same(words[at + i], word)));
+  });
+}
