@@ -1,0 +1,102 @@
+// The CPU backend's part that concerns tokens and blocks: moving between orders, attention, density. Shapes are checked here, at the border.
+import type { Attended, Backend } from '../backend/backend.ts';
+import { type CpuDevice, floatsOf, intsOf } from '../backend/cpu.ts';
+import type { Tensor } from '../tensor.ts';
+import { attendPlan } from './attend.ts';
+import { attendTiles } from './dense.ts';
+import { toBlocked, toRaster } from './permute.ts';
+import { type Layout, type Plan, tokensOf } from './plan.ts';
+
+/** What this file implements of a backend. */
+export type Sparse3dOps = Pick<Backend, 'name' | 'upload' | 'read' | 'gather' | 'scatter' | 'attendAll' | 'attend' | 'density'>;
+
+/** Layout and attention operations on a CPU device; see `Backend` for their meaning. */
+export function sparse3dOps(device: CpuDevice): Sparse3dOps {
+  return {
+    name: 'cpu',
+    upload: device.upload,
+    read: device.read,
+    gather: (x, layout) => gather(device, x, layout),
+    scatter: (x, layout) => scatter(device, x, layout),
+    attendAll: (q, k, v) => attendAll(device, q, k, v),
+    attend: (q, k, v, plan, layout) => attend(device, q, k, v, plan, layout),
+    density,
+  };
+}
+
+function gather(device: CpuDevice, x: Tensor, layout: Layout): Tensor {
+  const tokens = tokensOf(layout.grid);
+  if (x.shape.length !== 3 || x.shape[1] !== tokens)
+    throw new RangeError(`gather takes [heads, ${tokens}, dim] for this layout of ${tokens} tokens, got [${x.shape}]`);
+  const [heads, , dim] = x.shape;
+  const shape = [heads, layout.order.length, dim];
+  return device.enqueue([{ shape }], async () => [toBlocked(await floatsOf(x), heads, dim, layout)])[0];
+}
+
+function scatter(device: CpuDevice, x: Tensor, layout: Layout): Tensor {
+  const slots = layout.order.length;
+  if (x.shape.length < 2 || x.shape.length > 3 || x.shape[1] !== slots)
+    throw new RangeError(`scatter takes [heads, ${slots}, dim] or [heads, ${slots}] for this layout of ${slots} slots, got [${x.shape}]`);
+  const [heads, , dim = 1] = x.shape;
+  const shape = [heads, tokensOf(layout.grid), ...x.shape.slice(2)];
+  return device.enqueue([{ shape }], async () => [toRaster(await floatsOf(x), heads, dim, layout)])[0];
+}
+
+function attendAll(device: CpuDevice, q: Tensor, k: Tensor, v: Tensor): Attended {
+  const [heads, rows, dim] = q.shape;
+  const keys = k.shape[1];
+  checkHeads(q, dim);
+  checkShape('attendAll', 'k', k, [heads, keys, dim]);
+  checkShape('attendAll', 'v', v, [heads, keys, dim]);
+  const [out, lse] = device.enqueue([{ shape: q.shape }, { shape: [heads, rows] }], async () =>
+    attendTiles(device, { q: await floatsOf(q), k: await floatsOf(k), v: await floatsOf(v), heads, dim }),
+  );
+  return { out, lse };
+}
+
+function attend(device: CpuDevice, q: Tensor, k: Tensor, v: Tensor, plan: Plan, layout: { q: Layout; k: Layout }): Attended {
+  const [heads, , dim] = q.shape;
+  const [querySlots, keySlots] = [layout.q.order.length, layout.k.order.length];
+  checkHeads(q, dim);
+  checkShape('attend', 'q', q, [heads, querySlots, dim]);
+  checkShape('attend', 'k', k, [heads, keySlots, dim]);
+  checkShape('attend', 'v', v, [heads, keySlots, dim]);
+  checkPlan(plan, heads, layout);
+  const pools = plan.levels.map(({ pool }) => pool);
+  const width = plan.blocks.shape[2];
+  const [out, lse] = device.enqueue([{ shape: q.shape }, { shape: [heads, querySlots] }], async () => {
+    const numbers = { counts: await intsOf(plan.counts), blocks: await intsOf(plan.blocks), pools, width };
+    return attendPlan(device, { q: await floatsOf(q), k: await floatsOf(k), v: await floatsOf(v), heads, dim, layout, plan: numbers });
+  });
+  return { out, lse };
+}
+
+function checkHeads(q: Tensor, dim: number): void {
+  if (q.shape.length !== 3 || dim % 8 !== 0 || dim === 0)
+    throw new RangeError(`attention takes q [heads, tokens, dim] with dim a multiple of 8, got [${q.shape}]`);
+}
+
+function checkShape(op: string, name: string, tensor: Tensor, shape: readonly number[]): void {
+  if (tensor.dtype !== 'f32' || tensor.shape.length !== shape.length || tensor.shape.some((size, axis) => size !== shape[axis]))
+    throw new RangeError(`${op} needs ${name} as f32 [${shape}] to match q and the layout, got ${tensor.dtype} [${tensor.shape}]`);
+}
+
+function checkPlan({ counts, blocks, levels }: Plan, heads: number, layout: { q: Layout; k: Layout }): void {
+  const [wantCounts, wantBlocks] = [
+    [heads, layout.q.blocks, levels.length],
+    [heads, layout.q.blocks, layout.k.blocks],
+  ];
+  if (`${counts.shape}` !== `${wantCounts}` || `${blocks.shape}` !== `${wantBlocks}`)
+    throw new RangeError(
+      `a plan for ${heads} heads on these layouts has counts [${wantCounts}] and blocks [${wantBlocks}], got [${counts.shape}] and [${blocks.shape}]`,
+    );
+  for (const { pool } of levels)
+    if (!Number.isInteger(pool) || pool < 1 || layout.k.block % pool !== 0)
+      throw new RangeError(`a level of pool ${pool} does not divide the block of ${layout.k.block} keys; use a divisor`);
+}
+
+async function density({ counts, blocks, levels }: Plan): Promise<number> {
+  const [heads, queryBlocks, keyBlocks] = blocks.shape;
+  const computed = (await intsOf(counts)).reduce((sum, count, at) => sum + count / levels[at % levels.length].pool, 0);
+  return computed / (heads * queryBlocks * keyBlocks);
+}

@@ -1,0 +1,72 @@
+// A plan's rows as lists of units, sorted by length and cut in chunks that one run computes together.
+import type { Layout } from './plan.ts';
+import type { Units } from './units.ts';
+
+/** The numbers of a plan. `pools[level]` is the pool factor of a level; `width` key blocks at most are in a row. */
+export interface PlanNumbers {
+  readonly counts: Int32Array;
+  readonly blocks: Int32Array;
+  readonly pools: readonly number[];
+  readonly width: number;
+}
+
+/** Rows computed in one run: rows of the group, and their unit indices [rows, length]; short rows end in the padding unit. */
+export interface Chunk {
+  readonly rows: readonly number[];
+  readonly length: number;
+  readonly index: Int32Array;
+}
+
+/** Pool factors that any row reads, finest first. */
+export function poolsRead({ counts, pools }: PlanNumbers): number[] {
+  const read = pools.filter((_, level) => {
+    for (let at = level; at < counts.length; at += pools.length) if (counts[at] > 0) return true;
+    return false;
+  });
+  return [...new Set(read)].sort((a, b) => a - b);
+}
+
+/** Whether all rows read equally many blocks, all of them unpooled. */
+export function isEven({ counts, pools }: PlanNumbers): boolean {
+  const levels = pools.length;
+  for (let at = 0; at < counts.length; at++) if (counts[at] !== (pools[at % levels] === 1 ? counts[at % levels] : 0)) return false;
+  return true;
+}
+
+/** Cuts rows `first .. first + rows - 1` (heads of a group one after another, `queryBlocks` rows each) in chunks of nearly equal size. */
+export function chunksOf(
+  plan: PlanNumbers,
+  units: Units,
+  layout: Layout,
+  first: number,
+  rows: number,
+  queryBlocks: number,
+  most: number,
+): Chunk[] {
+  const lists = Array.from({ length: rows }, (_, row) => unitsOfRow(plan, units, layout, first + row, Math.floor(row / queryBlocks)));
+  const sorted = Array.from({ length: rows }, (_, row) => row).sort((a, b) => lists[b].length - lists[a].length || a - b);
+  const chunks = Math.ceil(rows / most);
+  return Array.from({ length: chunks }, (_, chunk) => {
+    const members = sorted.slice(Math.floor((chunk * rows) / chunks), Math.floor(((chunk + 1) * rows) / chunks));
+    const length = lists[members[0]].length;
+    const index = new Int32Array(members.length * length).fill(units.count - 1);
+    for (const [at, row] of members.entries()) index.set(lists[row], at * length);
+    return { rows: members, length, index };
+  });
+}
+
+function unitsOfRow({ counts, blocks, pools, width }: PlanNumbers, units: Units, layout: Layout, row: number, head: number): Int32Array {
+  const list: number[] = [];
+  let at = row * width;
+  for (let level = 0; level < pools.length; level++) {
+    const pool = pools[level];
+    const stored = units.stored.get(pool);
+    for (let n = counts[row * pools.length + level]; n > 0; n--) {
+      const block = blocks[at++];
+      const used = Math.ceil(layout.counts[block] / (pool * units.size));
+      const start = head * units.perHead + stored!.first + block * stored!.perBlock;
+      for (let unit = 0; unit < used; unit++) list.push(start + unit);
+    }
+  }
+  return Int32Array.from(list);
+}
