@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { CpuDevice } from '../backend/cpu.ts';
 import { UnsupportedError } from '../errors.ts';
 import type { Grid } from '../sparse3d/plan.ts';
-import type { Tensor } from '../tensor.ts';
+import { elements, type Tensor } from '../tensor.ts';
 import { boolean, type Config, integer, number, numbers, readJson } from './config.ts';
 import { compile, type Executable, type Seam } from './onnx/executor.ts';
 import { timestepEmbedding, type WanConfig, type WanShape, wanGrid, wanTransformer } from './wan.ts';
@@ -23,6 +23,8 @@ export interface Transformer {
   readonly config: WanConfig;
   /** Bytes of the stored weights. */
   readonly bytes: number;
+  /** Number of stored weight elements. */
+  readonly parameters: number;
   /** Token grid of latents of this size. */
   grid(latents: Pick<WanShape, 'frames' | 'height' | 'width'>): Grid;
   /** Loads the sessions for a shape, so that the first forward does not wait for them. */
@@ -99,6 +101,7 @@ export function transformer(config: WanConfig, weights: Weights, device: CpuDevi
   return {
     config,
     bytes: [...weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0),
+    parameters: [...weights.tensors.values()].reduce((sum, tensor) => sum + elements(tensor.shape), 0),
     grid: (latents) => wanGrid(config, latents),
     prepare: async (latents, textTokens) => void (await executable(shapeOf(latents, textTokens, false))),
     async forward({ latents, timesteps, text }, attention) {

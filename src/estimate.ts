@@ -1,0 +1,51 @@
+// How long a run will take and how much memory it needs, computed from shapes and published rates before anything starts.
+import type { RuntimeName } from './backend/runtime.ts';
+import type { WanConfig } from './dit/wan.ts';
+
+/** FLOP per second and thread of dense work, measured on a server core with AVX-512 (onnxruntime-node) and on wasm SIMD (onnxruntime-web). */
+const RATES: Record<RuntimeName, { readonly linear: number; readonly attention: number; readonly secondsPerMegapixel: number }> = {
+  'onnxruntime-node': { linear: 107e9, attention: 100e9, secondsPerMegapixel: 0.2 },
+  'onnxruntime-web': { linear: 28e9, attention: 22e9, secondsPerMegapixel: 1.1 },
+};
+
+export interface Workload {
+  readonly tokens: number;
+  readonly textTokens: number;
+  readonly forwards: number;
+  /** Mean FLOP-equivalent density of attention expected, 0..1. */
+  readonly density: number;
+  readonly megapixels: number;
+  readonly weightBytes: number;
+  readonly weightElements: number;
+}
+
+export interface Estimate {
+  readonly seconds: number;
+  /** Peak resident bytes. */
+  readonly bytes: number;
+  readonly tokens: number;
+}
+
+/** FLOP of one transformer forward, split in linear layers and self-attention (2 per multiply-add). */
+export function forwardFlops(config: WanConfig, tokens: number, textTokens: number): { linear: number; attention: number } {
+  const dim = config.heads * config.headDim;
+  const self = 8 * tokens * dim * dim;
+  const cross = 4 * tokens * dim * dim + 4 * tokens * textTokens * dim;
+  const feedForward = 4 * tokens * dim * config.ffnDim;
+  return { linear: config.layers * (self + cross + feedForward), attention: config.layers * 4 * tokens * tokens * dim };
+}
+
+/** Seconds and bytes of a run; a busy machine is slower than this. */
+export function estimate(config: WanConfig, work: Workload, runtime: { readonly name: RuntimeName; readonly threads: number }): Estimate {
+  const { linear, attention } = forwardFlops(config, work.tokens, work.textTokens);
+  const rate = RATES[runtime.name];
+  const perForward = (linear / rate.linear + (attention * work.density) / rate.attention) / runtime.threads;
+  const decode = (work.megapixels * rate.secondsPerMegapixel * 2) / runtime.threads;
+  const dim = config.heads * config.headDim;
+  const activations = 4 * work.tokens * (8 * dim + 2 * config.ffnDim);
+  return {
+    seconds: work.forwards * perForward + decode + 2,
+    bytes: 4 * work.weightElements + work.weightBytes / config.layers + activations + 300e6,
+    tokens: work.tokens,
+  };
+}

@@ -1,0 +1,134 @@
+// Generation options: what a caller may set, and the checks that turn them into complete settings before anything is loaded.
+import type { GenerationDefaults } from './dit/config.ts';
+import type { Attention, Method } from './method.ts';
+import type { Frame } from './video/frame.ts';
+
+/** What happened in one denoising step. */
+export interface StepReport {
+  /** Counts from 0. */
+  readonly step: number;
+  readonly steps: number;
+  /** 0..1000 */
+  readonly timestep: number;
+  readonly milliseconds: number;
+  /** FLOP-equivalent share of all attention block pairs that was computed, 0..1. */
+  readonly density: number;
+  /** Decodes the first frame of the current estimate of the clean video. */
+  preview(): Promise<Frame>;
+}
+
+/** Options of one call; what is left out comes from the checkpoint's `model_index.json`, else from Wan's defaults. */
+export interface GenerateOptions {
+  readonly negativePrompt?: string;
+  /** Pixels. */
+  readonly height?: number;
+  readonly width?: number;
+  /** 4k + 1 for Wan. */
+  readonly numFrames?: number;
+  readonly numInferenceSteps?: number;
+  readonly guidanceScale?: number;
+  /** Guidance below the boundary timestep of a two-transformer checkpoint; default guidanceScale. */
+  readonly guidanceScale2?: number;
+  /** Shares of the steps between which guidance is on. */
+  readonly guidanceInterval?: readonly [number, number];
+  /** Shift of the flow-matching ladder; default that of the scheduler's config. */
+  readonly flowShift?: number;
+  /** Frames per second written into the video; changes no pixel. */
+  readonly fps?: number;
+  /** Whole number, 0..2^32-1. The same seed means the same noise on every device. Default: drawn at random and reported. */
+  readonly seed?: number;
+  /** How self-attention is computed: a method (default: the pipeline's own, dense unless accelerated) or a bare function. */
+  readonly attention?: Method | Attention;
+  readonly onStep?: (report: StepReport) => void | Promise<void>;
+  readonly signal?: AbortSignal;
+}
+
+/** Complete, checked settings of one run. */
+export interface Settings {
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  readonly height: number;
+  readonly width: number;
+  readonly numFrames: number;
+  readonly numInferenceSteps: number;
+  readonly guidanceScale: number;
+  readonly guidanceScale2: number;
+  readonly guidanceInterval: readonly [number, number];
+  readonly flowShift?: number;
+  readonly fps: number;
+  readonly seed: number;
+  readonly maxSequenceLength: number;
+}
+
+/** What sizes a checkpoint can make. */
+export interface Granularity {
+  /** Pixels that height and width must be multiples of: VAE cell times patch. */
+  readonly height: number;
+  readonly width: number;
+  /** Frames per latent frame: numFrames must be 1 more than a multiple of it. */
+  readonly frames: number;
+}
+
+/** Checks a call's options and completes them. @throws TypeError | RangeError with one sentence: the option, its value, what to do. */
+export function checkOptions(prompt: string, options: GenerateOptions, defaults: GenerationDefaults, granularity: Granularity): Settings {
+  if (typeof prompt !== 'string') throw new TypeError(`the prompt is ${String(prompt)}; pass a string (an empty one is allowed)`);
+  const settings = {
+    prompt,
+    negativePrompt: options.negativePrompt ?? '',
+    height: options.height ?? defaults.height,
+    width: options.width ?? defaults.width,
+    numFrames: options.numFrames ?? defaults.numFrames,
+    numInferenceSteps: options.numInferenceSteps ?? defaults.numInferenceSteps,
+    guidanceScale: options.guidanceScale ?? defaults.guidanceScale,
+    guidanceScale2: options.guidanceScale2 ?? options.guidanceScale ?? defaults.guidanceScale,
+    guidanceInterval: options.guidanceInterval ?? defaults.guidanceInterval,
+    ...(options.flowShift !== undefined && { flowShift: options.flowShift }),
+    fps: options.fps ?? defaults.fps,
+    seed: options.seed ?? Math.floor(Math.random() * 2 ** 32),
+    maxSequenceLength: defaults.maxSequenceLength,
+  };
+  checkSize('height', settings.height, granularity.height);
+  checkSize('width', settings.width, granularity.width);
+  checkFrames(settings.numFrames, granularity.frames);
+  whole('numInferenceSteps', settings.numInferenceSteps, 1, 1000);
+  whole('seed', settings.seed, 0, 2 ** 32 - 1);
+  finite('guidanceScale', settings.guidanceScale, 0);
+  finite('guidanceScale2', settings.guidanceScale2, 0);
+  if (settings.flowShift !== undefined) positive('flowShift', settings.flowShift);
+  positive('fps', settings.fps);
+  const [from, to] = settings.guidanceInterval;
+  if (!(from >= 0 && to <= 1 && from <= to)) {
+    throw new RangeError(
+      `guidanceInterval is [${settings.guidanceInterval}]; give two rising shares of the steps within 0..1, such as [0, 0.6]`,
+    );
+  }
+  return settings;
+}
+
+function checkSize(name: string, value: number, unit: number): void {
+  whole(name, value, 1, 65536);
+  if (value % unit === 0) return;
+  const nearest = Math.max(unit, Math.round(value / unit) * unit);
+  throw new RangeError(`${name} ${value} is not a multiple of ${unit}, which this model needs; the nearest is ${nearest}`);
+}
+
+function checkFrames(value: number, unit: number): void {
+  whole('numFrames', value, 1, 100_000);
+  if (value % unit === 1 || unit === 1) return;
+  const nearest = Math.max(0, Math.round((value - 1) / unit)) * unit + 1;
+  throw new RangeError(`numFrames ${value} is not ${unit}k + 1, which this model needs; the nearest is ${nearest}`);
+}
+
+function whole(name: string, value: number, min: number, max: number): void {
+  if (!Number.isInteger(value) || value < min || value > max) {
+    throw new RangeError(`${name} is ${value}; give a whole number from ${min} to ${max}`);
+  }
+}
+
+function finite(name: string, value: number, min: number): void {
+  if (!Number.isFinite(value) || value < min) throw new RangeError(`${name} is ${value}; give a finite number of at least ${min}`);
+}
+
+function positive(name: string, value: number): void {
+  if (!Number.isFinite(value) || value <= 0) throw new RangeError(`${name} is ${value}; give a finite number above 0`);
+}
