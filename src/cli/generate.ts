@@ -6,7 +6,7 @@ import type { GeneratedVideo, RunReport, StepReport, TextToVideoPipeline } from 
 import { checkOutput, type SavedVideo, saveVideo } from '../video/file.ts';
 import { checkStill, saveStill } from '../video/frames.ts';
 import type { GenerateArguments } from './arguments.ts';
-import { formatBytes, formatDuration, formatProgress, formatSummary } from './progress.ts';
+import { formatBytes, formatDuration, formatProgress, formatSummary, type Summary } from './progress.ts';
 import { namedSubject, nearestPrompts, outputName } from './prompts.ts';
 import { type Lines, linesOn, type Terminal } from './terminal.ts';
 
@@ -30,7 +30,9 @@ export async function generate(args: GenerateArguments, terminal: Terminal, sign
       if (terminal.isScreen) lines.show(`frame ${frames}/${video.numFrames}`);
     };
     const saved = await saveVideo(video, path, { signal, onFrame });
-    sumUp(args, saved, video, await video.report, pipeline, terminal, lines);
+    const run = summary(args, saved, video, await video.report, pipeline);
+    for (const line of formatSummary(run)) lines.note(line);
+    if (args.json) terminal.out(`${JSON.stringify(run)}\n`);
   } finally {
     lines.clear();
     await pipeline.dispose();
@@ -92,20 +94,16 @@ function stepReporter(args: GenerateArguments, terminal: Terminal, lines: Lines)
   };
 }
 
-function sumUp(
+/** A finished run: what `--json` prints. */
+function summary(
   args: GenerateArguments,
   saved: SavedVideo,
   video: GeneratedVideo,
   report: RunReport,
   { runtime }: TextToVideoPipeline,
-  terminal: Terminal,
-  lines: Lines,
-): void {
-  const { width, height, fps } = video;
-  for (const line of formatSummary(saved, report, `${width}x${height}, ${fps} fps`, `${runtime.name} ${runtime.version}`, runtime.hint))
-    lines.note(line);
-  if (!args.json) return;
+): Summary {
   const { path, frames, bytes } = saved;
+  const { width, height, fps } = video;
   const milliseconds = { ...report.milliseconds, encode: saved.milliseconds };
-  terminal.out(`${JSON.stringify({ path, frames, bytes, width, height, fps, prompt: args.prompt, ...report, milliseconds, runtime })}\n`);
+  return { path, frames, bytes, width, height, fps, prompt: args.prompt, ...report, milliseconds, runtime };
 }

@@ -1,6 +1,7 @@
 // How a run looks on a terminal: durations, sizes, the bar, the summary. Text only; who prints it is `terminal.ts`.
-import type { RunReport } from '../pipeline.ts';
+import type { RunReport, TextToVideoPipeline } from '../pipeline.ts';
 import type { SavedVideo } from '../video/file.ts';
+import type { Video } from '../video/frame.ts';
 
 /** `0.8 s`, `42 s`, `3 min 5 s`, `2 h 10 min`: two units at most. */
 export function formatDuration(seconds: number): string {
@@ -43,14 +44,24 @@ export function formatProgress({ done, steps, stepMilliseconds, elapsedMilliseco
   return `${bar}step ${number}/${steps}  ${formatDuration(stepMilliseconds / 1000)}  density ${density.toFixed(2)}  ${formatDuration(left)} left`;
 }
 
+/** A finished run: the pipeline's report, the file, and the time encoding took beside the rest. */
+export interface Summary
+  extends Omit<RunReport, 'milliseconds' | 'runtime'>,
+    Pick<SavedVideo, 'path' | 'frames' | 'bytes'>,
+    Pick<Video, 'width' | 'height' | 'fps'> {
+  readonly prompt: string;
+  readonly milliseconds: RunReport['milliseconds'] & { readonly encode: number };
+  readonly runtime: TextToVideoPipeline['runtime'];
+}
+
 /** What was made and where the time went, in two lines, and a third with the way to a faster runtime when there is one. */
-export function formatSummary(saved: SavedVideo, report: RunReport, size: string, runtime: string, hint?: string): string[] {
-  const { text, denoise, decode } = report.milliseconds;
-  const seconds = (milliseconds: number): string => formatDuration(milliseconds / 1000);
-  const density = `${report.method}, mean density ${report.meanDensity.toFixed(2)}`;
+export function formatSummary(run: Summary): string[] {
+  const seconds = (part: keyof Summary['milliseconds']): string => `${part} ${formatDuration(run.milliseconds[part] / 1000)}`;
+  const how = `${run.steps} steps, ${run.method}, mean density ${run.meanDensity.toFixed(2)}`;
+  const { name, version, hint } = run.runtime;
   return [
-    `${saved.path}: ${saved.frames} frames, ${size}, ${formatBytes(saved.bytes)}, seed ${report.seed}`,
-    `text ${seconds(text)}, denoise ${seconds(denoise)} (${report.steps} steps, ${density}), decode ${seconds(decode)}, encode ${seconds(saved.milliseconds)}; ${runtime}`,
+    `${run.path}: ${run.frames} frames, ${run.width}x${run.height}, ${run.fps} fps, ${formatBytes(run.bytes)}, seed ${run.seed}`,
+    `${seconds('text')}, ${seconds('denoise')} (${how}), ${seconds('decode')}, ${seconds('encode')}; ${name} ${version}`,
     ...(hint ? [hint] : []),
   ];
 }
