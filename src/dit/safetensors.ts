@@ -1,0 +1,210 @@
+// The safetensors file format: a checked header reader, a writer, and widening of stored numbers to float32.
+// Every number of a header is held against the file's size before anything is allocated by it.
+import { type FileHandle, open } from 'node:fs/promises';
+import { UnsupportedError } from '../errors.ts';
+
+/** Bytes of one element of each stored type this reader knows. */
+const elementBytes = {
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  I16: 2,
+  U16: 2,
+  F16: 2,
+  BF16: 2,
+  I32: 4,
+  U32: 4,
+  F32: 4,
+  I64: 8,
+  U64: 8,
+  F64: 8,
+} as const;
+
+/** A stored element type, spelt as in the safetensors header. */
+export type StoredType = keyof typeof elementBytes;
+
+/** Where one tensor lies: `offset` is absolute in `file`, `bytes` is its length. */
+export interface StoredTensor {
+  readonly name: string;
+  readonly dtype: StoredType;
+  readonly shape: readonly number[];
+  readonly bytes: number;
+  readonly file: string;
+  readonly offset: number;
+}
+
+/** A tensor held in memory, as it is to be stored: `data` is the little-endian bytes of `dtype` (bf16 and f16 as Uint16Array). */
+export interface TensorData {
+  readonly dtype: StoredType;
+  readonly shape: readonly number[];
+  readonly data: ArrayBufferView;
+}
+
+/** Longest header accepted, in bytes: the limit of the format. */
+export const maximumHeaderBytes = 100_000_000;
+
+/** Bytes of one element of a stored type. */
+export const bytesPerElement = (dtype: StoredType): number => elementBytes[dtype];
+
+const isCount = (value: unknown): value is number => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+
+const shown = (value: unknown): string => (JSON.stringify(value) ?? String(value)).slice(0, 80);
+
+/** Number of elements of a shape. Throws a RangeError when a dimension is no count or the product passes 2^53 - 1. */
+export function elementCount(shape: readonly unknown[], what: string): number {
+  let count = 1;
+  for (const size of shape) {
+    if (!isCount(size)) throw new RangeError(`${what}: shape ${shown(shape)} has a dimension that is not a whole number >= 0.`);
+    count *= size;
+    if (!Number.isSafeInteger(count)) throw new RangeError(`${what}: shape ${shown(shape)} has more elements than can be counted.`);
+  }
+  return count;
+}
+
+/** Byte length of a tensor of this type and shape. Throws like `elementCount`, and an UnsupportedError for an unknown type. */
+export function byteLength(dtype: unknown, shape: readonly unknown[], what: string): number {
+  if (typeof dtype !== 'string' || !Object.hasOwn(elementBytes, dtype)) {
+    throw new UnsupportedError(
+      `${what}: stored type ${shown(dtype)} is not supported; convert it to one of ${Object.keys(elementBytes).join(', ')}.`,
+    );
+  }
+  const bytes = elementCount(shape, what) * elementBytes[dtype as StoredType];
+  if (!Number.isSafeInteger(bytes)) throw new RangeError(`${what}: shape ${shown(shape)} of ${dtype} has more bytes than can be counted.`);
+  return bytes;
+}
+
+/** Reads `into.length` bytes from `position`. Throws when the file ends before that. */
+export async function readExactly(handle: FileHandle, into: Uint8Array, position: number, what: string): Promise<void> {
+  const largestRead = 1 << 28;
+  for (let done = 0; done < into.length; ) {
+    const { bytesRead } = await handle.read(into, done, Math.min(largestRead, into.length - done), position + done);
+    if (bytesRead === 0)
+      throw new Error(`${what} ended early: ${into.length} bytes wanted at byte ${position}, ${done} found; was the file changed?`);
+    done += bytesRead;
+  }
+}
+
+/**
+ * Reads and checks the header of an open safetensors file; returns its tensors by name.
+ * Throws an Error naming the file, the tensor and the value for anything that does not hold together.
+ */
+export async function readHeader(handle: FileHandle, file: string): Promise<Map<string, StoredTensor>> {
+  const { size } = await handle.stat();
+  if (size < 8) throw new Error(`${file} is not a safetensors file: it has ${size} bytes, and the header's length alone takes 8.`);
+  const head = new Uint8Array(8);
+  await readExactly(handle, head, 0, file);
+  const stated = new DataView(head.buffer).getBigUint64(0, true);
+  if (stated > BigInt(maximumHeaderBytes)) {
+    throw new Error(
+      `${file} is not a safetensors file: it states a header of ${stated} bytes, and at most ${maximumHeaderBytes} are allowed.`,
+    );
+  }
+  const headerBytes = Number(stated);
+  if (headerBytes > size - 8)
+    throw new Error(`${file} is truncated: it states a header of ${headerBytes} bytes, and ${size - 8} bytes follow.`);
+  const text = new Uint8Array(headerBytes);
+  await readExactly(handle, text, 8, file);
+  return parseHeader(text, file, 8 + headerBytes, size - 8 - headerBytes);
+}
+
+function parseHeader(text: Uint8Array, file: string, dataStart: number, dataBytes: number): Map<string, StoredTensor> {
+  let json: string;
+  let header: unknown;
+  try {
+    json = new TextDecoder('utf-8', { fatal: true }).decode(text);
+    header = JSON.parse(json);
+  } catch (error) {
+    throw new Error(`${file} has a header that is not JSON: ${(error as Error).message}`);
+  }
+  if (header === null || typeof header !== 'object' || Array.isArray(header)) {
+    throw new Error(`${file} has a header that is not a JSON object: ${shown(header)}`);
+  }
+  const repeated = repeatedKey(json);
+  if (repeated !== undefined) throw new Error(`${file} names tensor "${repeated}" twice in its header.`);
+  const tensors = Object.entries(header)
+    .filter(([name]) => name !== '__metadata__')
+    .map(([name, entry]) => checkEntry(name, entry, file, dataStart, dataBytes));
+  checkCover(tensors, file, dataStart, dataBytes);
+  return new Map(tensors.map((tensor) => [tensor.name, tensor]));
+}
+
+function checkEntry(name: string, entry: unknown, file: string, dataStart: number, dataBytes: number): StoredTensor {
+  const what = `${file}, tensor "${name}"`;
+  if (entry === null || typeof entry !== 'object') throw new Error(`${what}: its header entry is ${shown(entry)}, not an object.`);
+  const { dtype, shape, data_offsets: offsets } = entry as Record<string, unknown>;
+  if (!Array.isArray(shape)) throw new Error(`${what}: shape is ${shown(shape)}, not a list.`);
+  const bytes = byteLength(dtype, shape, what);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0] > offsets[1]) {
+    throw new Error(`${what}: data_offsets is ${shown(offsets)}, not a [begin, end] pair.`);
+  }
+  const [begin, end] = offsets as [number, number];
+  if (end - begin !== bytes)
+    throw new Error(`${what}: ${dtype} ${shown(shape)} takes ${bytes} bytes, and data_offsets ${shown(offsets)} hold ${end - begin}.`);
+  if (end > dataBytes)
+    throw new Error(`${what}: it ends at byte ${end} of the data, and the file holds ${dataBytes}; it is truncated or damaged.`);
+  return { name, dtype: dtype as StoredType, shape: shape as number[], bytes, file, offset: dataStart + begin };
+}
+
+/** The format leaves no byte of the data unnamed and none named twice. */
+function checkCover(tensors: readonly StoredTensor[], file: string, dataStart: number, dataBytes: number): void {
+  const sorted = [...tensors].sort((a, b) => a.offset - b.offset || a.bytes - b.bytes);
+  let at = dataStart;
+  let before = 'the header';
+  for (const { name, offset, bytes } of sorted) {
+    if (offset < at) throw new Error(`${file}: tensor "${name}" begins at byte ${offset - dataStart} of the data, inside ${before}.`);
+    if (offset > at) throw new Error(`${file}: ${offset - at} bytes between ${before} and tensor "${name}" belong to no tensor.`);
+    at = offset + bytes;
+    before = `tensor "${name}"`;
+  }
+  const rest = dataStart + dataBytes - at;
+  if (rest > 0) throw new Error(`${file}: ${rest} bytes after ${before} belong to no tensor.`);
+}
+
+/** The first key that stands twice in the outer object of valid JSON; JSON.parse itself would keep the last one silently. */
+function repeatedKey(json: string): string | undefined {
+  const seen = new Set<string>();
+  let depth = 0;
+  for (const [token] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(?:\s*:)?|[{}[\]]/g)) {
+    if (token === '{' || token === '[') depth++;
+    else if (token === '}' || token === ']') depth--;
+    else if (depth === 1 && token.endsWith(':')) {
+      const key = JSON.parse(token.slice(0, -1)) as string;
+      if (seen.has(key)) return key;
+      seen.add(key);
+    }
+  }
+  return undefined;
+}
+
+/** Writes one safetensors file. Wider types come first, so that every tensor is aligned to its element. Throws for data that does not fit its shape. */
+export async function writeSafetensors(path: string, tensors: Readonly<Record<string, TensorData>>): Promise<void> {
+  const order = Object.entries(tensors).sort(([a, x], [b, y]) => elementBytes[y.dtype] - elementBytes[x.dtype] || (a < b ? -1 : 1));
+  const header: Record<string, unknown> = {};
+  let end = 0;
+  for (const [name, { dtype, shape, data }] of order) {
+    checkData(name, dtype, shape, data);
+    header[name] = { dtype, shape, data_offsets: [end, end + data.byteLength] };
+    end += data.byteLength;
+  }
+  const text = new TextEncoder().encode(JSON.stringify(header));
+  const head = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
+  new DataView(head.buffer).setBigUint64(0, BigInt(head.length - 8), true);
+  head.set(text, 8);
+  const handle = await open(path, 'w');
+  try {
+    await handle.writeFile(head);
+    for (const [, { data }] of order) await handle.writeFile(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Throws when `data` does not have the bytes that its type and shape ask for. */
+export function checkData(name: string, dtype: StoredType, shape: readonly number[], data: ArrayBufferView): void {
+  const wanted = byteLength(dtype, shape, `tensor "${name}"`);
+  if (data.byteLength !== wanted) {
+    throw new RangeError(`tensor "${name}": ${dtype} ${shown(shape)} takes ${wanted} bytes, and its data has ${data.byteLength}.`);
+  }
+}
