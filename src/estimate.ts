@@ -1,6 +1,8 @@
 // How long a run will take and how much memory it needs, computed from shapes and published rates before anything starts.
 import type { RuntimeName } from './backend/runtime.ts';
 import type { WanConfig } from './dit/wan.ts';
+import type { Method } from './method.ts';
+import type { Grid } from './sparse3d/plan.ts';
 
 /** FLOP per second and thread of dense work, measured on a server core with AVX-512 (onnxruntime-node) and on wasm SIMD (onnxruntime-web). */
 const RATES: Record<RuntimeName, { readonly linear: number; readonly attention: number; readonly secondsPerMegapixel: number }> = {
@@ -48,4 +50,15 @@ export function estimate(config: WanConfig, work: Workload, runtime: { readonly 
     bytes: 4 * work.weightElements + work.weightBytes / config.layers + activations + 300e6,
     tokens: work.tokens,
   };
+}
+
+/** Mean FLOP-equivalent density a method promises over a run: 1 where its schedule is dense, else what its levels read (cuts taken as shares of blocks). */
+export function expectedDensity({ schedule, levels }: Method, steps: number, layers: number, grid: Grid): number {
+  const sparse = levels.reduce((sum, { pool, upTo }, i) => sum + (upTo - (levels[i - 1]?.upTo ?? 0)) / pool, 0);
+  let total = 0;
+  for (let step = 0; step < steps; step++) {
+    for (let layer = 0; layer < layers; layer++)
+      total += schedule({ step, steps, layer, layers, branches: [0], grid }) === 'dense' ? 1 : sparse;
+  }
+  return total / (steps * layers);
 }

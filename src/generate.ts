@@ -1,0 +1,222 @@
+// One run: prompt to latents to frames, with what it reports. The steps of the pipeline, one line each, are in `run`.
+import { join } from 'node:path';
+import { type BoundAttention, createAttention } from './attention.ts';
+import type { CpuDevice } from './backend/cpu.ts';
+import { cpuBackend } from './backend/cpu-backend.ts';
+import type { RuntimeName } from './backend/runtime.ts';
+import type { GenerationDefaults, ModelIndex } from './dit/config.ts';
+import { type DenoiseStep, denoise, type Guidance } from './dit/denoise.ts';
+import { createSampler, type Sampler } from './dit/sampler.ts';
+import type { Transformer } from './dit/transformer.ts';
+import type { Attention, Method } from './method.ts';
+import { gaussianNoise } from './noise.ts';
+import type { GenerateOptions, Settings } from './options.ts';
+import { type Grid, tokensOf } from './sparse3d/plan.ts';
+import { elements, type Tensor } from './tensor.ts';
+import { encodePrompt, loadTextEncoder } from './text/encoder.ts';
+import { cleanPrompt } from './text/prompt.ts';
+import type { Tokenizer } from './text/tokenizer.ts';
+import type { DecodedFrames, VideoDecoder } from './vae/index.ts';
+import type { Frame, Video } from './video/frame.ts';
+
+/** What a finished run reports. */
+export interface RunReport {
+  readonly seed: number;
+  readonly runtime: RuntimeName;
+  readonly method: string;
+  readonly steps: number;
+  readonly tokens: number;
+  /** Text tokens of the prompt, end token included, and whether the prompt was longer than the model takes. */
+  readonly promptTokens: number;
+  readonly promptTruncated: boolean;
+  readonly milliseconds: { readonly text: number; readonly denoise: number; readonly decode: number };
+  readonly meanDensity: number;
+}
+
+/** Frames made while they are iterated, once. `report` resolves when the last frame was taken. */
+export interface GeneratedVideo extends Video {
+  readonly settings: Settings;
+  readonly report: Promise<RunReport>;
+}
+
+/** Parts of a loaded checkpoint. */
+export interface Parts {
+  readonly index: ModelIndex;
+  readonly defaults: GenerationDefaults;
+  readonly device: CpuDevice;
+  readonly tokenizer: Tokenizer;
+  readonly transformer: Transformer;
+  readonly transformer2?: Transformer;
+  /** Timestep below which the second transformer takes over. */
+  readonly boundary: number;
+  readonly vae: VideoDecoder;
+  readonly scheduler: Readonly<Record<string, unknown>>;
+}
+
+/** [channels, frames, height, width] of a run's latents. */
+export function latentShape({ vae, transformer }: Parts, { height, width, numFrames }: Settings): [number, number, number, number] {
+  return [transformer.config.inChannels, Math.floor((numFrames - 1) / vae.temporal) + 1, height / vae.spatial, width / vae.spatial];
+}
+
+/** The token grid of a run. */
+export function gridOf(parts: Parts, settings: Settings): Grid {
+  const [, frames, height, width] = latentShape(parts, settings);
+  return parts.transformer.grid({ frames, height, width });
+}
+
+export function guidanceOf(parts: Parts, settings: Settings): Guidance {
+  return {
+    scale: settings.guidanceScale,
+    ...(parts.transformer2 && { lowNoiseScale: settings.guidanceScale2 }),
+    interval: settings.guidanceInterval,
+  };
+}
+
+/** Options of a run whose attention is settled. */
+export type RunOptions = GenerateOptions & { readonly attention: Method | Attention };
+
+/** The frames of one run; the work starts when they are iterated. */
+export function generatedVideo(parts: Parts, settings: Settings, options: RunOptions): GeneratedVideo {
+  let settle: { resolve(report: RunReport): void; reject(reason: unknown): void };
+  const report = new Promise<RunReport>((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  // The caller learns of a failure through the iteration; an unread report must not end the process.
+  report.catch(() => undefined);
+  let started = false;
+  return {
+    width: settings.width,
+    height: settings.height,
+    numFrames: settings.numFrames,
+    fps: settings.fps,
+    settings,
+    report,
+    async *[Symbol.asyncIterator]() {
+      if (started) throw new Error('the frames of a generated video can be taken once; call the pipeline again for another run');
+      started = true;
+      try {
+        settle.resolve(yield* run(parts, settings, options));
+      } catch (error) {
+        settle.reject(error);
+        throw error;
+      }
+    },
+  };
+}
+
+async function* run(parts: Parts, settings: Settings, options: RunOptions): AsyncGenerator<Frame, RunReport> {
+  const { device, defaults, vae } = parts;
+  const { signal } = options;
+  const attention = bind(device, options.attention);
+  const start = performance.now();
+  const text = await encodeTexts(parts, settings);
+  const textEnd = performance.now();
+  let density = 0;
+  const sampler = samplerOf(parts, settings);
+  const shape = latentShape(parts, settings);
+  const latents = await denoise({
+    device,
+    transformerAt: transformerAt(parts),
+    sampler,
+    attention,
+    latents: gaussianNoise(settings.seed, elements(shape)),
+    shape,
+    ...text,
+    guidance: guidanceOf(parts, settings),
+    signal,
+    onStep: async (step) => {
+      density += step.density / step.steps;
+      await options.onStep?.({ ...stepReport(step), preview: () => preview(vae, step.clean, shape) });
+    },
+  });
+  const denoiseEnd = performance.now();
+  let index = 0;
+  for await (const piece of vae.decode(latents, shape, { signal }))
+    for (const data of rgbFrames(piece)) yield { index: index++, width: piece.width, height: piece.height, data };
+  return {
+    seed: settings.seed,
+    runtime: device.runtime.name,
+    method: nameOf(options.attention),
+    steps: sampler.timesteps.length,
+    tokens: tokensOf(gridOf(parts, settings)),
+    promptTokens: text.promptTokens,
+    promptTruncated: text.promptTokens >= defaults.maxSequenceLength,
+    milliseconds: { text: textEnd - start, denoise: denoiseEnd - textEnd, decode: performance.now() - denoiseEnd },
+    meanDensity: density,
+  };
+}
+
+/** A bare attention function reports no density of its own: it counts as dense. */
+function bind(device: CpuDevice, attention: Method | Attention): BoundAttention {
+  if (typeof attention !== 'function') return createAttention(cpuBackend(device), attention);
+  const density = async (): Promise<number> => 1;
+  return { attention, density, take: async () => ({ calls: 0, dense: 0, searches: 0, reuses: 0, density: 1 }), reset: () => undefined };
+}
+
+const nameOf = (attention: Method | Attention): string => attention.name || 'custom';
+
+function stepReport({ step, steps, timestep, milliseconds, density }: DenoiseStep): Omit<DenoiseStep, 'latents' | 'clean'> {
+  return { step, steps, timestep, milliseconds, density };
+}
+
+function samplerOf(parts: Parts, { numInferenceSteps: steps, flowShift }: Settings): Sampler {
+  return createSampler(parts.scheduler, { steps, ...(flowShift !== undefined && { flowShift }) });
+}
+
+/** Above the boundary the first transformer works, below it the second; the one that is done gives its memory back. */
+function transformerAt({
+  transformer,
+  transformer2,
+  boundary,
+}: Parts): (timestep: number) => Promise<{ transformer: Transformer; lowNoise: boolean }> {
+  return async (timestep) => {
+    if (!transformer2 || timestep >= boundary) return { transformer, lowNoise: false };
+    await transformer.release();
+    return { transformer: transformer2, lowNoise: true };
+  };
+}
+
+/** Prompt and, when any step is guided, negative prompt as [1, rows, width] handles. */
+async function encodeTexts(parts: Parts, settings: Settings): Promise<{ prompt: Tensor; negative?: Tensor; promptTokens: number }> {
+  const { device, tokenizer, index } = parts;
+  const rows = settings.maxSequenceLength;
+  const encoder = await loadTextEncoder(join(index.folder, 'text_encoder'), device);
+  try {
+    const encode = async (prompt: string): Promise<{ tensor: Tensor; tokens: number }> => {
+      const { ids, length } = tokenizer.encode(cleanPrompt(prompt), rows);
+      const embeddings = await encodePrompt(encoder, [...ids.subarray(0, length)], rows);
+      return { tensor: device.upload(embeddings, [1, rows, encoder.config.width]), tokens: length };
+    };
+    const { tensor: prompt, tokens: promptTokens } = await encode(settings.prompt);
+    const guided = Math.max(settings.guidanceScale, parts.transformer2 ? settings.guidanceScale2 : 0) > 1;
+    return { prompt, promptTokens, ...(guided && { negative: (await encode(settings.negativePrompt)).tensor }) };
+  } finally {
+    await encoder.dispose();
+  }
+}
+
+/** Planar [frames, 3, height, width] in [0, 1] -> RGB bytes of each frame. */
+function* rgbFrames({ data, frames, height, width }: DecodedFrames): Generator<Uint8Array> {
+  const pixels = height * width;
+  for (let frame = 0; frame < frames; frame++) {
+    const bytes = new Uint8Array(pixels * 3);
+    for (let channel = 0; channel < 3; channel++) {
+      const plane = (frame * 3 + channel) * pixels;
+      for (let i = 0; i < pixels; i++) bytes[i * 3 + channel] = Math.round(255 * Math.min(1, Math.max(0, data[plane + i])));
+    }
+    yield bytes;
+  }
+}
+
+/** The first frame of latents: one latent frame is decoded. */
+async function preview(vae: VideoDecoder, latents: Float32Array, [channels, frames, height, width]: readonly number[]): Promise<Frame> {
+  const area = height * width;
+  const first = new Float32Array(channels * area);
+  for (let channel = 0; channel < channels; channel++)
+    first.set(latents.subarray(channel * frames * area, channel * frames * area + area), channel * area);
+  for await (const piece of vae.decode(first, [channels, 1, height, width])) {
+    const [data] = rgbFrames(piece);
+    return { index: 0, width: piece.width, height: piece.height, data };
+  }
+  throw new Error('the decoder gave no frame for a preview');
+}
