@@ -1,8 +1,10 @@
 // `zoetrope "<prompt>"`: checks the place, loads the model, says how long it will take, samples, saves, and sums up.
 import { existsSync } from 'node:fs';
 import { totalmem } from 'node:os';
+import type { Estimate } from '../estimate.ts';
 import type { Method } from '../method.ts';
-import type { GeneratedVideo, RunReport, StepReport, TextToVideoPipeline } from '../pipeline.ts';
+import type { Settings, StepReport } from '../options.ts';
+import type { GeneratedVideo, RunReport, TextToVideoPipeline } from '../pipeline.ts';
 import { checkOutput, type SavedVideo, saveVideo } from '../video/file.ts';
 import { checkStill, saveStill } from '../video/frames.ts';
 import type { GenerateArguments } from './arguments.ts';
@@ -24,8 +26,8 @@ export async function generate(args: GenerateArguments, terminal: Terminal, sign
     signal.throwIfAborted();
     warnOfUnknownSubject(args, pipeline, lines);
     const options = { ...args.sampling, ...(attention ? { attention } : {}) };
-    announce(pipeline.estimate(options), { ...pipeline.defaults, ...args.sampling }, args.yes, lines);
     const video = pipeline(args.prompt, { ...options, signal, onStep: stepReporter(args, terminal, lines) });
+    announce(pipeline.estimate(options), video.settings, args.yes, lines);
     const onFrame = (frames: number): void => {
       if (terminal.isScreen) lines.show(`frame ${frames}/${video.numFrames}`);
     };
@@ -52,24 +54,18 @@ async function load({ model, vae, runtime }: GenerateArguments): Promise<TextToV
 }
 
 function warnOfUnknownSubject({ prompt }: GenerateArguments, { vocabulary }: TextToVideoPipeline, lines: Lines): void {
-  if (!vocabulary || namedSubject(prompt, vocabulary.subjects)) return;
+  if (!vocabulary || namedSubject(prompt, vocabulary.subjectWords)) return;
   lines.note(
-    `Warning: "${prompt}" names nothing that the small model was trained on, so the video will not show it. Near prompts that it knows:`,
+    `Warning: "${prompt}" names nothing that this small model was trained on, so the video will not show it. Near prompts that it knows:`,
   );
   for (const known of nearestPrompts(prompt, vocabulary.prompts)) lines.note(`  "${known}"`);
   lines.note('"zoetrope vocab" lists all it knows; --model takes a model that knows more.');
 }
 
-interface Estimate {
-  readonly seconds: number;
-  readonly bytes: number;
-  readonly tokens: number;
-}
-
 /** Says what is to come; throws an Error when that is more than an hour and `yes` was not given. */
 export function announce(
   { seconds, bytes, tokens }: Estimate,
-  { width, height, numFrames, numInferenceSteps }: { width: number; height: number; numFrames: number; numInferenceSteps: number },
+  { width, height, numFrames, numInferenceSteps }: Pick<Settings, 'width' | 'height' | 'numFrames' | 'numInferenceSteps'>,
   yes: boolean,
   lines: Lines,
 ): void {

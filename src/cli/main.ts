@@ -1,9 +1,8 @@
 // From words to an exit code: reads the command line, runs the command, and turns whatever goes wrong into one sentence.
+// Commands are imported when they run: help and mistakes answer at once.
 import { createRequire } from 'node:module';
 import { parseArguments } from './arguments.ts';
-import { generate } from './generate.ts';
 import type { Terminal } from './terminal.ts';
-import { showVocabulary } from './vocabulary.ts';
 
 /**
  * Runs `zoetrope <words>` and resolves to its exit code: 0, or 1 after one sentence on stderr (with ZOETROPE_DEBUG=1 the stack too). An aborted
@@ -14,8 +13,8 @@ export async function main(words: readonly string[], terminal: Terminal, signal:
     const { version } = createRequire(import.meta.url)('zoetrope/package.json') as { version: string };
     const args = parseArguments(words, version);
     if (args.command === 'help') terminal.out(args.text);
-    else if (args.command === 'vocab') await showVocabulary(args, terminal);
-    else await generate(args, terminal, signal);
+    else if (args.command === 'vocab') await (await import('./vocabulary.ts')).showVocabulary(args, terminal);
+    else await (await import('./generate.ts')).generate(args, terminal, signal);
     return 0;
   } catch (error) {
     const message = signal.aborted ? 'Stopped; nothing was written.' : sentenceOf(error);

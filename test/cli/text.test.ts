@@ -107,15 +107,16 @@ describe('what is said', () => {
   });
 
   it('lists a vocabulary', () => {
-    const text = formatVocabulary({
+    const names = {
       subjects: ['rocket', 'red car'],
+      subjectWords: ['rocket', 'red car', 'car'],
       scenes: ['space'],
       motions: ['left'],
       sizes: ['big'],
-      prompts: ['a rocket'],
-    });
-    expect(text.split('\n')).toEqual([
+    };
+    expect(formatVocabulary({ ...names, prompts: ['a rocket'] }).split('\n')).toEqual([
       'Subjects: rocket, red car',
+      'Also called: car',
       'Scenes: space',
       'Motions: left',
       'Sizes: big',
