@@ -22,7 +22,7 @@ export interface Memory {
   lse?: Tensor;
 }
 
-/** What a stage sees: blocked q, k, v and where it stands. */
+/** What a stage sees of one batch item: blocked q, k, v [heads, slots, dim] and where it stands; `site.branches` holds the item's own branch alone. */
 export interface Call {
   readonly ops: Backend;
   readonly q: Tensor;
@@ -33,10 +33,17 @@ export interface Call {
   readonly memory: Memory;
 }
 
-export type LayoutStage = (grid: Grid, site: Site) => { q: Layout; k: Layout };
-/** [heads, qBlocks, kBlocks]; +Infinity forces a block, -Infinity forbids it. */
-export type Scorer = (call: Call) => Tensor;
+/** The token order of queries and keys: one layout for both, or one each. Called for every attention call, so layouts keep what they made per grid. */
+export type LayoutStage = (grid: Grid, site: Site) => Layout | { readonly q: Layout; readonly k: Layout };
+/** How much each query block wants each key block: f32 [heads, qBlocks, kBlocks]; +Infinity forces a block, -Infinity forbids it. */
+export interface Scorer {
+  (call: Call): Tensor;
+  /** Reads `memory.lse`: the first search is then a dense call that keeps its log-sum-exp. */
+  readonly needsLse?: boolean;
+}
+/** Scores -> plan: the measure in which the cuts of `levels` are made. */
 export type Selector = (call: Call, scores: Tensor, levels: readonly Level[]) => Plan;
+/** What is added for what the plan left out. Blocked results in and out. */
 export type Correction = (call: Call, result: Attended) => Attended;
 export type Phase = 'dense' | 'search' | 'reuse';
 /** When dense attention, a search or the kept plan is due. */

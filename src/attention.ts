@@ -1,0 +1,148 @@
+// The control flow of one attention call: a method bound to a backend is the `Attention` that a model calls at its seam.
+// State is kept per layer, guidance branch and grid, and belongs to one run.
+import type { Backend } from './backend/backend.ts';
+import type { Attention, Call, Memory, Method, Site } from './method.ts';
+import { type Plan, tokensOf } from './sparse3d/plan.ts';
+import type { Tensor } from './tensor.ts';
+
+/** Batches cut in their items and put together again; along the first axis. */
+export interface BatchOps {
+  /** `parts` handles [rows / parts, ...] of a tensor [rows, ...]. */
+  split(x: Tensor, parts: number): Tensor[];
+  /** The inverse of `split`. */
+  concat(parts: readonly Tensor[]): Tensor;
+}
+
+/** What attention did since it was last asked; calls count once per batch item. */
+export interface StepStatistics {
+  readonly calls: number;
+  readonly dense: number;
+  readonly searches: number;
+  readonly reuses: number;
+  /** Mean FLOP-equivalent share of full attention that was computed, text included; dense is 1, and so is no call. */
+  readonly density: number;
+}
+
+export interface BoundAttention {
+  readonly attention: Attention;
+  /** Mean density since the last `take`, waiting for plans that are under way. */
+  density(): Promise<number>;
+  /** Statistics since the last `take`; the count starts again. */
+  take(): Promise<StepStatistics>;
+  /** Forgets plans and log-sum-exps: call it between runs. */
+  reset(): void;
+}
+
+type Ops = Backend & BatchOps;
+/** What one layer and branch remembers, with the density of its plan. */
+type Kept = Memory & { density?: Promise<number> };
+type Phase = 'dense' | 'search' | 'reuse';
+interface Answer {
+  readonly out: Tensor;
+  readonly density: Promise<number>;
+}
+
+const DENSE = Promise.resolve(1);
+
+/**
+ * Binds a method to a backend. Items of a batch are treated one by one, each with the memory of its branch; a step before the last one seen starts a new run.
+ * The attention only enqueues; a failure shows where its result is read. @throws RangeError when q, k, v do not fit the site's grid and branches.
+ */
+export function createAttention(ops: Ops, method: Method): BoundAttention {
+  const memories = new Map<string, Kept>();
+  let lastStep = 0;
+  let taken: { phase: Phase; density: Promise<number> }[] = [];
+
+  const note = (phase: Phase, density: Promise<number>) => {
+    density.catch(() => undefined);
+    taken.push({ phase, density });
+  };
+  const attendItem = (q: Tensor, k: Tensor, v: Tensor, site: Site, ordinal: number): Tensor => {
+    const phase = method.schedule(site);
+    if (phase === 'dense') {
+      note(phase, DENSE);
+      return ops.attendAll(q, k, v).out;
+    }
+    const memory = remember(memories, site, ordinal);
+    const due = memory.plan ? phase : 'search';
+    const { out, density } = sparse(ops, method, due, memory, q, k, v, site);
+    note(due, density);
+    return out;
+  };
+  const attention: Attention = (q, k, v, site) => {
+    checkCall(q, k, v, site);
+    if (site.step < lastStep) memories.clear();
+    lastStep = site.step;
+    const items = site.branches.length;
+    if (items === 1) return attendItem(q, k, v, site, 0);
+    const [queries, keys, values] = [q, k, v].map((x) => ops.split(x, items));
+    return ops.concat(
+      site.branches.map((branch, item) => {
+        const ordinal = site.branches.slice(0, item).filter((other) => other === branch).length;
+        return attendItem(queries[item], keys[item], values[item], { ...site, branches: [branch] }, ordinal);
+      }),
+    );
+  };
+  return {
+    attention,
+    density: async () => mean(await Promise.all(taken.map((call) => call.density))),
+    async take() {
+      const calls = taken;
+      taken = [];
+      const count = (phase: Phase) => calls.filter((call) => call.phase === phase).length;
+      const density = mean(await Promise.all(calls.map((call) => call.density)));
+      return { calls: calls.length, dense: count('dense'), searches: count('search'), reuses: count('reuse'), density };
+    },
+    reset: () => memories.clear(),
+  };
+}
+
+/** One search or reuse of one batch item. A search whose scorer needs a log-sum-exp that is not there is dense, keeps it, and makes the plan beside. */
+function sparse(ops: Ops, method: Method, due: 'search' | 'reuse', memory: Kept, q: Tensor, k: Tensor, v: Tensor, site: Site): Answer {
+  const made = method.layout(site.grid, site);
+  const layout = 'q' in made ? made : { q: made, k: made };
+  const blocked = { q: ops.gather(q, layout.q), k: ops.gather(k, layout.k), v: ops.gather(v, layout.k) };
+  const call: Call = { ops, ...blocked, layout, site, memory };
+  if (due === 'search' && method.score.needsLse && !memory.lse) {
+    const dense = ops.attendAll(q, k, v);
+    memory.lse = ops.gather(dense.lse, layout.q);
+    keep(ops, memory, method.select(call, method.score(call), method.levels));
+    return { out: dense.out, density: DENSE };
+  }
+  if (due === 'search') keep(ops, memory, method.select(call, method.score(call), method.levels));
+  const result = ops.attend(blocked.q, blocked.k, blocked.v, memory.plan!, layout);
+  const { out } = method.correct?.(call, result) ?? result;
+  return { out: ops.scatter(out, layout.q), density: memory.density! };
+}
+
+function keep(ops: Ops, memory: Kept, plan: Plan): void {
+  memory.plan = plan;
+  memory.density = ops.density(plan);
+  memory.density.catch(() => undefined);
+}
+
+/** The memory of a layer and branch; `ordinal` tells items of one branch in a batch apart. Another grid is another memory. */
+function remember(memories: Map<string, Kept>, { layer, branches, grid }: Site, ordinal: number): Kept {
+  const key = [layer, branches[0], ordinal, grid.frames, grid.height, grid.width, grid.text].join('/');
+  let memory = memories.get(key);
+  if (!memory) {
+    memory = {};
+    memories.set(key, memory);
+  }
+  return memory;
+}
+
+function checkCall(q: Tensor, k: Tensor, v: Tensor, { branches, grid }: Site): void {
+  const tokens = tokensOf(grid);
+  for (const [name, { shape }] of Object.entries({ q, k, v }))
+    if (shape.length !== 3 || shape[1] !== tokens || shape[0] !== q.shape[0] || (name !== 'v' && shape[2] !== q.shape[2]))
+      throw new RangeError(
+        `${name} has shape [${shape}], expected [batch * heads, ${tokens}, dim] for a grid of ${grid.frames} x ${grid.height} x ${grid.width} tokens and ${grid.text} text tokens`,
+      );
+  if (branches.length === 0 || q.shape[0] % branches.length !== 0)
+    throw new RangeError(
+      `q holds ${q.shape[0]} heads for ${branches.length} batch items; name one branch per item, each with the same number of heads`,
+    );
+}
+
+const mean = (shares: readonly number[]): number => (shares.length ? shares.reduce((sum, share) => sum + share, 0) / shares.length : 1);

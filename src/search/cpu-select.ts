@@ -1,0 +1,169 @@
+// Selection on plain numbers: scores to plans, the share of mass that a plan keeps, head budgets, and how coarsely a key block may be read.
+import type { Selection } from '../backend/backend.ts';
+import { type Layout, type Level, PAD } from '../sparse3d/plan.ts';
+
+/** Heads, query blocks and key blocks of a score table. */
+export type TableShape = readonly [heads: number, qBlocks: number, kBlocks: number];
+
+export interface SelectionNumbers extends Omit<Selection, 'cap' | 'budgets'> {
+  readonly cap?: Int32Array;
+  readonly budgets?: Float32Array;
+}
+
+export interface PlanNumbers {
+  readonly counts: Int32Array;
+  readonly blocks: Int32Array;
+}
+
+/** `Backend.select` on numbers; blocks [heads, qBlocks, kBlocks] padded with PAD, inside a level the forced ones first, then by falling score. */
+export function selectBlocks(scores: Float32Array, [heads, qBlocks, kBlocks]: TableShape, selection: SelectionNumbers): PlanNumbers {
+  const { levels, cap, budgets } = selection;
+  const counts = new Int32Array(heads * qBlocks * levels.length);
+  const blocks = new Int32Array(heads * qBlocks * kBlocks).fill(PAD);
+  for (let row = 0; row < heads * qBlocks; row++) {
+    const head = Math.floor(row / qBlocks);
+    const { forced, open } = sortRow(scores.subarray(row * kBlocks, (row + 1) * kBlocks));
+    const ends = cutRow(open, kBlocks - forced.length, selection, budgets?.[head] ?? 1);
+    if (forced.length === 0) keepBest(open, ends);
+    const groups: number[][] = levels.map(() => []);
+    groups[0].push(...forced);
+    for (let at = 0; at < ends[levels.length - 1]; at++) {
+      const level = ends.findIndex((end) => at < end);
+      groups[cap ? finer(levels, level, cap[head * kBlocks + open[at].block]) : level].push(open[at].block);
+    }
+    counts.set(
+      groups.map((group) => group.length),
+      row * levels.length,
+    );
+    blocks.set(groups.flat(), row * kBlocks);
+  }
+  return { counts, blocks };
+}
+
+interface Scored {
+  readonly block: number;
+  readonly score: number;
+}
+
+/** Forced blocks, and the others by falling score, equal scores by index. Forbidden ones (-Infinity, or no number) are in neither. */
+function sortRow(row: Float32Array): { forced: number[]; open: Scored[] } {
+  const forced: number[] = [];
+  const open: Scored[] = [];
+  for (let block = 0; block < row.length; block++) {
+    const score = row[block];
+    if (score === Infinity) forced.push(block);
+    else if (Number.isFinite(score)) open.push({ block, score });
+  }
+  open.sort((a, b) => b.score - a.score || a.block - b.block);
+  return { forced, open };
+}
+
+/** For each level, how many of the sorted open blocks lie before its cut. `competing` blocks are all that are not forced. */
+function cutRow(open: readonly Scored[], competing: number, { measure, levels, floor = 0 }: SelectionNumbers, budget: number): number[] {
+  const total = open.reduce((sum, { score }) => sum + score, 0);
+  let end = Math.min(open.length, ceilShare(floor, competing));
+  return levels.map(({ upTo }) => {
+    const cut = upTo * budget;
+    const reached = measure === 'rank' ? ceilShare(cut, competing) : cut >= 1 ? open.length : reach(open, cut * total);
+    end = Math.max(end, Math.min(open.length, reached));
+    return end;
+  });
+}
+
+/** ceil(share * count), forgiving the rounding of shares such as 1 - 0.7, which would add a block. */
+const ceilShare = (share: number, count: number): number => Math.ceil(share * count * (1 - 1e-6));
+
+/** How many sorted blocks it takes until their mass reaches `mass`: the crossing block is in. */
+function reach(open: readonly Scored[], mass: number): number {
+  let sum = 0;
+  let count = 0;
+  while (count < open.length && sum < mass) sum += open[count++].score;
+  return count;
+}
+
+/** A row is never empty: its best block, or block 0 when all are forbidden, is read at the finest level. */
+function keepBest(open: Scored[], ends: number[]): void {
+  if (open.length === 0) open.push({ block: 0, score: 0 });
+  if (ends[ends.length - 1] === 0) ends.fill(1);
+}
+
+/** The coarsest level from `level` down that pools by no more than `cap`; the finest when none does. */
+function finer(levels: readonly Level[], level: number, cap: number): number {
+  while (level > 0 && levels[level].pool > cap) level--;
+  return level;
+}
+
+/** `Backend.recall` on numbers: kept share of each head's finite scores; 1 for a head without any mass to lose. */
+export function recallOf(scores: Float32Array, [heads, qBlocks, kBlocks]: TableShape, plan: PlanNumbers, width: number): Float32Array {
+  const result = new Float32Array(heads);
+  const levels = plan.counts.length / (heads * qBlocks);
+  for (let head = 0; head < heads; head++) {
+    let kept = 0;
+    let total = 0;
+    for (let row = head * qBlocks; row < (head + 1) * qBlocks; row++) {
+      const finite = scores.subarray(row * kBlocks, (row + 1) * kBlocks).map((score) => (Number.isFinite(score) ? score : 0));
+      total += finite.reduce((sum, score) => sum + score, 0);
+      const count = plan.counts.subarray(row * levels, (row + 1) * levels).reduce((sum, blocks) => sum + blocks, 0);
+      for (const block of plan.blocks.subarray(row * width, row * width + count)) kept += finite[block];
+    }
+    result[head] = total > 0 ? kept / total : 1;
+  }
+  return result;
+}
+
+/**
+ * `Backend.headBudgets` on numbers (AdaSpa section 4.2): n heads recall more than the threshold, at most half of all; the n best get sparsity (1 + s) / 2,
+ * the n worst (3 s - 1) / 2, the rest s, so the mean stays s. Below s = 1/3 the paper's (3 s - 1) / 2 is negative: there the shift is s, not (1 - s) / 2.
+ * Returned as factors on the kept share 1 - s; equal recalls are ordered by head.
+ */
+export function budgetsOf(recall: Float32Array, { threshold, sparsity }: { threshold: number; sparsity: number }): Float32Array {
+  const heads = [...recall.keys()].sort((a, b) => recall[b] - recall[a] || a - b);
+  const count = Math.min(recall.filter((share) => share > threshold).length, Math.floor(heads.length / 2));
+  const shift = Math.min((1 - sparsity) / 2, sparsity) / (1 - sparsity);
+  const budgets = new Float32Array(heads.length).fill(1);
+  for (let at = 0; at < count; at++) {
+    budgets[heads[at]] = 1 - shift;
+    budgets[heads[heads.length - 1 - at]] = 1 + shift;
+  }
+  return budgets;
+}
+
+/** `Backend.poolCap` on numbers; see `similarityCap`. A group of one token is alike to itself. */
+export function capOf(
+  k: Float32Array,
+  heads: number,
+  dim: number,
+  layout: Layout,
+  pools: readonly { pool: number; cosine: number }[],
+): Int32Array {
+  const caps = new Int32Array(heads * layout.blocks).fill(1);
+  for (let at = 0; at < caps.length; at++) {
+    const count = layout.counts[at % layout.blocks];
+    const keys = k.subarray(at * layout.block * dim, (at * layout.block + count) * dim);
+    for (const { pool, cosine } of pools) if (pool > caps[at] && meanCosine(keys, count, dim, pool) > cosine) caps[at] = pool;
+  }
+  return caps;
+}
+
+/** Mean cosine of the first and last token of each group of `pool` tokens; 1 when every group is a single token. */
+function meanCosine(keys: Float32Array, count: number, dim: number, pool: number): number {
+  let sum = 0;
+  let groups = 0;
+  for (let first = 0; first < count - 1; first += pool) {
+    sum += cosineOf(keys, first * dim, Math.min(first + pool, count) * dim - dim, dim);
+    groups++;
+  }
+  return groups ? sum / groups : 1;
+}
+
+function cosineOf(x: Float32Array, a: number, b: number, dim: number): number {
+  let dot = 0;
+  let squareA = 0;
+  let squareB = 0;
+  for (let at = 0; at < dim; at++) {
+    dot += x[a + at] * x[b + at];
+    squareA += x[a + at] ** 2;
+    squareB += x[b + at] ** 2;
+  }
+  return squareA && squareB ? dot / Math.sqrt(squareA * squareB) : 0;
+}

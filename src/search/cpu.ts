@@ -1,0 +1,91 @@
+// The search operations of the CPU backend: scores from q and k as ONNX graphs, selection on plain numbers, all on the device's queue.
+import type { Backend } from '../backend/backend.ts';
+import { type CpuDevice, type CpuTensor, floatsOf, intsOf } from '../backend/cpu.ts';
+import type { Layout, Plan } from '../sparse3d/plan.ts';
+import type { Tensor } from '../tensor.ts';
+import { blockMass, sampledScores } from './cpu-score.ts';
+import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape } from './cpu-select.ts';
+
+/** The part of `Backend` that finds plans. */
+export type SearchOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'force' | 'recall' | 'headBudgets' | 'select'>;
+
+/** `Backend`'s search operations on a CPU device. @throws RangeError when a tensor does not fit its layout or score table. */
+export function searchOps(device: CpuDevice): SearchOps {
+  return {
+    blockMass(q, k, lse, layout) {
+      checkPair(q, k, layout);
+      checkShape('lse', lse, [q.shape[0], layout.q.blocks * layout.q.block]);
+      return blockMass(device, q, k, lse, layout);
+    },
+    sampledScores(q, k, layout, sampling) {
+      checkPair(q, k, layout);
+      return sampledScores(device, q, k, layout, sampling);
+    },
+    poolCap(k, layout, pools) {
+      checkBlocked('k', k, layout);
+      const [heads, , dim] = k.shape;
+      return one(device, [heads, layout.blocks], 'i32', async () => capOf(await floatsOf(k), heads, dim, layout, pools));
+    },
+    force(scores, force) {
+      checkShape('force', force, scores.shape.slice(1));
+      return one(device, scores.shape, 'f32', async () => forced(await floatsOf(scores), await floatsOf(force)));
+    },
+    recall(scores, plan) {
+      const width = plan.blocks.shape[2];
+      return one(device, [scores.shape[0]], 'f32', async () =>
+        recallOf(await floatsOf(scores), tableOf(scores), { counts: await intsOf(plan.counts), blocks: await intsOf(plan.blocks) }, width),
+      );
+    },
+    headBudgets: (recall, options) => one(device, recall.shape, 'f32', async () => budgetsOf(await floatsOf(recall), options)),
+    select: (scores, selection) => select(device, scores, selection),
+  };
+}
+
+function select(device: CpuDevice, scores: Tensor, selection: Parameters<Backend['select']>[1]): Plan {
+  const { levels, cap, budgets } = selection;
+  const [heads, qBlocks, kBlocks] = tableOf(scores);
+  if (levels.length === 0) throw new RangeError('a selection needs at least one level; use upTo(1) to read everything');
+  if (budgets && levels.length > 1) throw new RangeError(`head budgets scale one cut, got ${levels.length} levels; use upTo(share)`);
+  if (cap) checkShape('cap', cap, [heads, kBlocks]);
+  if (budgets) checkShape('budgets', budgets, [heads]);
+  const [counts, blocks] = device.enqueue(
+    [
+      { shape: [heads, qBlocks, levels.length], dtype: 'i32' },
+      { shape: [heads, qBlocks, kBlocks], dtype: 'i32' },
+    ],
+    async () => {
+      const numbers = { ...selection, cap: cap && (await intsOf(cap)), budgets: budgets && (await floatsOf(budgets)) };
+      const plan = selectBlocks(await floatsOf(scores), [heads, qBlocks, kBlocks], numbers);
+      return [plan.counts, plan.blocks];
+    },
+  );
+  return { counts, blocks, levels };
+}
+
+function one(device: CpuDevice, shape: readonly number[], dtype: 'f32' | 'i32', job: () => Promise<Float32Array | Int32Array>): CpuTensor {
+  return device.enqueue([{ shape, dtype }], async () => [await job()])[0];
+}
+
+/** Infinite forces replace a score, so forcing a forbidden block is no NaN; finite ones are added. */
+function forced(scores: Float32Array, force: Float32Array): Float32Array {
+  return scores.map((score, at) => {
+    const by = force[at % force.length];
+    return Number.isFinite(by) ? score + by : by;
+  });
+}
+
+const tableOf = ({ shape }: Tensor): TableShape => [shape[0], shape[1], shape[2]];
+
+function checkPair(q: Tensor, k: Tensor, layout: { readonly q: Layout; readonly k: Layout }): void {
+  checkBlocked('q', q, layout.q);
+  checkShape('k', k, [q.shape[0], layout.k.blocks * layout.k.block, q.shape[2]]);
+}
+
+function checkBlocked(name: string, x: Tensor, layout: Layout): void {
+  checkShape(name, x, [x.shape[0], layout.blocks * layout.block, x.shape[2]]);
+}
+
+function checkShape(name: string, { shape }: Tensor, expected: readonly number[]): void {
+  if (shape.length !== expected.length || shape.some((size, axis) => size !== expected[axis]))
+    throw new RangeError(`${name} has shape [${shape}], expected [${expected}]; gather it with the layout that is passed along`);
+}

@@ -1,0 +1,118 @@
+// Selection on hand-worked rows of four key blocks: cuts, forcing, budgets, caps, and that no row is empty.
+import { describe, expect, test } from 'vitest';
+import { budgetsOf, recallOf, type SelectionNumbers, selectBlocks } from '../../src/search/cpu-select.ts';
+import { pyramid, upTo } from '../../src/search/levels.ts';
+
+const row = [0.125, 0.5, 0.125, 0.25];
+/** The chosen blocks of each row, by level. */
+function choose(scores: readonly number[], selection: SelectionNumbers, kBlocks = 4, heads = 1): number[][][] {
+  const qBlocks = scores.length / kBlocks / heads;
+  const { counts, blocks } = selectBlocks(Float32Array.from(scores), [heads, qBlocks, kBlocks], selection);
+  const levels = selection.levels.length;
+  return Array.from({ length: heads * qBlocks }, (_, at) => {
+    let from = at * kBlocks;
+    const groups = Array.from({ length: levels }, (__, level) => {
+      const count = counts[at * levels + level];
+      from += count;
+      return [...blocks.subarray(from - count, from)];
+    });
+    expect([...blocks.subarray(from, (at + 1) * kBlocks)].every((block) => block === -1)).toBe(true);
+    expect(new Set(groups.flat()).size).toBe(groups.flat().length);
+    return groups;
+  });
+}
+
+describe('rank', () => {
+  test('keeps ceil(share * blocks), best first, equal scores by the lower index', () => {
+    expect(choose(row, { measure: 'rank', levels: upTo(0.25) })).toEqual([[[1]]]);
+    expect(choose(row, { measure: 'rank', levels: upTo(0.26) })).toEqual([[[1, 3]]]);
+    expect(choose(row, { measure: 'rank', levels: upTo(0.75) })).toEqual([[[1, 3, 0]]]);
+    expect(choose(row, { measure: 'rank', levels: upTo(1) })).toEqual([[[1, 3, 0, 2]]]);
+  });
+  test('a share rounded up in its last bit adds no block', () => {
+    const ten = Array.from({ length: 10 }, (_, at) => at);
+    expect(1 - 0.7).toBeGreaterThan(0.3);
+    expect(choose(ten, { measure: 'rank', levels: upTo(1 - 0.7) }, 10)[0][0]).toEqual([9, 8, 7]);
+  });
+  test('a pyramid takes each block once, at the finest cut it fits', () => {
+    expect(choose(row, { measure: 'rank', levels: pyramid(0.25, 0.5, 0.5, 1) })).toEqual([[[1], [3], [], [0, 2]]]);
+  });
+});
+
+describe('mass', () => {
+  test('takes the block that crosses the cut, and none after it', () => {
+    expect(choose(row, { measure: 'mass', levels: upTo(0.5) })).toEqual([[[1]]]);
+    expect(choose(row, { measure: 'mass', levels: upTo(0.51) })).toEqual([[[1, 3]]]);
+    expect(choose(row, { measure: 'mass', levels: upTo(0.8) })).toEqual([[[1, 3, 0]]]);
+  });
+  test('is a share of the sum of the row, whatever that is', () => {
+    const scaled = row.map((score) => score * 64);
+    expect(choose(scaled, { measure: 'mass', levels: pyramid(0.5, 0.75, 0.8, 1) })).toEqual(
+      choose(row, { measure: 'mass', levels: pyramid(0.5, 0.75, 0.8, 1) }),
+    );
+  });
+  test('a cut at 1 reads blocks without mass too', () => {
+    expect(choose([1, 0, 0, 1e-30], { measure: 'mass', levels: upTo(1) })).toEqual([[[0, 3, 1, 2]]]);
+  });
+  test('the floor lifts the finest level and leaves the outer cut', () => {
+    expect(choose(row, { measure: 'mass', levels: pyramid(0.5, 0.75), floor: 0.75 })).toEqual([[[1, 3, 0], []]]);
+    expect(choose(row, { measure: 'mass', levels: pyramid(0.1, 0.1, 0.1, 1), floor: 0.3 })).toEqual([[[1, 3], [], [], [0, 2]]]);
+  });
+  test('a cap moves a key block to the finer level it allows, and drops nothing', () => {
+    const levels = pyramid(0.25, 0.5, 0.75, 1);
+    const cap = Int32Array.of(4, 1, 1, 8);
+    expect(choose(row, { measure: 'rank', levels })).toEqual([[[1], [3], [0], [2]]]);
+    expect(choose(row, { measure: 'rank', levels, cap })).toEqual([[[1, 2], [3], [0], []]]);
+    expect(choose(row, { measure: 'rank', levels, cap: Int32Array.of(3, 8, 6, 1) })).toEqual([[[1, 3], [0], [2], []]]);
+  });
+});
+
+describe('forcing', () => {
+  test('+Infinity is read in full and outside the budget, -Infinity never', () => {
+    const scores = [0.25, -Infinity, Infinity, 0.5];
+    expect(choose(scores, { measure: 'rank', levels: upTo(0.3) })).toEqual([[[2, 3]]]);
+    expect(choose(scores, { measure: 'mass', levels: pyramid(0.5, 1) })).toEqual([[[2, 3], [0]]]);
+    expect(choose(scores, { measure: 'rank', levels: upTo(1) })).toEqual([[[2, 3, 0]]]);
+  });
+  test('no row is empty: its best block stays, at the finest level', () => {
+    expect(choose(row, { measure: 'rank', levels: [{ pool: 1, upTo: 0 }] })).toEqual([[[1]]]);
+    expect(choose([0, 0, 0, 0], { measure: 'mass', levels: pyramid(0.5, 0.6) })).toEqual([[[0], []]]);
+    expect(choose(Array(4).fill(-Infinity), { measure: 'mass', levels: upTo(0.5) })).toEqual([[[0]]]);
+    expect(choose([...row, NaN, NaN, NaN, NaN], { measure: 'rank', levels: upTo(0.25) })).toEqual([[[1]], [[0]]]);
+  });
+  test('a row of forced blocks alone needs nothing else', () => {
+    const scores = [Infinity, -Infinity, Infinity, 0.5];
+    expect(choose(scores, { measure: 'rank', levels: [{ pool: 1, upTo: 0 }] })).toEqual([[[0, 2]]]);
+  });
+});
+
+describe('head budgets', () => {
+  test('recall is the kept share of the finite mass of each head', () => {
+    const scores = Float32Array.of(0.5, 0.25, 0.125, 0.125, 4, 2, 1, 1, 1, 1, 1, Infinity, Infinity, Infinity, Infinity, Infinity);
+    const shape = [2, 2, 4] as const;
+    const plan = selectBlocks(scores, shape, { measure: 'rank', levels: upTo(0.5) });
+    expect([...recallOf(scores, shape, plan, 4)]).toEqual([0.75, Math.fround(2 / 3)]);
+    const all = selectBlocks(scores.fill(Infinity), shape, { measure: 'rank', levels: upTo(0.5) });
+    expect([...recallOf(scores, shape, all, 4)]).toEqual([1, 1]);
+  });
+  test('the best heads give what the worst get: 0.9 / 0.8 / 0.7 at sparsity 0.8', () => {
+    const budgets = budgetsOf(Float32Array.of(0.5, 0.95, 0.7, 0.85, 0.6), { threshold: 0.8, sparsity: 0.8 });
+    const sparsities = [...budgets].map((factor) => 1 - factor * 0.2);
+    for (const [head, expected] of [0.7, 0.9, 0.8, 0.9, 0.7].entries()) expect(sparsities[head]).toBeCloseTo(expected, 6);
+  });
+  test('no head is in both sets when most recall well', () => {
+    expect([...budgetsOf(Float32Array.of(0.9, 0.95, 0.9), { threshold: 0.8, sparsity: 0.5 })]).toEqual([1, 0.5, 1.5]);
+  });
+  test('the mean stays and no head reads more than everything', () => {
+    for (const sparsity of [0, 0.1, 0.3, 1 / 3, 0.5, 0.95]) {
+      const budgets = [...budgetsOf(Float32Array.of(0.9, 0.99, 0.1, 0.2), { threshold: 0.8, sparsity })];
+      expect(budgets.reduce((sum, factor) => sum + factor, 0)).toBeCloseTo(4, 5);
+      expect(Math.max(...budgets) * (1 - sparsity)).toBeLessThanOrEqual(1 + 1e-6);
+    }
+    expect([...budgetsOf(Float32Array.of(1, 1, 1, 1), { threshold: 0.8, sparsity: 0 })]).toEqual([1, 1, 1, 1]);
+  });
+  test('a budget scales its head alone', () => {
+    const selection = { measure: 'rank', levels: upTo(0.5), budgets: Float32Array.of(0.5, 1.5) } as const;
+    expect(choose([...row, ...row], selection, 4, 2)).toEqual([[[1]], [[1, 3, 0]]]);
+  });
+});
