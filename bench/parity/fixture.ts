@@ -84,3 +84,7 @@ export function compare(name: string, actual: ArrayLike<number>, expected: Array
   const tolerance = share * largest;
   return { name, difference, tolerance, passed: difference <= tolerance };
 }
+
+/** The comparison that comes nearest to its tolerance, or exceeds it most. */
+export const worst = (comparisons: readonly Comparison[]): Comparison =>
+  comparisons.reduce((a, b) => (b.difference / b.tolerance > a.difference / a.tolerance ? b : a));

@@ -3,8 +3,10 @@ import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CpuDevice } from '../../src/backend/cpu.ts';
 import { type Comparison, type Fixture, openFixture } from './fixture.ts';
+import { checkPipeline, checkTwoTransformers } from './pipeline.ts';
 import { checkSampler } from './sampler.ts';
 import { checkTextEncoder } from './text.ts';
+import { checkTransformer } from './transformer.ts';
 import { checkTaehv, checkWanVae } from './vae.ts';
 
 /** A line of the report: compared, or not supported and why. */
@@ -20,6 +22,9 @@ const FAMILIES: readonly (readonly [string, Check])[] = [
   ['t5', checkTextEncoder],
   ['taehv', checkTaehv],
   ['vae-wan', checkWanVae],
+  ['wan-transformer', checkTransformer],
+  ['wan-pipeline', checkPipeline],
+  ['wan22-pipeline', checkTwoTransformers],
 ];
 
 /** Runs one fixture folder. */

@@ -1,7 +1,7 @@
-// Checks of samplers: noise levels, timesteps and every step of a trajectory, with the reference's model outputs as velocities.
+// Checks of samplers: noise levels, timesteps and the worst step of a trajectory, with the reference's model outputs as velocities.
 import { readJson } from '../../src/dit/config.ts';
 import { createSampler, type SamplerOptions } from '../../src/dit/sampler.ts';
-import { type Comparison, compare, type Fixture, floats, TOLERANCE } from './fixture.ts';
+import { type Comparison, compare, type Fixture, floats, TOLERANCE, worst } from './fixture.ts';
 
 export async function* checkSampler(fixture: Fixture): AsyncGenerator<Comparison> {
   const config = await readJson(fixture.path('scheduler', 'scheduler_config.json'));
@@ -10,10 +10,12 @@ export async function* checkSampler(fixture: Fixture): AsyncGenerator<Comparison
   yield compare(`${fixture.name}.timesteps`, sampler.timesteps, expected, TOLERANCE.forward / 100);
   yield compare(`${fixture.name}.sigmas`, sampler.sigmas, await floats(fixture, 'outputs', 'sigmas'), TOLERANCE.forward / 100);
   let sample = await floats(fixture, 'inputs', 'sample');
+  const steps: Comparison[] = [];
   for (let step = 0; step < expected.length; step++) {
     sample = sampler.step(await floats(fixture, 'outputs', `model_out_${step}`), sample);
-    yield compare(`${fixture.name}.sample_${step}`, sample, await floats(fixture, 'outputs', `sample_${step}`), TOLERANCE.forward);
+    steps.push(compare(`${fixture.name}.steps`, sample, await floats(fixture, 'outputs', `sample_${step}`), TOLERANCE.forward));
   }
+  yield worst(steps);
 }
 
 /** What the reference's `set_timesteps` was called with. */
