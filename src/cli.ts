@@ -12,6 +12,7 @@ for (const [signal, code] of [
   process.on(signal, () => {
     if (stopCode !== 0) process.exit(stopCode);
     stopCode = code;
+    process.stderr.write('\nStopping after this step; once more ends at once.\n');
     controller.abort();
   });
 }

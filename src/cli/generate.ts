@@ -56,7 +56,7 @@ async function load({ model, vae, runtime }: GenerateArguments): Promise<TextToV
 function warnOfUnknownSubject({ prompt }: GenerateArguments, { vocabulary }: TextToVideoPipeline, lines: Lines): void {
   if (!vocabulary || namedSubject(prompt, vocabulary.subjectWords)) return;
   lines.note(
-    `Warning: "${prompt}" names nothing that this small model was trained on, so the video will not show it. Near prompts that it knows:`,
+    `Warning: "${prompt}" names nothing that this small model was trained on, so the video will not show it. Prompts that it knows, nearest first:`,
   );
   for (const known of nearestPrompts(prompt, vocabulary.prompts)) lines.note(`  "${known}"`);
   lines.note('"zoetrope vocab" lists all it knows; --model takes a model that knows more.');

@@ -18,7 +18,7 @@ export async function main(words: readonly string[], terminal: Terminal, signal:
     return 0;
   } catch (error) {
     const message = signal.aborted ? 'Stopped; nothing was written.' : sentenceOf(error);
-    terminal.err(`${message}\n`);
+    terminal.err(signal.aborted ? `${message}\n` : `Error: ${message}\n`);
     if (process.env.ZOETROPE_DEBUG === '1' && error instanceof Error) terminal.err(`${error.stack}\n`);
     if (words.includes('--json')) terminal.out(`${JSON.stringify({ error: message })}\n`);
     return 1;
@@ -28,5 +28,5 @@ export async function main(words: readonly string[], terminal: Terminal, signal:
 /** The message alone, on one line; errors of the system and of libraries may have several. */
 function sentenceOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return `Error: ${message.replace(/\s*\n\s*/g, ' ').trim() || 'no reason was given; run it again with ZOETROPE_DEBUG=1.'}`;
+  return message.replace(/\s*\n\s*/g, ' ').trim() || 'No reason was given; run it again with ZOETROPE_DEBUG=1.';
 }

@@ -16,21 +16,26 @@ export function outputName(prompt: string, taken: (name: string) => boolean): st
   return name;
 }
 
-/** Levenshtein's distance: insertions, deletions and changes of one letter. */
+/** Edits between two words: letters put in, left out, changed, or two neighbours swapped (optimal string alignment). */
 export function editDistance(a: string, b: string): number {
+  let before: number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
-    for (let j = 1; j <= b.length; j++) next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    row = next;
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) next[j] = Math.min(next[j], before[j - 2] + 1);
+    }
+    [before, row] = [row, next];
   }
   return row[b.length];
 }
 
-/** 1 for the same word, less for a typing error or another ending, 0 from where words have little in common. */
+/** 1 for the same word, less for a typing error or a plural, 0 for another word: "playing" is not nearly "flying". */
 function similarity(a: string, b: string): number {
-  const share = 1 - editDistance(a, b) / Math.max(a.length, b.length);
-  return share >= 0.6 ? share : 0;
+  const length = Math.max(a.length, b.length);
+  const edits = editDistance(a, b);
+  return edits > (length < 3 ? 0 : length < 8 ? 1 : 2) ? 0 : 1 - edits / length;
 }
 
 /** The `count` known prompts with most in common with `prompt`, best first: each weighty word counts by its nearest word there. */

@@ -16,6 +16,7 @@ describe('prompts', () => {
   it('finds the nearest known prompts by words and typing errors', () => {
     expect(nearestPrompts('a kitten and a black catt', known, 1)).toEqual([known[1]]);
     expect(nearestPrompts('rokcet', known, 2)[0]).toBe(known[0]);
+    expect(nearestPrompts('playing in the street', known)[0]).toBe(known[2]); // "playing" is not "flying"
     expect(nearestPrompts('a truck in the city', known)[0]).toBe(known[2]);
     expect(nearestPrompts('something else', known)).toHaveLength(3);
   });
@@ -39,7 +40,12 @@ describe('prompts', () => {
   });
 
   it('measures edits', () => {
-    expect([editDistance('kitten', 'sitting'), editDistance('', 'ab'), editDistance('same', 'same')]).toEqual([3, 2, 0]);
+    expect([
+      editDistance('kitten', 'sitting'),
+      editDistance('', 'ab'),
+      editDistance('same', 'same'),
+      editDistance('rokcet', 'rocket'),
+    ]).toEqual([3, 2, 0, 1]);
   });
 });
 
