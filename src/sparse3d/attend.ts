@@ -7,9 +7,6 @@ import type { Layout } from './plan.ts';
 import { type Chunk, chunksOf, isEven, type PlanNumbers, poolsRead } from './rows.ts';
 import { type KeysAndValues, plainUnits, pooledUnits, type Units } from './units.ts';
 
-/** Rows of one run, so that what they gather stays in the cache. */
-const ROWS_PER_RUN = 16;
-
 /** Blocked q, k, v [heads, slots, dim], a plan's numbers, and the layouts. */
 export interface AttendCall extends KeysAndValues {
   readonly q: Float32Array;
@@ -17,23 +14,39 @@ export interface AttendCall extends KeysAndValues {
   readonly layout: { readonly q: Layout; readonly k: Layout };
 }
 
+/** Rows that one run computes at most: few, so that what they gather stays in the cache; wasm copies its inputs in, so it gets longer runs. */
+const rowsPerRun = (device: CpuDevice): number => (lanesOf(device) > 1 ? 8 : 32);
+
 /** Attention by a plan; results are blocked, zero in PAD rows: out [heads, slots, dim], lse [heads, slots]. */
 export async function attendPlan(device: CpuDevice, call: AttendCall): Promise<[Float32Array, Float32Array]> {
   const { heads, dim, layout, plan } = call;
-  const slots = layout.q.blocks * layout.q.block;
-  const out = new Float32Array(heads * slots * dim);
-  const lse = new Float32Array(heads * slots);
   const plain = isEven(plan) && layout.k.counts.every((count) => count === layout.k.block);
-  const pools = poolsRead(plan);
   const session = await gatherSession(device, dim, !plain);
-  const groupHeads = Math.max(1, Math.floor(ROWS_PER_RUN / layout.q.blocks));
-  for (let head = 0; head < heads; head += groupHeads) {
-    const group = headsOf(call, head, Math.min(groupHeads, heads - head));
+  const slots = layout.q.blocks * layout.q.block;
+  const results = { out: new Float32Array(heads * slots * dim), lse: new Float32Array(heads * slots) };
+  await inLanes(device, runsOf(call, plain, rowsPerRun(device)), (run) => runChunk(device, session, run, results));
+  return [results.out, results.lse];
+}
+
+/** One chunk of rows of a group of heads that starts at `head`. */
+interface Run {
+  readonly group: AttendCall;
+  readonly head: number;
+  readonly units: Units;
+  readonly chunk: Chunk;
+}
+
+/** Runs are prepared as they are asked for, a group of heads at a time: the host prepares one group while the other lanes compute. */
+function* runsOf(call: AttendCall, plain: boolean, most: number): Generator<Run> {
+  const { heads, layout, plan } = call;
+  const pools = poolsRead(plan);
+  const together = Math.max(1, Math.floor(most / layout.q.blocks));
+  for (let head = 0; head < heads; head += together) {
+    const group = headsOf(call, head, Math.min(together, heads - head));
     const units = plain ? plainUnits(group, layout.k) : pooledUnits(group, layout.k, pools);
-    const chunks = chunksOf(plan, units, layout.k, head * layout.q.blocks, group.heads * layout.q.blocks, layout.q.blocks, ROWS_PER_RUN);
-    await inLanes(device, chunks, (chunk) => runChunk(device, session, group, units, chunk, layout.q, out, lse, head * slots));
+    const rows = { first: head * layout.q.blocks, heads: group.heads, queryBlocks: layout.q.blocks };
+    for (const chunk of chunksOf(plan, rows, units, layout.k, most)) yield { group, head, units, chunk };
   }
-  return [out, lse];
 }
 
 function headsOf(call: AttendCall, head: number, heads: number): AttendCall {
@@ -51,30 +64,26 @@ function headsOf(call: AttendCall, head: number, heads: number): AttendCall {
 async function runChunk(
   device: CpuDevice,
   session: InferenceSession,
-  { q, dim }: AttendCall,
-  units: Units,
-  chunk: Chunk,
-  layout: Layout,
-  out: Float32Array,
-  lse: Float32Array,
-  firstSlot: number,
+  { group, head, units, chunk }: Run,
+  results: { readonly out: Float32Array; readonly lse: Float32Array },
 ): Promise<void> {
   const { Tensor } = device.runtime;
   const { rows, index, length } = chunk;
-  const result = await session.run({
-    q: new Tensor('float32', queriesOf(q, dim, units.biased, rows, layout.block), [rows.length, layout.block, units.keyDim]),
+  const { q, dim, layout } = group;
+  const { block, blocks, counts } = layout.q;
+  const { out, lse } = await session.run({
+    q: new Tensor('float32', queriesOf(q, dim, units.biased, rows, block), [rows.length, block, units.keyDim]),
     k: new Tensor('float32', units.k, [units.count, units.size, units.keyDim]),
     v: new Tensor('float32', units.v, [units.count, units.size, dim]),
     index: new Tensor('int32', index, [rows.length, length]),
   });
-  const rowOut = result.out.data as Float32Array;
-  const rowLse = result.lse.data as Float32Array;
+  const [rowOut, rowLse] = [out.data as Float32Array, lse.data as Float32Array];
   for (const [at, row] of rows.entries()) {
-    const count = layout.counts[row % layout.blocks];
-    const from = at * layout.block;
-    const to = firstSlot + row * layout.block;
-    out.set(rowOut.subarray(from * dim, (from + count) * dim), to * dim);
-    lse.set(rowLse.subarray(from, from + count), to);
+    const count = counts[row % blocks];
+    const from = at * block;
+    const to = (head * blocks + row) * block;
+    results.out.set(rowOut.subarray(from * dim, (from + count) * dim), to * dim);
+    results.lse.set(rowLse.subarray(from, from + count), to);
   }
 }
 
@@ -94,13 +103,12 @@ function queriesOf(q: Float32Array, dim: number, biased: boolean, rows: readonly
 }
 
 /** Runs tasks side by side: onnxruntime-node computes each run on one thread, wasm takes one run at a time on all of them. */
-export async function inLanes<T>(device: CpuDevice, tasks: readonly T[], run: (task: T) => Promise<void>): Promise<void> {
-  const lanes = lanesOf(device);
-  let next = 0;
+export async function inLanes<T>(device: CpuDevice, tasks: Iterable<T>, run: (task: T) => Promise<void>): Promise<void> {
+  const queue = tasks[Symbol.iterator]();
   const lane = async () => {
-    while (next < tasks.length) await run(tasks[next++]);
+    for (let task = queue.next(); !task.done; task = queue.next()) await run(task.value);
   };
-  await Promise.all(Array.from({ length: Math.min(lanes, tasks.length) }, lane));
+  await Promise.all(Array.from({ length: lanesOf(device) }, lane));
 }
 
 /** Session options that leave the parallelism to `inLanes`. */

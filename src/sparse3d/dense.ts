@@ -2,10 +2,10 @@
 import type { InferenceSession } from 'onnxruntime-common';
 import type { CpuDevice } from '../backend/cpu.ts';
 import { OnnxGraph } from '../backend/onnx.ts';
-import { inLanes, sessionThreads, softmaxAttention } from './attend.ts';
+import { inLanes, lanesOf, sessionThreads, softmaxAttention } from './attend.ts';
 
-/** Most logits that one run holds (4 bytes each). */
-const LOGITS_PER_RUN = 1 << 20;
+/** Most logits that one run holds (4 bytes each, twice): 8 MiB on each native lane; wasm copies keys and values in, so it gets longer runs. */
+const logitsPerRun = (device: CpuDevice): number => (lanesOf(device) > 1 ? 1 << 20 : 1 << 22);
 
 /** q [heads, rows, dim], k and v [heads, keys, dim]. */
 export interface DenseCall {
@@ -23,7 +23,7 @@ export async function attendTiles(device: CpuDevice, { q, k, v, heads, dim }: De
   const [rows, keys] = [q.length / heads / dim, k.length / heads / dim];
   const out = new Float32Array(q.length);
   const lse = new Float32Array(heads * rows);
-  const tiles = tilesOf(heads, rows, keys);
+  const tiles = tilesOf(heads, rows, Math.max(1, Math.floor(logitsPerRun(device) / keys)));
   await inLanes(device, tiles, async ({ head, first, count }) => {
     const from = (head * rows + first) * dim;
     const ofHead = (x: Float32Array) => new Tensor('float32', x.subarray(head * keys * dim, (head + 1) * keys * dim), [1, keys, dim]);
@@ -41,9 +41,9 @@ interface Tile {
   readonly count: number;
 }
 
-/** Tiles of nearly equal size, each of one head. */
-function tilesOf(heads: number, rows: number, keys: number): Tile[] {
-  const perHead = Math.ceil(rows / Math.max(1, Math.floor(LOGITS_PER_RUN / keys)));
+/** Tiles of at most `most` rows, nearly equal, each of one head. */
+function tilesOf(heads: number, rows: number, most: number): Tile[] {
+  const perHead = Math.ceil(rows / most);
   const edge = (tile: number) => Math.floor((tile * rows) / perHead);
   return Array.from({ length: heads * perHead }, (_, index) => {
     const tile = index % perHead;

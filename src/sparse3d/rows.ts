@@ -33,21 +33,21 @@ export function isEven({ counts, pools }: PlanNumbers): boolean {
   return true;
 }
 
-/** Cuts rows `first .. first + rows - 1` (heads of a group one after another, `queryBlocks` rows each) in chunks of nearly equal size. */
-export function chunksOf(
-  plan: PlanNumbers,
-  units: Units,
-  layout: Layout,
-  first: number,
-  rows: number,
-  queryBlocks: number,
-  most: number,
-): Chunk[] {
-  const lists = Array.from({ length: rows }, (_, row) => unitsOfRow(plan, units, layout, first + row, Math.floor(row / queryBlocks)));
-  const sorted = Array.from({ length: rows }, (_, row) => row).sort((a, b) => lists[b].length - lists[a].length || a - b);
-  const chunks = Math.ceil(rows / most);
+/** Which rows a group of heads has: `queryBlocks` rows a head, from row `first` of the plan on. */
+export interface Rows {
+  readonly first: number;
+  readonly heads: number;
+  readonly queryBlocks: number;
+}
+
+/** Cuts the rows of a group of heads in chunks of at most `most` rows, nearly equal in number, rows of like length together. */
+export function chunksOf(plan: PlanNumbers, { first, heads, queryBlocks }: Rows, units: Units, layout: Layout, most: number): Chunk[] {
+  const rows = Array.from({ length: heads * queryBlocks }, (_, row) => row);
+  const lists = rows.map((row) => unitsOfRow(plan, units, layout, first + row, Math.floor(row / queryBlocks)));
+  const sorted = rows.sort((a, b) => lists[b].length - lists[a].length || a - b);
+  const chunks = Math.ceil(rows.length / most);
   return Array.from({ length: chunks }, (_, chunk) => {
-    const members = sorted.slice(Math.floor((chunk * rows) / chunks), Math.floor(((chunk + 1) * rows) / chunks));
+    const members = sorted.slice(Math.floor((chunk * rows.length) / chunks), Math.floor(((chunk + 1) * rows.length) / chunks));
     const length = lists[members[0]].length;
     const index = new Int32Array(members.length * length).fill(units.count - 1);
     for (const [at, row] of members.entries()) index.set(lists[row], at * length);

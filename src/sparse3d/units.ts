@@ -43,9 +43,10 @@ export function plainUnits({ k, v, heads, dim }: KeysAndValues, layout: Layout):
   return { size: layout.block, biased: false, keyDim: dim, perHead: layout.blocks, count: heads * layout.blocks, k, v, stored };
 }
 
-/** Units of every pool factor with their bias; the last unit (index `count - 1`) is all padding. */
+/** Units of every pool factor, finest first, with their bias; the last unit (index `count - 1`) is all padding. */
 export function pooledUnits({ k, v, heads, dim }: KeysAndValues, layout: Layout, pools: readonly number[]): Units {
   const size = unitSize(layout.block, pools);
+  const keyDim = dim + 1;
   const stored = new Map<number, Stored>();
   let perHead = 0;
   for (const pool of pools) {
@@ -54,57 +55,58 @@ export function pooledUnits({ k, v, heads, dim }: KeysAndValues, layout: Layout,
     perHead += perBlock * layout.blocks;
   }
   const count = heads * perHead + 1;
-  const units = {
-    size,
-    biased: true,
-    keyDim: dim + 1,
-    perHead,
-    count,
-    stored,
-    k: new Float32Array(count * size * (dim + 1)),
-    v: new Float32Array(count * size * dim),
-  };
+  const keys = new Float32Array(count * size * keyDim);
+  const values = new Float32Array(count * size * dim);
   const slots = layout.blocks * layout.block;
-  for (let head = 0; head < heads; head++)
+  for (let head = 0; head < heads; head++) {
+    let keysBelow: Strided = { numbers: k.subarray(head * slots * dim, (head + 1) * slots * dim), stride: dim, pool: 1 };
+    let valuesBelow: Strided = { numbers: v.subarray(head * slots * dim, (head + 1) * slots * dim), stride: dim, pool: 1 };
     for (const [pool, { first }] of stored) {
       const at = (head * perHead + first) * size;
-      poolRows(k.subarray(head * slots * dim, (head + 1) * slots * dim), dim, units.k.subarray(at * (dim + 1)), dim + 1, layout, pool);
-      poolRows(v.subarray(head * slots * dim, (head + 1) * slots * dim), dim, units.v.subarray(at * dim), dim, layout, pool);
-      writeBias(units.k.subarray(at * (dim + 1)), dim + 1, layout, pool);
+      const keysHere = { numbers: keys.subarray(at * keyDim), stride: keyDim, pool };
+      const valuesHere = { numbers: values.subarray(at * dim), stride: dim, pool };
+      poolRows(keysBelow, keysHere, dim, layout);
+      poolRows(valuesBelow, valuesHere, dim, layout);
+      writeBias(keysHere, layout);
+      if (pools.every((coarser) => coarser % pool === 0 || coarser < pool)) [keysBelow, valuesBelow] = [keysHere, valuesHere];
     }
-  units.k.subarray((count - 1) * size * (dim + 1)).forEach((_, index, row) => {
-    if (index % (dim + 1) === dim) row[index] = NO_MASS;
-  });
-  return units;
+  }
+  for (let slot = (count - 1) * size; slot < count * size; slot++) keys[slot * keyDim + dim] = NO_MASS;
+  return { size, biased: true, keyDim, perHead, count, stored, k: keys, v: values };
 }
 
-/** Writes the mean of the real tokens of each group of `pool` slots; rows of `to` are `stride` numbers apart. */
-function poolRows(from: Float32Array, dim: number, to: Float32Array, stride: number, layout: Layout, pool: number): void {
-  const groups = layout.block / pool;
-  for (let block = 0; block < layout.blocks; block++)
-    for (let group = 0; group * pool < layout.counts[block]; group++) {
-      const source = (block * layout.block + group * pool) * dim;
-      const target = (block * groups + group) * stride;
-      if (pool === 1) {
-        to.set(from.subarray(source, source + dim), target);
-        continue;
-      }
-      const count = Math.min(pool, layout.counts[block] - group * pool);
-      for (let index = 0; index < dim; index++) {
-        let total = 0;
-        for (let slot = 0; slot < count; slot++) total += from[source + slot * dim + index];
-        to[target + index] = total / count;
+/** Rows of numbers, `stride` apart, each the mean of the real tokens among `pool` slots. */
+interface Strided {
+  readonly numbers: Float32Array;
+  readonly stride: number;
+  readonly pool: number;
+}
+
+/** Real tokens among the slots `first .. first + pool - 1` of a block that holds `count`. */
+const realTokens = (count: number, first: number, pool: number): number => Math.max(0, Math.min(pool, count - first));
+
+/** Writes the means of `to.pool` slots from the finer means of `from`, each weighted by its real tokens. */
+function poolRows(from: Strided, to: Strided, dim: number, layout: Layout): void {
+  const { block, blocks, counts } = layout;
+  const [fine, coarse] = [block / from.pool, block / to.pool];
+  for (let at = 0; at < blocks; at++)
+    for (let slot = 0, target = at * coarse * to.stride; slot < counts[at]; slot += to.pool, target += to.stride) {
+      const all = realTokens(counts[at], slot, to.pool);
+      for (let part = slot; part < slot + all; part += from.pool) {
+        const weight = realTokens(counts[at], part, from.pool) / all;
+        const source = (at * fine + part / from.pool) * from.stride;
+        if (weight === 1) to.numbers.set(from.numbers.subarray(source, source + dim), target);
+        else for (let index = 0; index < dim; index++) to.numbers[target + index] += weight * from.numbers[source + index];
       }
     }
 }
 
 /** Last column of keys: ln(true count) over the scale 1/sqrt(dim); no mass where a group holds no token. */
-function writeBias(to: Float32Array, keyDim: number, layout: Layout, pool: number): void {
-  const groups = layout.block / pool;
-  const unscaled = Math.sqrt(keyDim - 1);
-  for (let block = 0; block < layout.blocks; block++)
-    for (let group = 0; group < groups; group++) {
-      const count = Math.min(pool, layout.counts[block] - group * pool);
-      to[(block * groups + group) * keyDim + keyDim - 1] = count > 0 ? Math.log(count) * unscaled : NO_MASS;
+function writeBias({ numbers, stride, pool }: Strided, { block, blocks, counts }: Layout): void {
+  const unscaled = Math.sqrt(stride - 1);
+  for (let at = 0, target = stride - 1; at < blocks; at++)
+    for (let slot = 0; slot < block; slot += pool, target += stride) {
+      const count = realTokens(counts[at], slot, pool);
+      numbers[target] = count > 0 ? Math.log(count) * unscaled : NO_MASS;
     }
 }
