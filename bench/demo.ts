@@ -25,7 +25,7 @@ const prompt = 'a rocket flying up over a night sky';
 const folder = mkdtempSync(join(tmpdir(), 'zoetrope-demo-'));
 const rows: Record<string, string | number>[] = [];
 for (let round = 0; round < Number(values.rounds); round++) {
-  for (const name of values.methods.split(',') as (keyof typeof METHODS)[]) {
+  for (const name of (values.methods as string).split(',') as (keyof typeof METHODS)[]) {
     const start = performance.now();
     const pipe = await TextToVideoPipeline.fromPretrained(undefined, { runtime: values.runtime as RuntimeName });
     const side = values.size ? { height: Number(values.size), width: Number(values.size) } : {};
@@ -59,7 +59,7 @@ for (let round = 0; round < Number(values.rounds); round++) {
 }
 rmSync(folder, { recursive: true });
 const best = (name: string): number => Math.min(...rows.filter((row) => row.method === name).map((row) => row.seconds as number));
-const seconds = Object.fromEntries(values.methods.split(',').map((name) => [name, best(name)]));
+const seconds = Object.fromEntries((values.methods as string).split(',').map((name) => [name, best(name)]));
 const tokens = rows[0].tokens;
 console.log(
   writeResult(`demo-${values.runtime}-${tokens}`, {
