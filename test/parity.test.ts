@@ -1,10 +1,10 @@
 // The golden fixtures, through the same checks as `npm run parity`, on both ONNX runtimes.
-import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { checkFixture, type Line, listFixtures } from '../bench/parity/index.ts';
 import { type CpuDevice, openCpu } from '../src/backend/cpu.ts';
 
-const folders = await listFixtures(join(import.meta.dirname, 'golden'));
+const folders = await listFixtures(fileURLToPath(new URL('golden', import.meta.url)));
 
 describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('%s matches the reference', (runtime) => {
   let device: CpuDevice;
