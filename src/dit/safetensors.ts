@@ -110,19 +110,28 @@ export async function readHeader(handle: FileHandle, file: string): Promise<Map<
 }
 
 function parseHeader(text: Uint8Array, file: string, dataStart: number, dataBytes: number): Map<string, StoredTensor> {
-  let json: string;
   let header: unknown;
+  let keys: readonly string[];
   try {
-    json = new TextDecoder('utf-8', { fatal: true }).decode(text);
+    const json = new TextDecoder('utf-8', { fatal: true }).decode(text);
+    const found = scan(json);
+    // Deep nesting would cost the parser all memory.
+    if (found.depth > formatDepth) throw new Error('it nests deeper than the format does');
+    keys = found.keys;
     header = JSON.parse(json);
   } catch (error) {
-    throw new Error(`${file} has a header that is not JSON: ${(error as Error).message}`);
+    throw new Error(`${file} has a header that is not the JSON of this format: ${(error as Error).message}`);
   }
   if (header === null || typeof header !== 'object' || Array.isArray(header)) {
     throw new Error(`${file} has a header that is not a JSON object: ${shown(header)}`);
   }
-  const repeated = repeatedKey(json);
-  if (repeated !== undefined) throw new Error(`${file} names tensor "${repeated}" twice in its header.`);
+  const seen = new Set<string>();
+  for (const key of keys) {
+    // JSON.parse keeps the last of two equal keys, silently. Names have no escapes as a rule; one that does is compared decoded.
+    const name = key.includes('\\') ? JSON.stringify(JSON.parse(key)) : key;
+    if (seen.has(name)) throw new Error(`${file} names tensor ${name} twice in its header.`);
+    seen.add(name);
+  }
   const tensors = Object.entries(header)
     .filter(([name]) => name !== '__metadata__')
     .map(([name, entry]) => checkEntry(name, entry, file, dataStart, dataBytes));
@@ -162,20 +171,33 @@ function checkCover(tensors: readonly StoredTensor[], file: string, dataStart: n
   if (rest > 0) throw new Error(`${file}: ${rest} bytes after ${before} belong to no tensor.`);
 }
 
-/** The first key that stands twice in the outer object of valid JSON; JSON.parse itself would keep the last one silently. */
-function repeatedKey(json: string): string | undefined {
-  const seen = new Set<string>();
+/** Depth of the format: the header, a tensor, its shape. */
+const formatDepth = 3;
+
+/** The strings of a header's outer object, still quoted (all keys, where it holds what it should), and its depth; it stops where that is too deep. */
+function scan(json: string): { readonly keys: readonly string[]; readonly depth: number } {
+  const keys: string[] = [];
   let depth = 0;
-  for (const [token] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(?:\s*:)?|[{}[\]]/g)) {
-    if (token === '{' || token === '[') depth++;
-    else if (token === '}' || token === ']') depth--;
-    else if (depth === 1 && token.endsWith(':')) {
-      const key = JSON.parse(token.slice(0, -1)) as string;
-      if (seen.has(key)) return key;
-      seen.add(key);
+  for (let at = 0; at < json.length && depth <= formatDepth; at++) {
+    const character = json[at];
+    if (character === '{' || character === '[') depth++;
+    else if (character === '}' || character === ']') depth--;
+    else if (character === '"') {
+      const end = stringEnd(json, at);
+      if (depth === 1) keys.push(json.slice(at, end + 1));
+      at = end;
     }
   }
-  return undefined;
+  return { keys, depth };
+}
+
+/** Index of the quote that closes the string opened at `start`, or the end of the text. */
+function stringEnd(json: string, start: number): number {
+  for (let at = start + 1; at < json.length; at++) {
+    if (json[at] === '\\') at++;
+    else if (json[at] === '"') return at;
+  }
+  return json.length;
 }
 
 /** Writes one safetensors file. Wider types come first, so that every tensor is aligned to its element. Throws for data that does not fit its shape. */
