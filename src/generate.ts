@@ -130,9 +130,13 @@ async function* run(parts: Parts, settings: Settings, options: RunOptions): Asyn
     },
   });
   const denoiseEnd = performance.now();
+  let taken = 0;
   let index = 0;
-  for await (const piece of vae.decode(latents, shape, { signal }))
-    for (const data of rgbFrames(piece)) yield { index: index++, width: piece.width, height: piece.height, data };
+  for await (const { data, width, height } of rgbFrames(vae.decode(latents, shape, { signal }))) {
+    const handedOver = performance.now();
+    yield { index: index++, width, height, data };
+    taken += performance.now() - handedOver;
+  }
   return {
     seed: settings.seed,
     runtime: device.runtime.name,
@@ -141,7 +145,7 @@ async function* run(parts: Parts, settings: Settings, options: RunOptions): Asyn
     tokens: tokensOf(gridOf(parts, settings)),
     promptTokens: text.promptTokens,
     promptTruncated: text.promptTokens >= defaults.maxSequenceLength,
-    milliseconds: { text: textEnd - start, denoise: denoiseEnd - textEnd, decode: performance.now() - denoiseEnd },
+    milliseconds: { text: textEnd - start, denoise: denoiseEnd - textEnd, decode: performance.now() - denoiseEnd - taken },
     meanDensity: density,
   };
 }
@@ -195,16 +199,18 @@ async function encodeTexts(parts: Parts, settings: Settings): Promise<{ prompt: 
   }
 }
 
-/** Planar [frames, 3, height, width] in [0, 1] -> RGB bytes of each frame. */
-function* rgbFrames({ data, frames, height, width }: DecodedFrames): Generator<Uint8Array> {
-  const pixels = height * width;
-  for (let frame = 0; frame < frames; frame++) {
-    const bytes = new Uint8Array(pixels * 3);
-    for (let channel = 0; channel < 3; channel++) {
-      const plane = (frame * 3 + channel) * pixels;
-      for (let i = 0; i < pixels; i++) bytes[i * 3 + channel] = Math.round(255 * Math.min(1, Math.max(0, data[plane + i])));
+/** Decoded pieces [frames, 3, height, width] in [0, 1] -> RGB bytes, frame by frame. */
+async function* rgbFrames(pieces: AsyncIterable<DecodedFrames>): AsyncGenerator<Omit<Frame, 'index'>> {
+  for await (const { data, frames, height, width } of pieces) {
+    const pixels = height * width;
+    for (let frame = 0; frame < frames; frame++) {
+      const bytes = new Uint8Array(pixels * 3);
+      for (let channel = 0; channel < 3; channel++) {
+        const plane = (frame * 3 + channel) * pixels;
+        for (let i = 0; i < pixels; i++) bytes[i * 3 + channel] = Math.round(255 * Math.min(1, Math.max(0, data[plane + i])));
+      }
+      yield { data: bytes, width, height };
     }
-    yield bytes;
   }
 }
 
@@ -214,9 +220,6 @@ async function preview(vae: VideoDecoder, latents: Float32Array, [channels, fram
   const first = new Float32Array(channels * area);
   for (let channel = 0; channel < channels; channel++)
     first.set(latents.subarray(channel * frames * area, channel * frames * area + area), channel * area);
-  for await (const piece of vae.decode(first, [channels, 1, height, width])) {
-    const [data] = rgbFrames(piece);
-    return { index: 0, width: piece.width, height: piece.height, data };
-  }
+  for await (const frame of rgbFrames(vae.decode(first, [channels, 1, height, width]))) return { index: 0, ...frame };
   throw new Error('the decoder gave no frame for a preview');
 }

@@ -106,6 +106,7 @@ function pipeline(parts: Parts): TextToVideoPipeline {
     estimate: (options: GenerateOptions = {}) =>
       estimateRun(parts, checkOptions('', options, defaults, granularity), options.attention ?? pipe.attention),
     async dispose() {
+      await device.idle();
       await parts.transformer.dispose();
       await parts.transformer2?.dispose();
       await vae.dispose();

@@ -25,6 +25,8 @@ export interface CpuDevice {
   enqueue(outputs: readonly Shaped[], job: () => Promise<readonly Numbers[]>): CpuTensor[];
   /** The value made once for a key: sessions, tables. `release` is called by `dispose`. */
   cached<T>(key: string, make: () => Promise<T>, release?: (value: T) => Promise<void>): Promise<T>;
+  /** Waits until every job enqueued so far has ended, well or not. */
+  idle(): Promise<void>;
   dispose(): Promise<void>;
 }
 
@@ -73,6 +75,9 @@ export async function openCpu(choice: RuntimeChoice = 'auto'): Promise<CpuDevice
         cache.set(key, entry);
       }
       return entry.value as Promise<T>;
+    },
+    async idle() {
+      await tail;
     },
     async dispose() {
       await tail;
