@@ -13,8 +13,11 @@ class RMS(nn.Module):
         return (f * torch.rsqrt(f.pow(2).mean(-1, keepdim=True) + 1e-6) * self.weight).to(x.dtype)
 
 
+FUSED = hasattr(F, 'scaled_dot_product_attention')
+
+
 def attend(q, k, v):
-    if hasattr(F, 'scaled_dot_product_attention'): return F.scaled_dot_product_attention(q, k, v)
+    if FUSED: return F.scaled_dot_product_attention(q, k, v)
     return torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** .5, -1) @ v
 
 
