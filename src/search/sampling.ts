@@ -17,11 +17,14 @@ export function randomFrom(seed: number): () => number {
   return () => mixSeeds(seed, count++) / 2 ** 32;
 }
 
-/** `ceil(share * block)` different slots of a block, ascending; at least one. */
+/** How many of a block's slots a share draws: rounded up, at least one. */
+export const drawCount = (block: number, share: number): number => Math.max(1, Math.ceil(share * block));
+
+/** Different slots of a block, ascending. */
 export function drawSlots(block: number, share: number, seed: number): Int32Array {
   const random = randomFrom(seed);
   const slots = Int32Array.from({ length: block }, (_, slot) => slot);
-  const count = Math.max(1, Math.ceil(share * block));
+  const count = drawCount(block, share);
   for (let at = 0; at < count; at++) {
     const other = at + Math.floor(random() * (block - at));
     [slots[at], slots[other]] = [slots[other], slots[at]];

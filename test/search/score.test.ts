@@ -81,6 +81,26 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('%s', (runtime) 
         }
       });
 
+  test('twins over several tiles of rows and keys, with other blocks for queries than for keys', async () => {
+    const ops = await opened;
+    const grid = { frames: 5, height: 14, width: 17, text: 5 };
+    const both = { q: curve(32)(grid), k: raster(64)(grid) };
+    const [dim, tokens] = [8, tokensOf(grid)];
+    const [q, k] = [3, 4].map((seed) => noise(tokens * dim, seed));
+    const [[qRows], [kRows]] = [rowsOf(q, 1, dim), rowsOf(k, 1, dim)];
+    const lse = Float32Array.from({ length: tokens }, (_, token) => 6 + Math.sin(token));
+    const blocked = [ops.gather(ops.upload(q, [1, tokens, dim]), both.q), ops.gather(ops.upload(k, [1, tokens, dim]), both.k)] as const;
+    const mass = await ops.read(ops.blockMass(...blocked, ops.gather(ops.upload(lse, [1, tokens]), both.q), both));
+    for (const [at, expected] of blockMassReference(qRows, kRows, [...lse], both)
+      .flat()
+      .entries())
+      expect(Math.abs(mass[at] - expected)).toBeLessThan(1e-5 * (1 + expected));
+    const sampling = { queries: 1 / 2, keys: 1, seed: 9 };
+    const scores = await ops.read(ops.sampledScores(...blocked, both, sampling));
+    for (const [at, expected] of sampledScoresReference(qRows, kRows, both, sampling, 0).flat().entries())
+      expect(Math.abs(scores[at] - expected)).toBeLessThan(1e-5);
+  });
+
   test('sampled scores of four blocks by hand: every row weighs the same, and shares add up to one', async () => {
     const ops = await opened;
     const layout = one(16);
