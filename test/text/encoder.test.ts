@@ -4,7 +4,16 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CpuDevice, openCpu } from '../../src/backend/cpu.ts';
-import { distanceBiases, encodePrompt, loadTextEncoder, readT5Config, relativeBucket, type TextEncoder } from '../../src/text/encoder.ts';
+import { segment } from '../../src/dit/onnx/segments.ts';
+import {
+  distanceBiases,
+  encodePrompt,
+  loadTextEncoder,
+  readT5Config,
+  relativeBucket,
+  type TextEncoder,
+  t5Encoder,
+} from '../../src/text/encoder.ts';
 
 const golden = fileURLToPath(new URL('../golden', import.meta.url));
 const json = {
@@ -50,6 +59,19 @@ describe('config', () => {
     await writeFile(join(folder, 'config.json'), JSON.stringify({ ...json, architectures: ['LlamaModel'] }));
     await expect(loadTextEncoder(folder, undefined as never)).rejects.toThrow(/LlamaModel/);
   });
+});
+
+test('each block spreads its own biases, so that no table of all blocks is carried along', () => {
+  const { steps } = segment(t5Encoder(readT5Config({ ...json, num_layers: 3 }), 5));
+  const biases = steps.map(({ segment: { inputs } }) =>
+    inputs.flatMap(({ operation: o }) => (o.op === 'input' && o.name.startsWith('bias') ? [o.name] : [])),
+  );
+  expect(biases.slice(0, 3)).toEqual([['bias.0'], ['bias.1'], ['bias.2']]);
+  expect(steps.slice(0, 3).map(({ segment: { outputs } }) => outputs.map(({ shape }) => shape))).toEqual([
+    [[1, 5, 4]],
+    [[1, 5, 4]],
+    [[1, 5, 4]],
+  ]);
 });
 
 describe('encoding', () => {

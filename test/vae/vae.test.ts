@@ -186,4 +186,34 @@ describe('config', () => {
     expect(config.temporal).toEqual([true, true, false]);
     expect(config.mean[7]).toBe(1.5508);
   });
+  test.each([
+    [
+      'Wan 2.1',
+      {},
+      16,
+      { 'up_blocks.0.upsamplers.0.resample.1.weight': [192, 384, 3, 3], 'up_blocks.1.resnets.0.conv1.weight': [384, 192, 3, 3, 3] },
+    ],
+    [
+      'Wan 2.2',
+      {
+        base_dim: 160,
+        decoder_base_dim: 256,
+        z_dim: 48,
+        is_residual: true,
+        out_channels: 12,
+        patch_size: 2,
+        latents_mean: new Array(48).fill(0),
+        latents_std: new Array(48).fill(1),
+      },
+      48,
+      { 'up_blocks.0.upsampler.time_conv.weight': [2048, 1024, 3, 1, 1], 'up_blocks.2.resnets.0.conv1.weight': [512, 1024, 3, 3, 3] },
+    ],
+  ])('asks for the weights of %s in their published shapes', (_name, json, channels, shapes) => {
+    const program = wanDecoder(readWanVaeConfig(json)).trace({ frames: 1, height: 4, width: 4, first: false });
+    const stored = new Map(program.nodes.flatMap(({ operation: o, shape }) => (o.op === 'weight' ? [[o.name, shape]] : [])));
+    expect(stored.get('post_quant_conv.weight')).toEqual([channels, channels, 1, 1, 1]);
+    for (const [name, shape] of Object.entries(shapes)) expect(stored.get(`decoder.${name}`)).toEqual(shape);
+    const frames = program.nodes[program.outputs.frames].shape;
+    expect(frames).toEqual([4, 3, channels === 16 ? 32 : 64, channels === 16 ? 32 : 64]);
+  });
 });
