@@ -8,7 +8,10 @@ import { toBlocked, toRaster } from './permute.ts';
 import { type Layout, type Plan, tokensOf } from './plan.ts';
 
 /** What this file implements of a backend. */
-export type Sparse3dOps = Pick<Backend, 'name' | 'upload' | 'read' | 'gather' | 'scatter' | 'attendAll' | 'attend' | 'density'>;
+export interface Sparse3dOps extends Pick<Backend, 'name' | 'upload' | 'read' | 'gather' | 'scatter' | 'attend' | 'density'> {
+  /** As in `Backend`. With `lse: false` the fastest dense attention of the runtime; reading `lse` is then an error. */
+  attendAll(q: Tensor, k: Tensor, v: Tensor, options?: { readonly lse?: boolean }): Attended;
+}
 
 /** Layout and attention operations on a CPU device; see `Backend` for their meaning. */
 export function sparse3dOps(device: CpuDevice): Sparse3dOps {
@@ -18,7 +21,7 @@ export function sparse3dOps(device: CpuDevice): Sparse3dOps {
     read: device.read,
     gather: (x, layout) => gather(device, x, layout),
     scatter: (x, layout) => scatter(device, x, layout),
-    attendAll: (q, k, v) => attendAll(device, q, k, v),
+    attendAll: (q, k, v, { lse = true } = {}) => attendAll(device, q, k, v, lse),
     attend: (q, k, v, plan, layout) => attend(device, q, k, v, plan, layout),
     density,
   };
@@ -42,16 +45,22 @@ function scatter(device: CpuDevice, x: Tensor, layout: Layout): Tensor {
   return device.enqueue([{ shape }], async () => [toRaster(await floatsOf(x), heads, dim, layout)])[0];
 }
 
-function attendAll(device: CpuDevice, q: Tensor, k: Tensor, v: Tensor): Attended {
+function attendAll(device: CpuDevice, q: Tensor, k: Tensor, v: Tensor, withLse: boolean): Attended {
   const [heads, rows, dim] = q.shape;
   const keys = k.shape[1];
   checkHeads(q, dim);
   checkShape('attendAll', 'k', k, [heads, keys, dim]);
   checkShape('attendAll', 'v', v, [heads, keys, dim]);
   const [out, lse] = device.enqueue([{ shape: q.shape }, { shape: [heads, rows] }], async () =>
-    attendTiles(device, { q: await floatsOf(q), k: await floatsOf(k), v: await floatsOf(v), heads, dim }),
+    attendTiles(device, { q: await floatsOf(q), k: await floatsOf(k), v: await floatsOf(v), heads, dim }, withLse),
   );
-  return { out, lse };
+  return { out, lse: withLse ? lse : withoutLse(device, [heads, rows]) };
+}
+
+function withoutLse(device: CpuDevice, shape: readonly number[]): Tensor {
+  return device.enqueue([{ shape }], async () => {
+    throw new Error('this attention was computed without its log-sum-exp; call attendAll without lse: false to read it');
+  })[0];
 }
 
 function attend(device: CpuDevice, q: Tensor, k: Tensor, v: Tensor, plan: Plan, layout: { q: Layout; k: Layout }): Attended {

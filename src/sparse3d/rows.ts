@@ -68,5 +68,6 @@ function unitsOfRow({ counts, blocks, pools, width }: PlanNumbers, units: Units,
       for (let unit = 0; unit < used; unit++) list.push(start + unit);
     }
   }
+  if (list.length === 0) throw new RangeError(`row ${row} (head x query block) of a plan reads no key block; every row needs at least one`);
   return Int32Array.from(list);
 }
