@@ -2,6 +2,7 @@
 import type { RuntimeName } from './backend/runtime.ts';
 import type { WanConfig } from './dit/wan.ts';
 import type { Method } from './method.ts';
+import { flopShare } from './search/levels.ts';
 import type { Grid } from './sparse3d/plan.ts';
 
 /** FLOP per second and thread of dense work, measured on a server core with AVX-512 (onnxruntime-node) and on wasm SIMD (onnxruntime-web). */
@@ -54,7 +55,7 @@ export function estimate(config: WanConfig, work: Workload, runtime: { readonly 
 
 /** Mean FLOP-equivalent density a method promises over a run: 1 where its schedule is dense, else what its levels read (cuts taken as shares of blocks). */
 export function expectedDensity({ schedule, levels }: Method, steps: number, layers: number, grid: Grid): number {
-  const sparse = levels.reduce((sum, { pool, upTo }, i) => sum + (upTo - (levels[i - 1]?.upTo ?? 0)) / pool, 0);
+  const sparse = flopShare(levels);
   let total = 0;
   for (let step = 0; step < steps; step++) {
     for (let layer = 0; layer < layers; layer++)

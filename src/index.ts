@@ -11,8 +11,13 @@ export type { Attention, Call, Correction, LayoutStage, Memory, Method, Phase, S
 export { adaSpa, dense, pyramidSparse } from './methods.ts';
 export type { GenerateOptions, Settings, StepReport } from './options.ts';
 export { type GeneratedVideo, type PipelineOptions, type RunReport, TextToVideoPipeline, type Vocabulary } from './pipeline.ts';
+export { pyramid, upTo } from './search/levels.ts';
+export { alwaysDense, searchAt, searchEvery } from './search/schedule.ts';
+export { exact, sampled, withText } from './search/score.ts';
+export { headAdaptive, mass, rank, similarityCap } from './search/select.ts';
+export { curve, raster, tiles } from './sparse3d/layout.ts';
 export { type Grid, type Layout, type Level, PAD, type Plan, tokensOf } from './sparse3d/plan.ts';
 export type { DType, Numbers, Tensor } from './tensor.ts';
-export { type SavedVideo, saveVideo } from './video/file.ts';
+export { checkOutput, type SavedVideo, saveVideo } from './video/file.ts';
 export type { Frame, Video } from './video/frame.ts';
 export { contactSheet, saveStill } from './video/frames.ts';

@@ -69,9 +69,15 @@ export interface Granularity {
   readonly frames: number;
 }
 
+/** Characters of a prompt; no model reads more than a few hundred words, and the tokenizer's search is quadratic. */
+const LONGEST_PROMPT = 10_000;
+
 /** Checks a call's options and completes them. @throws TypeError | RangeError with one sentence: the option, its value, what to do. */
 export function checkOptions(prompt: string, options: GenerateOptions, defaults: GenerationDefaults, granularity: Granularity): Settings {
   if (typeof prompt !== 'string') throw new TypeError(`the prompt is ${String(prompt)}; pass a string (an empty one is allowed)`);
+  for (const text of [prompt, options.negativePrompt ?? '']) {
+    if (text.length > LONGEST_PROMPT) throw new RangeError(`a prompt has ${text.length} characters; give at most ${LONGEST_PROMPT}`);
+  }
   const settings = {
     prompt,
     negativePrompt: options.negativePrompt ?? '',

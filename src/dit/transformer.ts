@@ -86,6 +86,8 @@ export function transformer(config: WanConfig, weights: Weights, device: CpuDevi
       }
       known = compile(wanTransformer(config, shape), weights, device);
       compiled.set(key, known);
+      // What could not be compiled is not kept: there is nothing to release, and another try may do better.
+      known.catch(() => compiled.delete(key));
     }
     return known;
   };
