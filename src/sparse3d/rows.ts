@@ -40,12 +40,16 @@ export interface Rows {
   readonly queryBlocks: number;
 }
 
+/** Most tokens that the rows of one run gather together: 16 MiB of keys at dim 64, and as much of values, logits and shares. */
+const TOKENS_PER_RUN = 1 << 16;
+
 /** Cuts the rows of a group of heads in chunks of at most `most` rows, nearly equal in number, rows of like length together. */
 export function chunksOf(plan: PlanNumbers, { first, heads, queryBlocks }: Rows, units: Units, layout: Layout, most: number): Chunk[] {
   const rows = Array.from({ length: heads * queryBlocks }, (_, row) => row);
   const lists = rows.map((row) => unitsOfRow(plan, units, layout, first + row, Math.floor(row / queryBlocks)));
   const sorted = rows.sort((a, b) => lists[b].length - lists[a].length || a - b);
-  const chunks = Math.ceil(rows.length / most);
+  const longest = lists[sorted[0]].length * units.size;
+  const chunks = Math.ceil(rows.length / Math.max(1, Math.min(most, Math.floor(TOKENS_PER_RUN / longest))));
   return Array.from({ length: chunks }, (_, chunk) => {
     const members = sorted.slice(Math.floor((chunk * rows.length) / chunks), Math.floor(((chunk + 1) * rows.length) / chunks));
     const length = lists[members[0]].length;

@@ -86,17 +86,18 @@ interface Strided {
 const realTokens = (count: number, first: number, pool: number): number => Math.max(0, Math.min(pool, count - first));
 
 /** Writes the means of `to.pool` slots from the finer means of `from`, each weighted by its real tokens. */
-function poolRows(from: Strided, to: Strided, dim: number, layout: Layout): void {
-  const { block, blocks, counts } = layout;
+function poolRows(from: Strided, to: Strided, dim: number, { block, blocks, counts }: Layout): void {
+  const [source, target] = [from.numbers, to.numbers];
   const [fine, coarse] = [block / from.pool, block / to.pool];
   for (let at = 0; at < blocks; at++)
-    for (let slot = 0, target = at * coarse * to.stride; slot < counts[at]; slot += to.pool, target += to.stride) {
+    for (let slot = 0, write = at * coarse * to.stride; slot < counts[at]; slot += to.pool, write += to.stride) {
       const all = realTokens(counts[at], slot, to.pool);
       for (let part = slot; part < slot + all; part += from.pool) {
         const weight = realTokens(counts[at], part, from.pool) / all;
-        const source = (at * fine + part / from.pool) * from.stride;
-        if (weight === 1) to.numbers.set(from.numbers.subarray(source, source + dim), target);
-        else for (let index = 0; index < dim; index++) to.numbers[target + index] += weight * from.numbers[source + index];
+        const read = (at * fine + part / from.pool) * from.stride;
+        if (weight === 1) target.set(source.subarray(read, read + dim), write);
+        else if (part === slot) for (let index = 0; index < dim; index++) target[write + index] = weight * source[read + index];
+        else for (let index = 0; index < dim; index++) target[write + index] += weight * source[read + index];
       }
     }
 }
