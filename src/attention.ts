@@ -1,13 +1,15 @@
 // The control flow of one attention call: a method bound to a backend is the `Attention` that a model calls at its seam.
 // State is kept per layer, guidance branch and grid, and belongs to one run.
-import type { Backend } from './backend/backend.ts';
-import type { Attention, Call, Memory, Method, Site } from './method.ts';
+import type { Attended, Backend } from './backend/backend.ts';
+import type { Attention, Call, Memory, Method, Phase, Site } from './method.ts';
 import { type Plan, tokensOf } from './sparse3d/plan.ts';
 import type { Tensor } from './tensor.ts';
 
-/** Batches cut in their items and put together again; along the first axis. */
-export interface BatchOps {
-  /** `parts` handles [rows / parts, ...] of a tensor [rows, ...]. */
+/** What the driver asks of a backend beyond the operations of the stages. */
+export interface AttentionOps extends Backend {
+  /** With `lse: false` the log-sum-exp is not kept, which may be faster; reading it is then an error. */
+  attendAll(q: Tensor, k: Tensor, v: Tensor, options?: { readonly lse?: boolean }): Attended;
+  /** Cuts a batch in its items: `parts` handles [rows / parts, ...] of a tensor [rows, ...]. */
   split(x: Tensor, parts: number): Tensor[];
   /** The inverse of `split`. */
   concat(parts: readonly Tensor[]): Tensor;
@@ -33,35 +35,38 @@ export interface BoundAttention {
   reset(): void;
 }
 
-type Ops = Backend & BatchOps;
 /** What one layer and branch remembers, with the density of its plan. */
 type Kept = Memory & { density?: Promise<number> };
-type Phase = 'dense' | 'search' | 'reuse';
 interface Answer {
   readonly out: Tensor;
+  readonly density: Promise<number>;
+}
+
+interface Noted {
+  readonly phase: Phase;
   readonly density: Promise<number>;
 }
 
 const DENSE = Promise.resolve(1);
 
 /**
- * Binds a method to a backend. Items of a batch are treated one by one, each with the memory of its branch; a step before the last one seen starts a new run.
- * The attention only enqueues; a failure shows where its result is read. @throws RangeError when q, k, v do not fit the site's grid and branches.
+ * Binds a method to a backend. Items of a batch are treated one by one, each with the memory of its branch; a step before the last one seen
+ * starts a new run. The attention only enqueues; a failure shows where its result is read.
+ * @throws RangeError when q, k, v do not fit the site's grid and branches.
  */
-export function createAttention(ops: Ops, method: Method): BoundAttention {
+export function createAttention(ops: AttentionOps, method: Method): BoundAttention {
   const memories = new Map<string, Kept>();
   let lastStep = 0;
-  let taken: { phase: Phase; density: Promise<number> }[] = [];
-
+  let noted: Noted[] = [];
   const note = (phase: Phase, density: Promise<number>) => {
     density.catch(() => undefined);
-    taken.push({ phase, density });
+    noted.push({ phase, density });
   };
   const attendItem = (q: Tensor, k: Tensor, v: Tensor, site: Site, ordinal: number): Tensor => {
     const phase = method.schedule(site);
     if (phase === 'dense') {
       note(phase, DENSE);
-      return ops.attendAll(q, k, v).out;
+      return ops.attendAll(q, k, v, { lse: false }).out;
     }
     const memory = remember(memories, site, ordinal);
     const due = memory.plan ? phase : 'search';
@@ -69,36 +74,52 @@ export function createAttention(ops: Ops, method: Method): BoundAttention {
     note(due, density);
     return out;
   };
-  const attention: Attention = (q, k, v, site) => {
-    checkCall(q, k, v, site);
-    if (site.step < lastStep) memories.clear();
-    lastStep = site.step;
-    const items = site.branches.length;
-    if (items === 1) return attendItem(q, k, v, site, 0);
-    const [queries, keys, values] = [q, k, v].map((x) => ops.split(x, items));
-    return ops.concat(
-      site.branches.map((branch, item) => {
-        const ordinal = site.branches.slice(0, item).filter((other) => other === branch).length;
-        return attendItem(queries[item], keys[item], values[item], { ...site, branches: [branch] }, ordinal);
-      }),
-    );
-  };
   return {
-    attention,
-    density: async () => mean(await Promise.all(taken.map((call) => call.density))),
-    async take() {
-      const calls = taken;
-      taken = [];
-      const count = (phase: Phase) => calls.filter((call) => call.phase === phase).length;
-      const density = mean(await Promise.all(calls.map((call) => call.density)));
-      return { calls: calls.length, dense: count('dense'), searches: count('search'), reuses: count('reuse'), density };
+    attention(q, k, v, site) {
+      checkCall(q, k, v, site);
+      if (site.step < lastStep) memories.clear();
+      lastStep = site.step;
+      return eachItem(ops, attendItem, q, k, v, site);
+    },
+    density: async () => (await statisticsOf(noted)).density,
+    take() {
+      const calls = noted;
+      noted = [];
+      return statisticsOf(calls);
     },
     reset: () => memories.clear(),
   };
 }
 
-/** One search or reuse of one batch item. A search whose scorer needs a log-sum-exp that is not there is dense, keeps it, and makes the plan beside. */
-function sparse(ops: Ops, method: Method, due: 'search' | 'reuse', memory: Kept, q: Tensor, k: Tensor, v: Tensor, site: Site): Answer {
+type AttendItem = (q: Tensor, k: Tensor, v: Tensor, site: Site, ordinal: number) => Tensor;
+
+/** Attends the items of a batch one by one; `ordinal` counts items of the same branch. */
+function eachItem(ops: AttentionOps, attendItem: AttendItem, q: Tensor, k: Tensor, v: Tensor, site: Site): Tensor {
+  const { branches } = site;
+  if (branches.length === 1) return attendItem(q, k, v, site, 0);
+  const [queries, keys, values] = [q, k, v].map((x) => ops.split(x, branches.length));
+  return ops.concat(
+    branches.map((branch, item) => {
+      const ordinal = branches.slice(0, item).filter((other) => other === branch).length;
+      return attendItem(queries[item], keys[item], values[item], { ...site, branches: [branch] }, ordinal);
+    }),
+  );
+}
+
+/**
+ * One search or reuse of one batch item. A search whose scorer needs a log-sum-exp that is not there is dense, keeps it, and makes the plan
+ * beside its output.
+ */
+function sparse(
+  ops: AttentionOps,
+  method: Method,
+  due: 'search' | 'reuse',
+  memory: Kept,
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  site: Site,
+): Answer {
   const made = method.layout(site.grid, site);
   const layout = 'q' in made ? made : { q: made, k: made };
   const blocked = { q: ops.gather(q, layout.q), k: ops.gather(k, layout.k), v: ops.gather(v, layout.k) };
@@ -115,7 +136,7 @@ function sparse(ops: Ops, method: Method, due: 'search' | 'reuse', memory: Kept,
   return { out: ops.scatter(out, layout.q), density: memory.density! };
 }
 
-function keep(ops: Ops, memory: Kept, plan: Plan): void {
+function keep(ops: AttentionOps, memory: Kept, plan: Plan): void {
   memory.plan = plan;
   memory.density = ops.density(plan);
   memory.density.catch(() => undefined);
@@ -134,10 +155,11 @@ function remember(memories: Map<string, Kept>, { layer, branches, grid }: Site, 
 
 function checkCall(q: Tensor, k: Tensor, v: Tensor, { branches, grid }: Site): void {
   const tokens = tokensOf(grid);
+  const sides = `${grid.frames} x ${grid.height} x ${grid.width}`;
   for (const [name, { shape }] of Object.entries({ q, k, v }))
     if (shape.length !== 3 || shape[1] !== tokens || shape[0] !== q.shape[0] || (name !== 'v' && shape[2] !== q.shape[2]))
       throw new RangeError(
-        `${name} has shape [${shape}], expected [batch * heads, ${tokens}, dim] for a grid of ${grid.frames} x ${grid.height} x ${grid.width} tokens and ${grid.text} text tokens`,
+        `${name} has shape [${shape}], expected [batch * heads, ${tokens}, dim] for a grid of ${sides} tokens and ${grid.text} text tokens`,
       );
   if (branches.length === 0 || q.shape[0] % branches.length !== 0)
     throw new RangeError(
@@ -145,4 +167,9 @@ function checkCall(q: Tensor, k: Tensor, v: Tensor, { branches, grid }: Site): v
     );
 }
 
-const mean = (shares: readonly number[]): number => (shares.length ? shares.reduce((sum, share) => sum + share, 0) / shares.length : 1);
+async function statisticsOf(noted: readonly Noted[]): Promise<StepStatistics> {
+  const count = (phase: Phase) => noted.filter((call) => call.phase === phase).length;
+  const shares = await Promise.all(noted.map((call) => call.density));
+  const density = shares.length ? shares.reduce((sum, share) => sum + share, 0) / shares.length : 1;
+  return { calls: noted.length, dense: count('dense'), searches: count('search'), reuses: count('reuse'), density };
+}

@@ -1,9 +1,13 @@
-// The vocabulary of a method: how plans are made, kept and used. A method is data, seven stages in one object; `src/methods.ts` has the published ones.
+// The vocabulary of a method: how plans are made, kept and used. A method is data, seven stages in one object; `src/methods.ts` has the
+// published ones.
 import type { Attended, Backend } from './backend/backend.ts';
 import type { Grid, Layout, Level, Plan } from './sparse3d/plan.ts';
 import type { Tensor } from './tensor.ts';
 
-/** Where an attention call stands: denoising step, layer, guidance branch of each batch item (0 conditional, 1 unconditional), token grid. Counts start at 0. */
+/**
+ * Where an attention call stands: denoising step, layer, guidance branch of each batch item (0 conditional, 1 unconditional), token grid.
+ * Counts start at 0.
+ */
 export interface Site {
   readonly step: number;
   readonly steps: number;
@@ -22,7 +26,10 @@ export interface Memory {
   lse?: Tensor;
 }
 
-/** What a stage sees of one batch item: blocked q, k, v [heads, slots, dim] and where it stands; `site.branches` holds the item's own branch alone. */
+/**
+ * What a stage sees of one batch item: blocked q, k, v [heads, slots, dim] and where it stands; `site.branches` holds the item's own branch
+ * alone.
+ */
 export interface Call {
   readonly ops: Backend;
   readonly q: Tensor;
@@ -33,7 +40,10 @@ export interface Call {
   readonly memory: Memory;
 }
 
-/** The token order of queries and keys: one layout for both, or one each. Called for every attention call, so layouts keep what they made per grid. */
+/**
+ * The token order of queries and keys: one layout for both, or one each. Called for every attention call, so layouts keep what they made
+ * per grid.
+ */
 export type LayoutStage = (grid: Grid, site: Site) => Layout | { readonly q: Layout; readonly k: Layout };
 /** How much each query block wants each key block: f32 [heads, qBlocks, kBlocks]; +Infinity forces a block, -Infinity forbids it. */
 export interface Scorer {

@@ -1,5 +1,5 @@
-// The published methods as presets: each reads as a sentence and is an ordinary `Method`, so `{ ...adaSpa(), layout: tiles(4, 4, 4) }` is one too.
-// The mark of each: published training-free on video, ported, or in need of training; and where it departs from the paper.
+// The published methods as presets: each reads as a sentence and is an ordinary `Method`, so `{ ...adaSpa(), layout: tiles(4, 4, 4) }` is
+// one too. The mark of each: published training-free on video, ported, or in need of training; and where it departs from the paper.
 import type { LayoutStage, Method } from './method.ts';
 import { pyramid, scaledPyramid, upTo } from './search/levels.ts';
 import { alwaysDense, searchAt, searchEvery } from './search/schedule.ts';
@@ -23,9 +23,10 @@ export interface AdaSpaOptions {
 }
 
 /**
- * AdaSpa (arXiv 2502.21079), published training-free on video: exact block mass, three head budgets, a plan found at .2 and .6 of the run and kept between.
- * Departs: text is kept outside the budget and the recall, at most half of the heads get the high budget, searches are placed by share of the run
- * (steps 10 and 30 of 50), and below sparsity 1/3 the budgets are narrowed so that none is negative. @throws RangeError for a sparsity outside [0, 1).
+ * AdaSpa (arXiv 2502.21079), published training-free on video: exact block mass, three head budgets, a plan found at .2 and .6 of the run
+ * and kept between. Departs: text is kept outside the budget and the recall, at most half of the heads get the high budget, searches are
+ * placed by share of the run (steps 10 and 30 of 50), and below sparsity 1/3 the budgets are narrowed so that none is negative.
+ * @throws RangeError for a sparsity outside [0, 1).
  */
 export const adaSpa = ({ sparsity = 0.8 }: AdaSpaOptions = {}): Method => ({
   name: 'adaSpa',
@@ -50,10 +51,11 @@ export interface PyramidSparseOptions {
 }
 
 /**
- * PSA, Pyramid Sparse Attention (arXiv 2512.04025), published training-free on video: sampled scores, key blocks pooled by 2, 4 and 8 as their mass falls
- * and their tokens are alike, searched at every step and layer. Departs: blocks of 64, text is read in full, draws are seeded, and pooled ends keep their
- * true counts. With `sparsity` the cuts are shares of blocks in the paper's proportions 5 : 10 : 15 : 25 (its `psa_topk`), scaled until they compute
- * 1 - sparsity of full attention, and no block is capped. @throws RangeError for a sparsity outside [0, 1) or cuts that fall, TypeError for both at once.
+ * PSA, Pyramid Sparse Attention (arXiv 2512.04025), published training-free on video: sampled scores, key blocks pooled by 2, 4 and 8 as
+ * their mass falls and their tokens are alike, searched at every step and layer. Departs: blocks of 64, text is read in full, draws are
+ * seeded, and pooled ends keep their true counts. With `sparsity` the cuts are shares of blocks in the paper's proportions 5 : 10 : 15 : 25
+ * (its `psa_topk`), scaled until they compute 1 - sparsity of full attention, and no block is capped.
+ * @throws RangeError for a sparsity outside [0, 1) or cuts that fall, TypeError for both at once.
  */
 export const pyramidSparse = ({ cuts, sparsity, layout = curve(64), seed = 0, denseSteps = 0.3 }: PyramidSparseOptions = {}): Method => ({
   name: 'pyramidSparse',

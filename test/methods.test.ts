@@ -183,7 +183,7 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('%s', (runtime) 
     const { ops: watchedOps, attended, logSums } = watch(ops);
     const run = await drive(ops, createAttention(watchedOps, adaSpa()), video);
     const full = await drive(ops, createAttention(ops, dense()), video);
-    for (const step of [0, 1]) expect(largestGap(run.outputs[step], full.outputs[step])).toBe(0);
+    for (const step of [0, 1]) expect(largestGap(run.outputs[step], full.outputs[step])).toBeLessThan(2e-6);
     for (const step of [2, 3, 4, 5]) expect(largestGap(run.outputs[step], full.outputs[step])).toBeGreaterThan(1e-3);
     expect(logSums.length).toBe(2);
     expect(logSums[1]).toBe(logSums[0]);

@@ -1,5 +1,5 @@
 // The CPU backend: every operation of a method, on ONNX Runtime and plain numbers, in the order of one device's queue.
-import type { BatchOps } from '../attention.ts';
+import type { AttentionOps } from '../attention.ts';
 import { searchOps } from '../search/cpu.ts';
 import { sparse3dOps } from '../sparse3d/ops.ts';
 import type { Layout } from '../sparse3d/plan.ts';
@@ -8,7 +8,7 @@ import type { Backend } from './backend.ts';
 import { type CpuDevice, floatsOf } from './cpu.ts';
 
 /** Everything that methods can compute, on a CPU device. The device stays the caller's to dispose. */
-export function cpuBackend(device: CpuDevice): Backend & BatchOps {
+export function cpuBackend(device: CpuDevice): AttentionOps {
   const tokens = sparse3dOps(device);
   return {
     ...tokens,

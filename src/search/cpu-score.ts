@@ -1,4 +1,5 @@
-// The two scoring operations on the CPU: q.k^T tiles run as ONNX graphs of a few MiB, so memory grows with tokens; the small block tables are reduced here.
+// The two scoring operations on the CPU: q.k^T tiles run as ONNX graphs of a few MiB, so memory grows with tokens; the small block tables
+// are reduced here.
 import type * as ort from 'onnxruntime-common';
 import type { Sampling } from '../backend/backend.ts';
 import { type CpuDevice, type CpuTensor, floatsOf } from '../backend/cpu.ts';
@@ -10,7 +11,8 @@ import { drawCount, type Side, slotsOfHead } from './sampling.ts';
 
 type Layouts = { readonly q: Layout; readonly k: Layout };
 
-// Tiles of 256 rows x 1024 keys (1 MiB of logits) in two lanes of one thread each measured best on 2 cores, a quarter faster than one run on both.
+// Tiles of 256 rows x 1024 keys (1 MiB of logits) in two lanes of one thread each measured best on 2 cores, a quarter faster than one run
+// on both.
 const TILE_ROWS = 256;
 const TILE_KEYS = 1024;
 // Drawn rows meet all drawn keys at once, so these tiles may be larger.
@@ -78,7 +80,10 @@ async function runTile(
   return (await session.run(feeds)).scores.data as Float32Array;
 }
 
-/** `Backend.blockMass`. The log-sum-exp and the padding travel in two extra dimensions, so that one product gives logit - lse, and never for padding. */
+/**
+ * `Backend.blockMass`. The log-sum-exp and the padding travel in two extra dimensions, so that one product gives logit - lse, and never for
+ * padding.
+ */
 export function blockMass(device: CpuDevice, q: Tensor, k: Tensor, lse: Tensor, layout: Layouts): CpuTensor {
   const [heads, , dim] = q.shape;
   const shape = [heads, layout.q.blocks, layout.k.blocks];
@@ -151,7 +156,10 @@ function addRows(tile: Float32Array, table: Float64Array, rowsPerBlock: number, 
   for (let at = 0; at < tile.length; at++) table[Math.floor(at / blocks / rowsPerBlock) * stride + (at % blocks)] += tile[at];
 }
 
-/** `Backend.sampledScores`: for each drawn row exp(best drawn logit of a block - best of all), the most of a block's rows, then shares of the row's sum. */
+/**
+ * `Backend.sampledScores`: for each drawn row exp(best drawn logit of a block - best of all), the most of a block's rows, then shares of
+ * the row's sum.
+ */
 export function sampledScores(device: CpuDevice, q: Tensor, k: Tensor, layout: Layouts, sampling: Sampling): CpuTensor {
   const [heads, , dim] = q.shape;
   const shape = [heads, layout.q.blocks, layout.k.blocks];

@@ -15,7 +15,10 @@ export interface PlanNumbers {
   readonly blocks: Int32Array;
 }
 
-/** `Backend.select` on numbers; blocks [heads, qBlocks, kBlocks] padded with PAD, inside a level the forced ones first, then by falling score. */
+/**
+ * `Backend.select` on numbers; blocks [heads, qBlocks, kBlocks] padded with PAD, inside a level the forced ones first, then by falling
+ * score.
+ */
 export function selectBlocks(scores: Float32Array, [heads, qBlocks, kBlocks]: TableShape, selection: SelectionNumbers): PlanNumbers {
   const { levels, cap, budgets } = selection;
   const counts = new Int32Array(heads * qBlocks * levels.length);
@@ -112,9 +115,9 @@ export function recallOf(scores: Float32Array, [heads, qBlocks, kBlocks]: TableS
 }
 
 /**
- * `Backend.headBudgets` on numbers (AdaSpa section 4.2): n heads recall more than the threshold, at most half of all; the n best get sparsity (1 + s) / 2,
- * the n worst (3 s - 1) / 2, the rest s, so the mean stays s. Below s = 1/3 the paper's (3 s - 1) / 2 is negative: there the shift is s, not (1 - s) / 2.
- * Returned as factors on the kept share 1 - s; equal recalls are ordered by head.
+ * `Backend.headBudgets` on numbers (AdaSpa section 4.2): n heads recall more than the threshold, at most half of all; the n best get
+ * sparsity (1 + s) / 2, the n worst (3 s - 1) / 2, the rest s, so the mean stays s. Below s = 1/3 the paper's (3 s - 1) / 2 is negative:
+ * there the shift is s, not (1 - s) / 2. Returned as factors on the kept share 1 - s; equal recalls are ordered by head.
  */
 export function budgetsOf(recall: Float32Array, { threshold, sparsity }: { threshold: number; sparsity: number }): Float32Array {
   const heads = [...recall.keys()].sort((a, b) => recall[b] - recall[a] || a - b);

@@ -4,7 +4,10 @@ import type { Level } from '../sparse3d/plan.ts';
 /** Everything up to one cut in full, the rest dropped. @throws RangeError when the share is not in (0, 1]. */
 export const upTo = (share: number): readonly Level[] => checked([{ pool: 1, upTo: share }]);
 
-/** Up to each cumulative cut in full, then pooled by 2, 4, 8, ...; what is beyond the last is dropped (PSA). @throws RangeError when cuts fall or leave (0, 1]. */
+/**
+ * Up to each cumulative cut in full, then pooled by 2, 4, 8, ...; what is beyond the last is dropped (PSA).
+ * @throws RangeError when cuts fall or leave (0, 1].
+ */
 export const pyramid = (...cuts: readonly number[]): readonly Level[] =>
   checked(cuts.map((cut, level) => ({ pool: 2 ** level, upTo: cut })));
 
@@ -19,7 +22,10 @@ function checked(levels: readonly Level[]): readonly Level[] {
 export const flopShare = (levels: readonly Level[]): number =>
   levels.reduce((sum, { pool, upTo }, at) => sum + (upTo - (levels[at - 1]?.upTo ?? 0)) / pool, 0);
 
-/** Scales rank cuts by one factor, none above 1, until they compute `share` of full attention; cuts keep their proportions as far as they fit. */
+/**
+ * Scales rank cuts by one factor, none above 1, until they compute `share` of full attention; cuts keep their proportions as far as they
+ * fit.
+ */
 export function scaledPyramid(cuts: readonly number[], share: number): readonly Level[] {
   const scaled = (factor: number) => pyramid(...cuts.map((cut) => Math.min(1, cut * factor)));
   let [low, high] = [0, 1 / cuts[0]];

@@ -5,8 +5,9 @@ import type { Schedule } from '../method.ts';
 export const alwaysDense = (): Schedule => () => 'dense';
 
 /**
- * Dense until the first share of the run, a search there and at each later share, the kept plan between (AdaSpa: steps 10 and 30 of 50 are .2 and .6).
- * Shares are rounded to the nearest step. @throws RangeError when a share is not in [0, 1) or shares do not rise.
+ * Dense until the first share of the run, a search there and at each later share, the kept plan between (AdaSpa: steps 10 and 30 of 50 are
+ * .2 and .6). Shares are rounded to the nearest step.
+ * @throws RangeError when a share is not in [0, 1) or shares do not rise.
  */
 export const searchAt = (...shares: readonly number[]): Schedule => {
   for (const [at, share] of shares.entries())
@@ -29,7 +30,10 @@ export interface SearchEveryOptions {
   readonly every?: number;
 }
 
-/** Dense first, then a search every so many steps. @throws RangeError when a share is not in [0, 1) or `every` is no whole number above 0. */
+/**
+ * Dense first, then a search every so many steps.
+ * @throws RangeError when a share is not in [0, 1) or `every` is no whole number above 0.
+ */
 export const searchEvery = ({ denseSteps = 0, denseLayers = 0, every = 1 }: SearchEveryOptions = {}): Schedule => {
   for (const [name, share] of Object.entries({ denseSteps, denseLayers }))
     if (!isShare(share)) throw new RangeError(`${name} is ${share}; give a share from 0 to below 1`);

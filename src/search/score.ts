@@ -6,8 +6,9 @@ import type { Tensor } from '../tensor.ts';
 import { mixSeeds } from './sampling.ts';
 
 /**
- * Exact softmax mass of each block pair, from q, k and the row log-sum-exp kept by the first search (AdaSpa, arXiv 2502.21079, section 4.3; printed there
- * as a logarithm where exp is meant). In later steps that log-sum-exp is stale, which scales rows and leaves the order within a row of tokens as it is.
+ * Exact softmax mass of each block pair, from q, k and the row log-sum-exp kept by the first search (AdaSpa, arXiv 2502.21079, section 4.3;
+ * printed there as a logarithm where exp is meant). In later steps that log-sum-exp is stale, which scales rows and leaves the order within
+ * a row of tokens as it is.
  */
 export const exact = (): Scorer => {
   const score = ({ ops, q, k, memory, layout }: Call): Tensor => {
@@ -19,9 +20,10 @@ export const exact = (): Scorer => {
 };
 
 /**
- * Scores from a share of the queries and keys of each block: exp(logit - the row's largest), the most of a block's rows, then shares of the row's sum
- * (PSA, arXiv 2512.04025, as its code does it: not softmax weights, every row weighs the same). One draw per head for all blocks, the same for the same
- * seed, step and layer. @throws RangeError when a share is not in (0, 1].
+ * Scores from a share of the queries and keys of each block: exp(logit - the row's largest), the most of a block's rows, then shares of the
+ * row's sum (PSA, arXiv 2512.04025, as its code does it: not softmax weights, every row weighs the same). One draw per head for all blocks,
+ * the same for the same seed, step and layer.
+ * @throws RangeError when a share is not in (0, 1].
  */
 export const sampled = ({ queries = 1 / 4, keys = 1 / 4, seed = 0 }: Partial<Sampling> = {}): Scorer => {
   for (const [name, share] of Object.entries({ queries, keys }))
@@ -30,7 +32,10 @@ export const sampled = ({ queries = 1 / 4, keys = 1 / 4, seed = 0 }: Partial<Sam
   return ({ ops, q, k, layout, site }) => ops.sampledScores(q, k, layout, { queries, keys, seed: mixSeeds(seed, site.step, site.layer) });
 };
 
-/** Forces all text: every pair of blocks of which one or both hold text is read in full (AdaSpa's text sink). Without text the scores stay as they are. */
+/**
+ * Forces all text: every pair of blocks of which one or both hold text is read in full (AdaSpa's text sink). Without text the scores stay
+ * as they are.
+ */
 export const withText = (scorer: Scorer): Scorer => {
   const tables = new WeakMap<Backend, WeakMap<Layout, WeakMap<Layout, Tensor>>>();
   const score = (call: Call): Tensor => {

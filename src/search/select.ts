@@ -1,6 +1,6 @@
-// Selectors: in what measure are scores compared. Each returns a stage, scores -> plan; the cuts are in the levels.
-// Forced blocks (+Infinity) are always read at the finest level and are outside every share below; forbidden ones (-Infinity) are never read.
-// A row keeps at least its best block; equal scores go by the lower index.
+// Selectors: in what measure are scores compared. Each returns a stage, scores -> plan; the cuts are in the levels. Forced blocks
+// (+Infinity) are always read at the finest level and are outside every share below; forbidden ones (-Infinity) are never read. A row keeps
+// at least its best block; equal scores go by the lower index.
 import type { Call, Selector } from '../method.ts';
 import type { Tensor } from '../tensor.ts';
 
@@ -11,8 +11,8 @@ export const rank = (): Selector => (call, scores, levels) => call.ops.select(sc
 export type SimilarityCap = (call: Call) => Tensor;
 
 /**
- * Per key block the coarsest pool factor whose mean cosine is above its bound; 1 when none is. For factor g the cosines are of the first and last token of
- * each group of g, in layout order (PSA, arXiv 2512.04025, section 3: .70 / .65 / .60 for 2 / 4 / 8).
+ * Per key block the coarsest pool factor whose mean cosine is above its bound; 1 when none is. For factor g the cosines are of the first
+ * and last token of each group of g, in layout order (PSA, arXiv 2512.04025, section 3: .70 / .65 / .60 for 2 / 4 / 8).
  */
 export const similarityCap =
   (pools: readonly { readonly pool: number; readonly cosine: number }[]): SimilarityCap =>
@@ -33,8 +33,9 @@ export const mass =
     call.ops.select(scores, { measure: 'mass', levels, floor, cap: cap?.(call) });
 
 /**
- * Rank with three budgets (AdaSpa, arXiv 2502.21079, section 4.2): heads that keep more than `threshold` of their mass, at most half of all, are cut to
- * sparsity (1 + s) / 2; as many of least recall get (3 s - 1) / 2. Heads of one batch item are compared. Mean sparsity stays s.
+ * Rank with three budgets (AdaSpa, arXiv 2502.21079, section 4.2): heads that keep more than `threshold` of their mass, at most half of
+ * all, are cut to sparsity (1 + s) / 2; as many of least recall get (3 s - 1) / 2. Heads of one batch item are compared. Mean sparsity
+ * stays s.
  */
 export const headAdaptive =
   ({ threshold = 0.8 } = {}): Selector =>
