@@ -53,13 +53,20 @@ export function estimate(config: WanConfig, work: Workload, runtime: { readonly 
   };
 }
 
-/** Mean FLOP-equivalent density a method promises over a run: 1 where its schedule is dense, else what its levels read (cuts taken as shares of blocks). */
-export function expectedDensity({ schedule, levels }: Method, steps: number, layers: number, grid: Grid): number {
+/**
+ * Mean FLOP-equivalent density a method promises over a run: 1 where its schedule is dense or its first search needs a log-sum-exp,
+ * else what its levels read (cuts taken as shares of blocks).
+ */
+export function expectedDensity({ schedule, levels, score }: Method, steps: number, layers: number, grid: Grid): number {
   const sparse = flopShare(levels);
   let total = 0;
-  for (let step = 0; step < steps; step++) {
-    for (let layer = 0; layer < layers; layer++)
-      total += schedule({ step, steps, layer, layers, branches: [0], grid }) === 'dense' ? 1 : sparse;
+  for (let layer = 0; layer < layers; layer++) {
+    let searched = !score.needsLse;
+    for (let step = 0; step < steps; step++) {
+      const isDense = schedule({ step, steps, layer, layers, branches: [0], grid }) === 'dense';
+      total += isDense || !searched ? 1 : sparse;
+      searched ||= !isDense;
+    }
   }
   return total / (steps * layers);
 }

@@ -5,7 +5,7 @@ import type { CpuDevice } from './backend/cpu.ts';
 import { cpuBackend } from './backend/cpu-backend.ts';
 import type { RuntimeName } from './backend/runtime.ts';
 import type { GenerationDefaults, ModelIndex } from './dit/config.ts';
-import { type DenoiseStep, denoise, type Guidance } from './dit/denoise.ts';
+import { type DenoiseStep, denoise, type Expert, type Guidance } from './dit/denoise.ts';
 import { createSampler, type Sampler } from './dit/sampler.ts';
 import type { Transformer } from './dit/transformer.ts';
 import type { Attention, Method } from './method.ts';
@@ -168,11 +168,7 @@ function samplerOf(parts: Parts, { numInferenceSteps: steps, flowShift }: Settin
 }
 
 /** Above the boundary the first transformer works, below it the second; the one that is done gives its memory back. */
-function transformerAt({
-  transformer,
-  transformer2,
-  boundary,
-}: Parts): (timestep: number) => Promise<{ transformer: Transformer; lowNoise: boolean }> {
+function transformerAt({ transformer, transformer2, boundary }: Parts): (timestep: number) => Promise<Expert> {
   return async (timestep) => {
     if (!transformer2 || timestep >= boundary) return { transformer, lowNoise: false };
     await transformer.release();

@@ -18,10 +18,16 @@ export interface Guidance {
   readonly interval: readonly [number, number];
 }
 
+/** The transformer of a step; `lowNoise` marks the second of a two-transformer checkpoint. */
+export interface Expert {
+  readonly transformer: Transformer;
+  readonly lowNoise: boolean;
+}
+
 export interface DenoiseOptions {
   readonly device: CpuDevice;
   /** The transformer of a step; both guidance branches of a step use the same one. */
-  readonly transformerAt: (timestep: number) => Promise<{ transformer: Transformer; lowNoise: boolean }>;
+  readonly transformerAt: (timestep: number) => Promise<Expert>;
   readonly sampler: Sampler;
   readonly attention: BoundAttention;
   /** [channels, frames, height, width], overwritten by nothing; noise of unit variance. */
@@ -60,11 +66,16 @@ export async function denoise(options: DenoiseOptions): Promise<Float32Array> {
   const { sampler, attention, signal } = options;
   const steps = sampler.timesteps.length;
   let latents = options.latents;
+  let expert: Transformer | undefined;
   try {
     for (let step = 0; step < steps; step++) {
       signal?.throwIfAborted();
       const start = performance.now();
-      const velocity = await guidedVelocity(options, latents, step);
+      const current = await options.transformerAt(sampler.timesteps[step]);
+      // Plans of one expert mean nothing to the other.
+      if (expert && expert !== current.transformer) attention.reset();
+      expert = current.transformer;
+      const velocity = await guidedVelocity(options, latents, step, current);
       signal?.throwIfAborted();
       const sigma = sampler.sigmas[step];
       const clean = latents.map((x, i) => x - sigma * velocity[i]);
@@ -79,10 +90,14 @@ export async function denoise(options: DenoiseOptions): Promise<Float32Array> {
   }
 }
 
-async function guidedVelocity(options: DenoiseOptions, latents: Float32Array, step: number): Promise<Float32Array> {
+async function guidedVelocity(
+  options: DenoiseOptions,
+  latents: Float32Array,
+  step: number,
+  { transformer, lowNoise }: Expert,
+): Promise<Float32Array> {
   const { sampler, guidance, device, prompt, negative } = options;
   const steps = sampler.timesteps.length;
-  const { transformer, lowNoise } = await options.transformerAt(sampler.timesteps[step]);
   const input = device.upload(latents, [1, ...options.shape]);
   const velocity = async (text: Tensor, branch: number): Promise<Float32Array> => {
     const inputs = { latents: input, timesteps: [sampler.timesteps[step]], text };
