@@ -44,7 +44,7 @@ function* runsOf(call: AttendCall, plain: boolean, most: number): Generator<Run>
   for (let head = 0; head < heads; head += together) {
     const group = headsOf(call, head, Math.min(together, heads - head));
     const units = plain ? plainUnits(group, layout.k) : pooledUnits(group, layout.k, pools);
-    const rows = { first: head * layout.q.blocks, heads: group.heads, queryBlocks: layout.q.blocks };
+    const rows = { first: head * layout.q.blocks, heads: group.heads, counts: layout.q.counts };
     for (const chunk of chunksOf(plan, rows, units, layout.k, most)) yield { group, head, units, chunk };
   }
 }
@@ -68,11 +68,11 @@ async function runChunk(
   results: { readonly out: Float32Array; readonly lse: Float32Array },
 ): Promise<void> {
   const { Tensor } = device.runtime;
-  const { rows, index, length } = chunk;
-  const { q, dim, layout } = group;
+  const { rows, queries, index, length } = chunk;
+  const { dim, layout } = group;
   const { block, blocks, counts } = layout.q;
   const { out, lse } = await session.run({
-    q: new Tensor('float32', queriesOf(q, dim, units.biased, rows, block), [rows.length, block, units.keyDim]),
+    q: new Tensor('float32', queriesOf(group, units, chunk), [rows.length, queries, units.keyDim]),
     k: new Tensor('float32', units.k, [units.count, units.size, units.keyDim]),
     v: new Tensor('float32', units.v, [units.count, units.size, dim]),
     index: new Tensor('int32', index, [rows.length, length]),
@@ -80,26 +80,26 @@ async function runChunk(
   const [rowOut, rowLse] = [out.data as Float32Array, lse.data as Float32Array];
   for (const [at, row] of rows.entries()) {
     const count = counts[row % blocks];
-    const from = at * block;
+    const from = at * queries;
     const to = (head * blocks + row) * block;
     results.out.set(rowOut.subarray(from * dim, (from + count) * dim), to * dim);
     results.lse.set(rowLse.subarray(from, from + count), to);
   }
 }
 
-/** Query blocks of a chunk [rows, block, dim], with a last column of ones when units are biased. */
-function queriesOf(q: Float32Array, dim: number, biased: boolean, rows: readonly number[], block: number): Float32Array {
-  if (!biased && rows.every((row, at) => row === rows[0] + at))
+/** Queries of a chunk [rows, queries, keyDim]: a view where rows follow each other, else a copy; in biased units the last column is 1. */
+function queriesOf({ q, dim, layout }: AttendCall, { biased, keyDim }: Units, { rows, queries }: Chunk): Float32Array {
+  const { block } = layout.q;
+  if (!biased && queries === block && rows.every((row, at) => row === rows[0] + at))
     return q.subarray(rows[0] * block * dim, (rows[0] + rows.length) * block * dim);
-  const keyDim = biased ? dim + 1 : dim;
-  const queries = new Float32Array(rows.length * block * keyDim);
-  if (biased) queries.fill(1);
+  const copy = new Float32Array(rows.length * queries * keyDim);
+  if (biased) copy.fill(1);
   for (const [at, row] of rows.entries())
-    for (let token = 0; token < block; token++) {
+    for (let token = 0; token < queries; token++) {
       const from = (row * block + token) * dim;
-      queries.set(q.subarray(from, from + dim), (at * block + token) * keyDim);
+      copy.set(q.subarray(from, from + dim), (at * queries + token) * keyDim);
     }
-  return queries;
+  return copy;
 }
 
 /** Runs tasks side by side: onnxruntime-node computes each run on one thread, wasm takes one run at a time on all of them. */

@@ -10,9 +10,10 @@ export interface PlanNumbers {
   readonly width: number;
 }
 
-/** Rows computed in one run: rows of the group, and their unit indices [rows, length]; short rows end in the padding unit. */
+/** Rows computed in one run: rows of the group, `queries` queries of each, and their unit indices [rows, length]; short rows end in the padding unit. */
 export interface Chunk {
   readonly rows: readonly number[];
+  readonly queries: number;
   readonly length: number;
   readonly index: Int32Array;
 }
@@ -33,29 +34,30 @@ export function isEven({ counts, pools }: PlanNumbers): boolean {
   return true;
 }
 
-/** Which rows a group of heads has: `queryBlocks` rows a head, from row `first` of the plan on. */
+/** Which rows a group of heads has, from row `first` of the plan on: one a head and query block; `counts` real queries are in each block. */
 export interface Rows {
   readonly first: number;
   readonly heads: number;
-  readonly queryBlocks: number;
+  readonly counts: Int32Array;
 }
 
 /** Most tokens that the rows of one run gather together: 16 MiB of keys at dim 64, and as much of values, logits and shares. */
 const TOKENS_PER_RUN = 1 << 16;
 
-/** Cuts the rows of a group of heads in chunks of at most `most` rows, nearly equal in number, rows of like length together. */
-export function chunksOf(plan: PlanNumbers, { first, heads, queryBlocks }: Rows, units: Units, layout: Layout, most: number): Chunk[] {
-  const rows = Array.from({ length: heads * queryBlocks }, (_, row) => row);
-  const lists = rows.map((row) => unitsOfRow(plan, units, layout, first + row, Math.floor(row / queryBlocks)));
-  const sorted = rows.sort((a, b) => lists[b].length - lists[a].length || a - b);
-  const longest = lists[sorted[0]].length * units.size;
+/** Cuts the rows of a group of heads in chunks of at most `most` rows, nearly equal in number; rows alike in queries and length go together. */
+export function chunksOf(plan: PlanNumbers, { first, heads, counts }: Rows, units: Units, layout: Layout, most: number): Chunk[] {
+  const rows = Array.from({ length: heads * counts.length }, (_, row) => row);
+  const lists = rows.map((row) => unitsOfRow(plan, units, layout, first + row, Math.floor(row / counts.length)));
+  const queries = (row: number) => counts[row % counts.length];
+  const sorted = rows.sort((a, b) => queries(b) - queries(a) || lists[b].length - lists[a].length || a - b);
+  const longest = lists.reduce((length, list) => Math.max(length, list.length), 0) * units.size;
   const chunks = Math.ceil(rows.length / Math.max(1, Math.min(most, Math.floor(TOKENS_PER_RUN / longest))));
   return Array.from({ length: chunks }, (_, chunk) => {
     const members = sorted.slice(Math.floor((chunk * rows.length) / chunks), Math.floor(((chunk + 1) * rows.length) / chunks));
-    const length = lists[members[0]].length;
+    const length = Math.max(...members.map((row) => lists[row].length));
     const index = new Int32Array(members.length * length).fill(units.count - 1);
     for (const [at, row] of members.entries()) index.set(lists[row], at * length);
-    return { rows: members, length, index };
+    return { rows: members, queries: queries(members[0]), length, index };
   });
 }
 

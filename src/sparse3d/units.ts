@@ -33,8 +33,16 @@ export interface KeysAndValues {
   readonly dim: number;
 }
 
-/** Tokens in a unit: as many as every pool factor leaves of a block, or a divisor of that. */
-export const unitSize = (block: number, pools: readonly number[]): number => pools.map((pool) => block / pool).reduce(divisor);
+/**
+ * Tokens in a unit: as many as every pool factor leaves of a block, or a divisor of that. Where more than 1 slot in 16 is PAD, units are
+ * small enough (down to 8 tokens) that short blocks need not be read to their end.
+ */
+export function unitSize({ block, blocks, counts }: Layout, pools: readonly number[]): number {
+  const size = pools.map((pool) => block / pool).reduce(divisor);
+  const tokens = counts.reduce((sum, count) => sum + count, 0);
+  if (blocks * block - tokens <= (blocks * block) / 16) return size;
+  return divisor(size, Math.max(8, counts.reduce(divisor)));
+}
 const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
 
 /** Whole blocks as they are: no bias, no copy. */
@@ -45,7 +53,7 @@ export function plainUnits({ k, v, heads, dim }: KeysAndValues, layout: Layout):
 
 /** Units of every pool factor, finest first, with their bias; the last unit (index `count - 1`) is all padding. */
 export function pooledUnits({ k, v, heads, dim }: KeysAndValues, layout: Layout, pools: readonly number[]): Units {
-  const size = unitSize(layout.block, pools);
+  const size = unitSize(layout, pools);
   const keyDim = dim + 1;
   const stored = new Map<number, Stored>();
   let perHead = 0;
