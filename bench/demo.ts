@@ -4,11 +4,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import type { RuntimeName } from '../src/backend/runtime.ts';
+import { loadRuntime, type RuntimeName } from '../src/backend/runtime.ts';
 import { adaSpa, dense, pyramidSparse } from '../src/methods.ts';
 import { TextToVideoPipeline } from '../src/pipeline.ts';
 import { saveVideo } from '../src/video/file.ts';
-import { writeResult } from './machine.ts';
+import { matmulRate, writeResult } from './machine.ts';
 
 const { values } = parseArgs({
   options: {
@@ -22,6 +22,8 @@ const { values } = parseArgs({
 });
 const METHODS = { dense, adaspa: () => adaSpa({ sparsity: 0.8 }), psa: () => pyramidSparse() };
 const prompt = 'a rocket flying up over a night sky';
+const matmulGflops = await matmulRate(await loadRuntime(values.runtime as RuntimeName));
+console.log(`${values.runtime}: matrix product at ${matmulGflops} GFLOP/s`);
 const folder = mkdtempSync(join(tmpdir(), 'zoetrope-demo-'));
 const rows: Record<string, string | number>[] = [];
 for (let round = 0; round < Number(values.rounds); round++) {
@@ -66,6 +68,7 @@ console.log(
     what: 'prompt to mp4, embedded model, model loading included',
     prompt,
     runtime: values.runtime,
+    matmulGflops,
     tokens,
     bestSeconds: seconds,
     rows,

@@ -3,6 +3,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { OnnxGraph } from '../src/backend/onnx.ts';
+import type { Runtime } from '../src/backend/runtime.ts';
 
 /** Root of the checkout: the folder with package.json. */
 export const root = ((): string => {
@@ -29,6 +31,30 @@ export function machine(): Record<string, string | number> {
     'onnxruntime-web': version('onnxruntime-web'),
     date: new Date().toISOString().slice(0, 10),
   };
+}
+
+/** GFLOP/s of a 1024 x 1024 x 1024 f32 matrix product, best of ten: what a figure of this machine must be read against. */
+export async function matmulRate(runtime: Runtime): Promise<number> {
+  const graph = new OnnxGraph();
+  graph.output(
+    graph.node('MatMul', [graph.input('a', 'f32', [1024, 1024]), graph.input('b', 'f32', [1024, 1024])], {}, '', 'c'),
+    'f32',
+    [1024, 1024],
+  );
+  const session = await runtime.session(graph.build());
+  const a = new runtime.Tensor(
+    'float32',
+    Float32Array.from({ length: 2 ** 20 }, (_, i) => (i % 7) - 3),
+    [1024, 1024],
+  );
+  let best = Number.POSITIVE_INFINITY;
+  for (let run = 0; run < 10; run++) {
+    const start = performance.now();
+    await session.run({ a, b: a });
+    best = Math.min(best, performance.now() - start);
+  }
+  await session.release();
+  return Math.round((2 * 1024 ** 3) / best / 1e6);
 }
 
 /** Writes bench/results/NAME.json and returns its path. */
