@@ -2,7 +2,6 @@
 import type { InferenceSession } from 'onnxruntime-common';
 import type { CpuDevice } from '../backend/cpu.ts';
 import { float, OnnxGraph } from '../backend/onnx.ts';
-import type { SessionOptions } from '../backend/runtime.ts';
 import type { Layout } from './plan.ts';
 import { type Chunk, chunksOf, isEven, type PlanNumbers, poolsRead } from './rows.ts';
 import { type KeysAndValues, plainUnits, pooledUnits, type Units } from './units.ts';
@@ -14,17 +13,19 @@ export interface AttendCall extends KeysAndValues {
   readonly layout: { readonly q: Layout; readonly k: Layout };
 }
 
-/** Rows that one run computes at most: few, so that what they gather stays in the cache; wasm copies its inputs in, so it gets longer runs. */
-const rowsPerRun = (device: CpuDevice): number => (lanesOf(device) > 1 ? 8 : 32);
+/** Rows that one run computes at most, so that what they gather stays near the cores; fewer where rows are padded to the longest of them. */
+const ROWS_PER_RUN = { even: 32, uneven: 16 };
 
 /** Attention by a plan; results are blocked, zero in PAD rows: out [heads, slots, dim], lse [heads, slots]. */
 export async function attendPlan(device: CpuDevice, call: AttendCall): Promise<[Float32Array, Float32Array]> {
   const { heads, dim, layout, plan } = call;
-  const plain = isEven(plan) && layout.k.counts.every((count) => count === layout.k.block);
+  const even = isEven(plan);
+  const plain = even && layout.k.counts.every((count) => count === layout.k.block);
   const session = await gatherSession(device, dim, !plain);
   const slots = layout.q.blocks * layout.q.block;
   const results = { out: new Float32Array(heads * slots * dim), lse: new Float32Array(heads * slots) };
-  await inLanes(device, runsOf(call, plain, rowsPerRun(device)), (run) => runChunk(device, session, run, results));
+  const most = even ? ROWS_PER_RUN.even : ROWS_PER_RUN.uneven;
+  for (const run of runsOf(call, plain, most)) await runChunk(device, session, run, results);
   return [results.out, results.lse];
 }
 
@@ -36,7 +37,7 @@ interface Run {
   readonly chunk: Chunk;
 }
 
-/** Runs are prepared as they are asked for, a group of heads at a time: the host prepares one group while the other lanes compute. */
+/** The runs of a call, prepared as they are asked for, a group of heads at a time: one group's units are held at once. */
 function* runsOf(call: AttendCall, plain: boolean, most: number): Generator<Run> {
   const { heads, layout, plan } = call;
   const pools = poolsRead(plan);
@@ -102,22 +103,16 @@ function queriesOf({ q, dim, layout }: AttendCall, { biased, keyDim }: Units, { 
   return copy;
 }
 
-/** Runs tasks side by side: onnxruntime-node computes each run on one thread, wasm takes one run at a time on all of them. */
-export async function inLanes<T>(device: CpuDevice, tasks: Iterable<T>, run: (task: T) => Promise<void>): Promise<void> {
-  const queue = tasks[Symbol.iterator]();
-  const lane = async () => {
-    for (let task = queue.next(); !task.done; task = queue.next()) await run(task.value);
-  };
-  await Promise.all(Array.from({ length: lanesOf(device) }, lane));
+/** Runs tasks one after another: both runtimes compute one run at a time, on all cores. */
+export async function inLanes<T>(_: CpuDevice, tasks: Iterable<T>, run: (task: T) => Promise<void>): Promise<void> {
+  for (const task of tasks) await run(task);
 }
 
-/** Session options that leave the parallelism to `inLanes`. */
-export const sessionThreads = (device: CpuDevice): SessionOptions => (lanesOf(device) > 1 ? { threads: 1 } : {});
-/** Concurrent runs on a device. */
-export const lanesOf = ({ runtime }: CpuDevice): number => (runtime.name === 'onnxruntime-node' ? runtime.threads : 1);
+/** Session options of attention: all cores in each run. */
+export const sessionThreads = (_: CpuDevice): { readonly threads?: number } => ({});
 
 function gatherSession(device: CpuDevice, dim: number, biased: boolean): Promise<InferenceSession> {
-  const make = () => device.runtime.session(gatherGraph(dim, biased ? dim + 1 : dim), sessionThreads(device));
+  const make = () => device.runtime.session(gatherGraph(dim, biased ? dim + 1 : dim));
   return device.cached(`attend/${dim}/${biased}`, make, (session) => session.release());
 }
 

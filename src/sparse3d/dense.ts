@@ -2,12 +2,10 @@
 import type { InferenceSession } from 'onnxruntime-common';
 import type { CpuDevice } from '../backend/cpu.ts';
 import { OnnxGraph } from '../backend/onnx.ts';
-import { inLanes, lanesOf, sessionThreads, softmaxAttention } from './attend.ts';
+import { softmaxAttention } from './attend.ts';
 
-/** Most logits that one run holds (4 bytes each, twice): 8 MiB on each native lane; wasm copies keys and values in, so it gets longer runs. */
-const logitsPerRun = (device: CpuDevice): number => (lanesOf(device) > 1 ? 1 << 20 : 1 << 22);
-/** Query rows of a run of the fused operator, which holds no logits; enough of them to share each read of the keys. */
-const FUSED_ROWS = 1296;
+/** Most logits that one run holds, twice: 6 MiB each. */
+const LOGITS_PER_RUN = 1.5 * 2 ** 20;
 
 /** q [heads, rows, dim], k and v [heads, keys, dim]. */
 export interface DenseCall {
@@ -18,31 +16,34 @@ export interface DenseCall {
   readonly dim: number;
 }
 
-/**
- * Results: out [heads, rows, dim], lse [heads, rows]. Without `lse` (its numbers stay zero) native runs use ONNX Runtime's fused operator,
- * about 1.2x faster, which keeps no log-sum-exp; wasm cannot, because there the operator overflows from 4,096 tokens on.
- */
-export async function attendTiles(
-  device: CpuDevice,
-  { q, k, v, heads, dim }: DenseCall,
-  lse: boolean,
-): Promise<[Float32Array, Float32Array]> {
-  const fused = !lse && device.runtime.name === 'onnxruntime-node';
-  const session = await tileSession(device, dim, fused);
+/** Exact attention: out [heads, rows, dim], lse [heads, rows]. */
+export async function attendTiles(device: CpuDevice, { q, k, v, heads, dim }: DenseCall): Promise<[Float32Array, Float32Array]> {
+  const session = await denseSession(device, dim, false);
   const { Tensor } = device.runtime;
   const [rows, keys] = [q.length / heads / dim, k.length / heads / dim];
   const out = new Float32Array(q.length);
-  const logSumExp = new Float32Array(heads * rows);
-  const tiles = tilesOf(heads, rows, fused ? FUSED_ROWS : Math.max(1, Math.floor(logitsPerRun(device) / keys)));
-  await inLanes(device, tiles, async ({ head, first, count }) => {
+  const lse = new Float32Array(heads * rows);
+  for (const { head, first, count } of tilesOf(heads, rows, Math.max(1, Math.floor(LOGITS_PER_RUN / keys)))) {
     const from = (head * rows + first) * dim;
     const ofHead = (x: Float32Array) => new Tensor('float32', x.subarray(head * keys * dim, (head + 1) * keys * dim), [1, keys, dim]);
     const queries = new Tensor('float32', q.subarray(from, from + count * dim), [1, count, dim]);
     const result = await session.run({ q: queries, k: ofHead(k), v: ofHead(v) });
     out.set(result.out.data as Float32Array, from);
-    if (!fused) logSumExp.set(result.lse.data as Float32Array, head * rows + first);
-  });
-  return [out, logSumExp];
+    lse.set(result.lse.data as Float32Array, head * rows + first);
+  }
+  return [out, lse];
+}
+
+/**
+ * Exact attention without log-sum-exp: out [heads, rows, dim]. onnxruntime-node has a fused operator for it, about 1.15x faster than tiles;
+ * onnxruntime-web's overflows from 4,096 tokens of dim 64 on, so there the tiles do it.
+ */
+export async function attendFused(device: CpuDevice, call: DenseCall): Promise<Float32Array> {
+  if (device.runtime.name !== 'onnxruntime-node') return (await attendTiles(device, call))[0];
+  const session = await denseSession(device, call.dim, true);
+  const feed = (x: Float32Array) => new device.runtime.Tensor('float32', x, [call.heads, x.length / call.heads / call.dim, call.dim]);
+  const { out } = await session.run({ q: feed(call.q), k: feed(call.k), v: feed(call.v) });
+  return out.data as Float32Array;
 }
 
 interface Tile {
@@ -61,13 +62,13 @@ function tilesOf(heads: number, rows: number, most: number): Tile[] {
   });
 }
 
-function tileSession(device: CpuDevice, dim: number, fused: boolean): Promise<InferenceSession> {
-  const make = () => device.runtime.session(tileGraph(dim, fused), sessionThreads(device));
+function denseSession(device: CpuDevice, dim: number, fused: boolean): Promise<InferenceSession> {
+  const make = () => device.runtime.session(denseGraph(dim, fused));
   return device.cached(`attendAll/${dim}/${fused}`, make, (session) => session.release());
 }
 
-/** q [r, b, dim], k and v [r, n, dim] -> out [r, b, dim] and, unless fused, lse [r, b]. */
-function tileGraph(dim: number, fused: boolean): Uint8Array {
+/** q [r, b, dim], k and v [r, n, dim] -> out [r, b, dim] and, unless fused, lse [r, b]; r counts heads. */
+function denseGraph(dim: number, fused: boolean): Uint8Array {
   const graph = new OnnxGraph();
   const q = graph.input('q', 'f32', ['r', 'b', dim]);
   const k = graph.input('k', 'f32', ['r', 'n', dim]);

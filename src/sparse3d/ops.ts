@@ -3,7 +3,7 @@ import type { Attended, Backend } from '../backend/backend.ts';
 import { type CpuDevice, floatsOf, intsOf } from '../backend/cpu.ts';
 import type { Tensor } from '../tensor.ts';
 import { attendPlan } from './attend.ts';
-import { attendTiles } from './dense.ts';
+import { attendFused, attendTiles } from './dense.ts';
 import { toBlocked, toRaster } from './permute.ts';
 import { type Layout, type Plan, tokensOf } from './plan.ts';
 
@@ -51,10 +51,13 @@ function attendAll(device: CpuDevice, q: Tensor, k: Tensor, v: Tensor, withLse: 
   checkHeads(q, dim);
   checkShape('attendAll', 'k', k, [heads, keys, dim]);
   checkShape('attendAll', 'v', v, [heads, keys, dim]);
-  const [out, lse] = device.enqueue([{ shape: q.shape }, { shape: [heads, rows] }], async () =>
-    attendTiles(device, { q: await floatsOf(q), k: await floatsOf(k), v: await floatsOf(v), heads, dim }, withLse),
-  );
-  return { out, lse: withLse ? lse : withoutLse(device, [heads, rows]) };
+  const call = async () => ({ q: await floatsOf(q), k: await floatsOf(k), v: await floatsOf(v), heads, dim });
+  if (!withLse) {
+    const [out] = device.enqueue([{ shape: q.shape }], async () => [await attendFused(device, await call())]);
+    return { out, lse: withoutLse(device, [heads, rows]) };
+  }
+  const [out, lse] = device.enqueue([{ shape: q.shape }, { shape: [heads, rows] }], async () => attendTiles(device, await call()));
+  return { out, lse };
 }
 
 function withoutLse(device: CpuDevice, shape: readonly number[]): Tensor {
