@@ -3,7 +3,7 @@ import type { InferenceSession } from 'onnxruntime-common';
 import type { CpuDevice } from '../backend/cpu.ts';
 import { float, OnnxGraph } from '../backend/onnx.ts';
 import type { Layout } from './plan.ts';
-import { type Chunk, chunksOf, isEven, type PlanNumbers, poolsRead } from './rows.ts';
+import { type Chunk, chunksOf, isEven, type PlanNumbers, poolsRead, type RunSize } from './rows.ts';
 import { type KeysAndValues, plainUnits, pooledUnits, type Units } from './units.ts';
 
 /** Blocked q, k, v [heads, slots, dim], a plan's numbers, and the layouts. */
@@ -13,8 +13,14 @@ export interface AttendCall extends KeysAndValues {
   readonly layout: { readonly q: Layout; readonly k: Layout };
 }
 
-/** Rows that one run computes at most, so that what they gather stays near the cores; fewer where rows are padded to the longest of them. */
-const ROWS_PER_RUN = { even: 32, uneven: 16 };
+/**
+ * What one run holds at most, measured: little enough to stay near the cores. Fewer rows where all are padded to the longest; more keys on
+ * wasm, which copies a head's keys and values in for every run.
+ */
+const runSize = (device: CpuDevice, even: boolean): RunSize => ({
+  rows: even ? 32 : 16,
+  keys: device.runtime.name === 'onnxruntime-node' ? 24 * 1024 : 64 * 1024,
+});
 
 /** Attention by a plan; results are blocked, zero in PAD rows: out [heads, slots, dim], lse [heads, slots]. */
 export async function attendPlan(device: CpuDevice, call: AttendCall): Promise<[Float32Array, Float32Array]> {
@@ -24,8 +30,7 @@ export async function attendPlan(device: CpuDevice, call: AttendCall): Promise<[
   const session = await gatherSession(device, dim, !plain);
   const slots = layout.q.blocks * layout.q.block;
   const results = { out: new Float32Array(heads * slots * dim), lse: new Float32Array(heads * slots) };
-  const most = even ? ROWS_PER_RUN.even : ROWS_PER_RUN.uneven;
-  for (const run of runsOf(call, plain, most)) await runChunk(device, session, run, results);
+  for (const run of runsOf(call, plain, runSize(device, even))) await runChunk(device, session, run, results);
   return [results.out, results.lse];
 }
 
@@ -38,10 +43,10 @@ interface Run {
 }
 
 /** The runs of a call, prepared as they are asked for, a group of heads at a time: one group's units are held at once. */
-function* runsOf(call: AttendCall, plain: boolean, most: number): Generator<Run> {
+function* runsOf(call: AttendCall, plain: boolean, most: RunSize): Generator<Run> {
   const { heads, layout, plan } = call;
   const pools = poolsRead(plan);
-  const together = Math.max(1, Math.floor(most / layout.q.blocks));
+  const together = Math.max(1, Math.floor(most.rows / layout.q.blocks));
   for (let head = 0; head < heads; head += together) {
     const group = headsOf(call, head, Math.min(together, heads - head));
     const units = plain ? plainUnits(group, layout.k) : pooledUnits(group, layout.k, pools);

@@ -41,17 +41,20 @@ export interface Rows {
   readonly counts: Int32Array;
 }
 
-/** Most tokens that the rows of one run gather together: 16 MiB of keys at dim 64, and as much of values, logits and shares. */
-const TOKENS_PER_RUN = 1 << 16;
+/** What one run holds at most: rows, and keys that these rows gather together. */
+export interface RunSize {
+  readonly rows: number;
+  readonly keys: number;
+}
 
-/** Cuts the rows of a group of heads in chunks of at most `most` rows, nearly equal in number; rows alike in queries and length go together. */
-export function chunksOf(plan: PlanNumbers, { first, heads, counts }: Rows, units: Units, layout: Layout, most: number): Chunk[] {
+/** Cuts the rows of a group of heads in chunks that one run can hold, nearly equal in rows; rows alike in queries and length go together. */
+export function chunksOf(plan: PlanNumbers, { first, heads, counts }: Rows, units: Units, layout: Layout, most: RunSize): Chunk[] {
   const rows = Array.from({ length: heads * counts.length }, (_, row) => row);
   const lists = rows.map((row) => unitsOfRow(plan, units, layout, first + row, Math.floor(row / counts.length)));
   const queries = (row: number) => counts[row % counts.length];
   const sorted = rows.sort((a, b) => queries(b) - queries(a) || lists[b].length - lists[a].length || a - b);
   const longest = lists.reduce((length, list) => Math.max(length, list.length), 0) * units.size;
-  const chunks = Math.ceil(rows.length / Math.max(1, Math.min(most, Math.floor(TOKENS_PER_RUN / longest))));
+  const chunks = Math.ceil(rows.length / Math.max(1, Math.min(most.rows, Math.floor(most.keys / longest))));
   return Array.from({ length: chunks }, (_, chunk) => {
     const members = sorted.slice(Math.floor((chunk * rows.length) / chunks), Math.floor(((chunk + 1) * rows.length) / chunks));
     const length = Math.max(...members.map((row) => lists[row].length));
