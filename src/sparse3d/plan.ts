@@ -38,7 +38,7 @@ export interface Level {
 
 /**
  * For each head and query block, which key blocks to read and how finely.
- * `counts` i32 [heads, qBlocks, levels]; `blocks` i32 [heads, qBlocks, width]: the chosen key blocks grouped by level, finest first; the rest of a row is PAD.
+ * `counts` i32 [heads, qBlocks, levels]; `blocks` i32 [heads, qBlocks, kBlocks]: the chosen key blocks grouped by level, finest first; the rest of a row is PAD.
  * No row is empty and no key block occurs twice in a row.
  */
 export interface Plan {
