@@ -1,19 +1,9 @@
 // The control flow of one attention call: a method bound to a backend is the `Attention` that a model calls at its seam.
 // State is kept per layer, guidance branch and grid, and belongs to one run.
-import type { Attended, Backend } from './backend/backend.ts';
+import type { Backend } from './backend/backend.ts';
 import type { Attention, Call, Memory, Method, Phase, Site } from './method.ts';
 import { type Plan, tokensOf } from './sparse3d/plan.ts';
 import type { Tensor } from './tensor.ts';
-
-/** What the driver asks of a backend beyond the operations of the stages. */
-export interface AttentionOps extends Backend {
-  /** With `lse: false` the log-sum-exp is not kept, which may be faster; reading it is then an error. */
-  attendAll(q: Tensor, k: Tensor, v: Tensor, options?: { readonly lse?: boolean }): Attended;
-  /** Cuts a batch in its items: `parts` handles [rows / parts, ...] of a tensor [rows, ...]. */
-  split(x: Tensor, parts: number): Tensor[];
-  /** The inverse of `split`. */
-  concat(parts: readonly Tensor[]): Tensor;
-}
 
 /** What attention did since it was last asked; calls count once per batch item. */
 export interface StepStatistics {
@@ -54,7 +44,7 @@ const DENSE = Promise.resolve(1);
  * starts a new run. The attention only enqueues; a failure shows where its result is read.
  * @throws RangeError when q, k, v do not fit the site's grid and branches.
  */
-export function createAttention(ops: AttentionOps, method: Method): BoundAttention {
+export function createAttention(ops: Backend, method: Method): BoundAttention {
   const memories = new Map<string, Kept>();
   let lastStep = 0;
   let noted: Noted[] = [];
@@ -94,7 +84,7 @@ export function createAttention(ops: AttentionOps, method: Method): BoundAttenti
 type AttendItem = (q: Tensor, k: Tensor, v: Tensor, site: Site, ordinal: number) => Tensor;
 
 /** Attends the items of a batch one by one; `ordinal` counts items of the same branch. */
-function eachItem(ops: AttentionOps, attendItem: AttendItem, q: Tensor, k: Tensor, v: Tensor, site: Site): Tensor {
+function eachItem(ops: Backend, attendItem: AttendItem, q: Tensor, k: Tensor, v: Tensor, site: Site): Tensor {
   const { branches } = site;
   if (branches.length === 1) return attendItem(q, k, v, site, 0);
   const [queries, keys, values] = [q, k, v].map((x) => ops.split(x, branches.length));
@@ -110,16 +100,7 @@ function eachItem(ops: AttentionOps, attendItem: AttendItem, q: Tensor, k: Tenso
  * One search or reuse of one batch item. A search whose scorer needs a log-sum-exp that is not there is dense, keeps it, and makes the plan
  * beside its output.
  */
-function sparse(
-  ops: AttentionOps,
-  method: Method,
-  due: 'search' | 'reuse',
-  memory: Kept,
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  site: Site,
-): Answer {
+function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: Kept, q: Tensor, k: Tensor, v: Tensor, site: Site): Answer {
   const made = method.layout(site.grid, site);
   const layout = 'q' in made ? made : { q: made, k: made };
   const blocked = { q: ops.gather(q, layout.q), k: ops.gather(k, layout.k), v: ops.gather(v, layout.k) };
@@ -136,7 +117,7 @@ function sparse(
   return { out: ops.scatter(out, layout.q), density: memory.density! };
 }
 
-function keep(ops: AttentionOps, memory: Kept, plan: Plan): void {
+function keep(ops: Backend, memory: Kept, plan: Plan): void {
   memory.plan = plan;
   memory.density = ops.density(plan);
   memory.density.catch(() => undefined);

@@ -34,13 +34,21 @@ export interface Backend {
   upload(numbers: Numbers, shape: readonly number[]): Tensor;
   read(tensor: Tensor): Promise<Numbers>;
 
-  /** Raster [heads, tokens, dim] -> blocked. */
+  /** Cuts a batch in its items: `parts` handles [rows / parts, ...] of a tensor [rows, ...]. */
+  split(x: Tensor, parts: number): Tensor[];
+  /** The inverse of `split`. */
+  concat(parts: readonly Tensor[]): Tensor;
+
+  /** Raster [heads, tokens, dim] -> blocked; a [heads, tokens] tensor (LSE) -> [heads, slots]. */
   gather(x: Tensor, layout: Layout): Tensor;
   /** Blocked -> raster [heads, tokens, dim]; a [heads, slots] tensor (LSE) -> [heads, tokens]. */
   scatter(x: Tensor, layout: Layout): Tensor;
 
-  /** Exact softmax attention of raster tensors, tiled: memory grows with tokens, never with their square. scale is 1/sqrt(dim). */
-  attendAll(q: Tensor, k: Tensor, v: Tensor): Attended;
+  /**
+   * Exact softmax attention of raster tensors, tiled: memory grows with tokens, never with their square. scale is 1/sqrt(dim).
+   * With `lse: false` the log-sum-exp is not kept, which may be faster; reading it is then an error.
+   */
+  attendAll(q: Tensor, k: Tensor, v: Tensor, options?: { readonly lse?: boolean }): Attended;
   /** Attention of blocked tensors by a plan (softmax over what the plan reads, pooled keys with + ln g, padding without mass). Results are blocked. */
   attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan, layout: { q: Layout; k: Layout }): Attended;
 
@@ -52,7 +60,7 @@ export interface Backend {
   poolCap(k: Tensor, layout: Layout, pools: readonly { pool: number; cosine: number }[]): Tensor;
   /** Adds per-block forcing to scores: +Infinity forces, -Infinity forbids; `force` f32 [qBlocks, kBlocks], broadcast over heads. */
   force(scores: Tensor, force: Tensor): Tensor;
-  /** Share of each head's score mass that a plan keeps: f32 [heads]; forced blocks count by their unforced score. */
+  /** Share of each head's score mass that a plan keeps: f32 [heads]; blocks forced by +Infinity carry no mass. */
   recall(scores: Tensor, plan: Plan): Tensor;
   /** Head budgets of AdaSpa: f32 [heads] of factors on the first cut, from recall; see search/select.ts. */
   headBudgets(recall: Tensor, options: { threshold: number; sparsity: number }): Tensor;

@@ -75,6 +75,8 @@ function describe(name: RuntimeName, module: Module): Runtime {
         intraOpNumThreads: options.threads ?? threads,
         graphOptimizationLevel: 'all',
         logSeverityLevel: 3,
+        // A session's idle threads would otherwise spin on and take a core from the next session; sessions alternate here.
+        extra: { session: { force_spinning_stop: '1' } },
         ...(options.externalData && { externalData: options.externalData.map(({ path, data }) => ({ path, data })) }),
       }),
   };

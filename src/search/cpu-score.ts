@@ -4,7 +4,6 @@ import type * as ort from 'onnxruntime-common';
 import type { Sampling } from '../backend/backend.ts';
 import { type CpuDevice, type CpuTensor, floatsOf } from '../backend/cpu.ts';
 import { OnnxGraph } from '../backend/onnx.ts';
-import { inLanes, sessionThreads } from '../sparse3d/attend.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { drawCount, type Side, slotsOfHead } from './sampling.ts';
@@ -44,7 +43,7 @@ function tileSession(
       );
       const result = reduce(graph, logits);
       graph.output(graph.node('Identity', [result], {}, '', 'scores'), 'f32', ['r', 'b']);
-      return device.runtime.session(graph.build(), sessionThreads(device));
+      return device.runtime.session(graph.build());
     },
     (session) => session.release(),
   );
@@ -91,10 +90,10 @@ export function blockMass(device: CpuDevice, q: Tensor, k: Tensor, lse: Tensor, 
     const session = await massSession(device, dim + 2, layout.k.block);
     const numbers = { q: await floatsOf(q), k: await floatsOf(k), lse: await floatsOf(lse), heads, dim };
     const sums = new Float64Array(heads * layout.q.blocks * layout.k.blocks);
-    await inLanes(device, massTiles(numbers, layout), async ({ rows, columns, at }) => {
+    for (const { rows, columns, at } of massTiles(numbers, layout)) {
       const tile = await runTile(device, session, rows, columns, dim + 2);
       addRows(tile, sums.subarray(at), layout.q.block, columns.length / (dim + 2) / layout.k.block, layout.k.blocks);
-    });
+    }
     return [Float32Array.from(sums, (sum) => Math.min(sum, LARGEST))];
   });
   return mass;
@@ -169,9 +168,9 @@ export function sampledScores(device: CpuDevice, q: Tensor, k: Tensor, layout: L
     const numbers = { q: await floatsOf(q), k: await floatsOf(k), heads, dim };
     const step = Math.max(1, Math.floor(TILE_LOGITS / (layout.k.blocks * perKey) / perQuery)) * perQuery;
     const result = new Float32Array(heads * layout.q.blocks * layout.k.blocks);
-    await inLanes(device, drawnTiles(numbers, layout, sampling, step, perQuery), async ({ rows, columns, at }) => {
+    for (const { rows, columns, at } of drawnTiles(numbers, layout, sampling, step, perQuery)) {
       maximise(await runTile(device, session, rows, columns, dim), result.subarray(at), perQuery, layout.k.blocks);
-    });
+    }
     normalise(result, layout.k.blocks);
     return [result];
   });

@@ -108,14 +108,6 @@ function queriesOf({ q, dim, layout }: AttendCall, { biased, keyDim }: Units, { 
   return copy;
 }
 
-/** Runs tasks one after another: both runtimes compute one run at a time, on all cores. */
-export async function inLanes<T>(_: CpuDevice, tasks: Iterable<T>, run: (task: T) => Promise<void>): Promise<void> {
-  for (const task of tasks) await run(task);
-}
-
-/** Session options of attention: all cores in each run. */
-export const sessionThreads = (_: CpuDevice): { readonly threads?: number } => ({});
-
 function gatherSession(device: CpuDevice, dim: number, biased: boolean): Promise<InferenceSession> {
   const make = () => device.runtime.session(gatherGraph(dim, biased ? dim + 1 : dim));
   return device.cached(`attend/${dim}/${biased}`, make, (session) => session.release());

@@ -1,17 +1,17 @@
 // The CPU backend's part that concerns tokens and blocks: moving between orders, attention, density. Shapes are checked here, at the border.
 import type { Attended, Backend } from '../backend/backend.ts';
 import { type CpuDevice, floatsOf, intsOf } from '../backend/cpu.ts';
-import type { Tensor } from '../tensor.ts';
+import { elements, type Tensor } from '../tensor.ts';
 import { attendPlan } from './attend.ts';
 import { attendFused, attendTiles } from './dense.ts';
 import { toBlocked, toRaster } from './permute.ts';
 import { type Layout, type Plan, tokensOf } from './plan.ts';
 
-/** What this file implements of a backend. */
-export interface Sparse3dOps extends Pick<Backend, 'name' | 'upload' | 'read' | 'gather' | 'scatter' | 'attend' | 'density'> {
-  /** As in `Backend`. With `lse: false` the fastest dense attention of the runtime; reading `lse` is then an error. */
-  attendAll(q: Tensor, k: Tensor, v: Tensor, options?: { readonly lse?: boolean }): Attended;
-}
+/** The part of `Backend` that concerns tokens and blocks. */
+export type Sparse3dOps = Pick<
+  Backend,
+  'name' | 'upload' | 'read' | 'split' | 'concat' | 'gather' | 'scatter' | 'attendAll' | 'attend' | 'density'
+>;
 
 /** Layout and attention operations on a CPU device; see `Backend` for their meaning. */
 export function sparse3dOps(device: CpuDevice): Sparse3dOps {
@@ -19,6 +19,8 @@ export function sparse3dOps(device: CpuDevice): Sparse3dOps {
     name: 'cpu',
     upload: device.upload,
     read: device.read,
+    split: (x, parts) => split(device, x, parts),
+    concat: (parts) => concat(device, parts),
     gather: (x, layout) => gather(device, x, layout),
     scatter: (x, layout) => scatter(device, x, layout),
     attendAll: (q, k, v, { lse = true } = {}) => attendAll(device, q, k, v, lse),
@@ -29,10 +31,12 @@ export function sparse3dOps(device: CpuDevice): Sparse3dOps {
 
 function gather(device: CpuDevice, x: Tensor, layout: Layout): Tensor {
   const tokens = tokensOf(layout.grid);
-  if (x.shape.length !== 3 || x.shape[1] !== tokens)
-    throw new RangeError(`gather takes [heads, ${tokens}, dim] for this layout of ${tokens} tokens, got [${x.shape}]`);
-  const [heads, , dim] = x.shape;
-  const shape = [heads, layout.order.length, dim];
+  if (x.shape.length < 2 || x.shape.length > 3 || x.shape[1] !== tokens)
+    throw new RangeError(
+      `gather takes [heads, ${tokens}, dim] or [heads, ${tokens}] for this layout of ${tokens} tokens, got [${x.shape}]`,
+    );
+  const [heads, , dim = 1] = x.shape;
+  const shape = [heads, layout.order.length, ...x.shape.slice(2)];
   return device.enqueue([{ shape }], async () => [toBlocked(await floatsOf(x), heads, dim, layout)])[0];
 }
 
@@ -111,4 +115,30 @@ async function density({ counts, blocks, levels }: Plan): Promise<number> {
   const [heads, queryBlocks, keyBlocks] = blocks.shape;
   const computed = (await intsOf(counts)).reduce((sum, count, at) => sum + count / levels[at % levels.length].pool, 0);
   return computed / (heads * queryBlocks * keyBlocks);
+}
+
+function split(device: CpuDevice, x: Tensor, parts: number): Tensor[] {
+  const [rows, ...rest] = x.shape;
+  if (parts < 1 || rows % parts !== 0)
+    throw new RangeError(`a tensor of shape [${x.shape}] does not split in ${parts} equal parts along its first axis`);
+  const shape = [rows / parts, ...rest];
+  const size = elements(shape);
+  return device.enqueue(Array(parts).fill({ shape }), async () => {
+    const numbers = await floatsOf(x);
+    return Array.from({ length: parts }, (_, part) => numbers.subarray(part * size, (part + 1) * size));
+  });
+}
+
+function concat(device: CpuDevice, parts: readonly Tensor[]): Tensor {
+  const [, ...rest] = parts[0].shape;
+  const shape = [parts.reduce((sum, part) => sum + part.shape[0], 0), ...rest];
+  return device.enqueue([{ shape }], async () => {
+    const whole = new Float32Array(elements(shape));
+    let at = 0;
+    for (const part of parts) {
+      whole.set(await floatsOf(part), at);
+      at += elements(part.shape);
+    }
+    return [whole];
+  })[0];
 }
