@@ -16,6 +16,7 @@ ap.add_argument('--tail', type=float, default=14, help='seconds kept free after 
 ap.add_argument('--state', default='state')
 ap.add_argument('--out', default='out')
 ap.add_argument('--warm', action='store_true', help='internal: fill the compile cache')
+ap.add_argument('--no-gallery', action='store_true')
 o = ap.parse_args()
 
 
@@ -85,7 +86,7 @@ def eval_stage(run, world, vae):
     net = Net().to(K.DEV)
     net.load_state_dict(load_state('dit')['ema'])
     net = K.round_to_half(net.eval().requires_grad_(False))
-    evaluate.gallery(run, net, vae)
+    if '--no-gallery' not in sys.argv: evaluate.gallery(run, net, vae)
     run.log('gallery done')
     parity.write(run.out / 'parity', *parity.weights(net, vae))
     rec = attention.Recorder(net, evaluate.T, evaluate.S, 4)

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import torch
 import configs as C
-from common import DEV, amp
+from common import amp
 
 
 def ladder(steps, shift=C.SHIFT):
@@ -56,18 +56,18 @@ def unipc(velocity, x, steps):
 @torch.no_grad()
 def sample(net, ids, T, S, steps=C.STEPS, cfg=C.CFG, part=C.CFG_PART, seed=7, before=None, noise=None, half=True):
     """ids [B, n] -> latents [B, 16, k, S/8, S/8]; before(step) is called ahead of every step."""
-    B = len(ids)
+    B, dev = len(ids), next(net.parameters()).device
     shape = B, C.ZC, (T + 3) // 4, S // 8, S // 8
-    x = (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) if noise is None else noise).to(DEV)
+    x = (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) if noise is None else noise).to(dev)
     empty = torch.zeros_like(ids); empty[:, 0] = 1
     with (amp() if half else torch.no_grad()):
-        text = net.text_encoder(ids.to(DEV)).float()
-        both = torch.cat([text, net.text_encoder(empty.to(DEV)).float()])
+        text = net.text_encoder(ids.to(dev)).float()
+        both = torch.cat([text, net.text_encoder(empty.to(dev)).float()])
     def velocity(x, t, i):
         if before: before(i)
         guided = i / steps < part
         n = 2 * B if guided else B
-        time = torch.full((n,), float(t), device=DEV)
+        time = torch.full((n,), float(t), device=dev)
         with (amp() if half else torch.no_grad()):
             v = net.transformer(torch.cat([x, x]) if guided else x, time, both if guided else text).float()
         if not guided: return v
