@@ -195,7 +195,9 @@ describe('at the border', () => {
   test('wrong shapes are refused with one sentence', () => {
     const short = ops.upload(new Float32Array(2 * 64 * 8), [2, 64, 8]);
     const odd = ops.upload(new Float32Array(2 * 128 * 4), [2, 128, 4]);
-    expect(() => ops.gather(short, layout.q)).toThrow('gather takes [heads, 128, dim] or [heads, 128] for this layout of 128 tokens, got [2,64,8]');
+    expect(() => ops.gather(short, layout.q)).toThrow(
+      'gather takes [heads, 128, dim] or [heads, 128] for this layout of 128 tokens, got [2,64,8]',
+    );
     expect(() => ops.scatter(short, layout.q)).toThrow('scatter takes [heads, 128, dim] or [heads, 128]');
     expect(() => ops.attend(x, short, x, plan, layout)).toThrow('attend needs k as f32 [2,128,8]');
     expect(() => ops.attend(short, x, x, plan, layout)).toThrow('attend needs q as f32 [2,128,8]');
