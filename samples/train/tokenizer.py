@@ -1,5 +1,5 @@
 """Builds wan-mini's tokenizer: a T5-style Unigram vocabulary of 1,536 pieces, written by rule from caption words and common words."""
-import itertools, json, math, string
+import itertools, json, math, string, unicodedata
 from pathlib import Path
 import captions
 
@@ -63,7 +63,7 @@ class Tokenizer:
         self.seen[w] = [t for i, t in enumerate(out) if t != UNK or i == 0 or out[i - 1] != UNK]
         return self.seen[w]
     def __call__(self, text, length=64):
-        ids = [t for w in text.lower().split() for t in self.word('▁' + w)][:length - 1] + [EOS]
+        ids = [t for w in unicodedata.normalize('NFKC', text).lower().split() for t in self.word('▁' + w)][:length - 1] + [EOS]
         return ids + [PAD] * (length - len(ids))
 
 
