@@ -16,7 +16,7 @@ SUBJECTS = {
     'red balloon': ('air', ['balloon'], ['floating', 'drifting', 'flying']),
     'eagle': ('air', ['bird', 'hawk'], None),
     'bee': ('air', ['bumblebee', 'honey bee'], ['flying', 'buzzing']),
-    'butterfly': ('air', ['blue butterfly'], ['flying', 'fluttering']),
+    'butterfly': ('air', ['butterfly'], ['flying', 'fluttering']),
     'ghost': ('air', ['white ghost', 'spooky ghost'], ['floating', 'flying', 'hovering']),
     'red car': ('road', ['car', 'automobile'], None),
     'fire truck': ('road', ['fire engine', 'firetruck'], None),

@@ -22,8 +22,8 @@ def main(out, model):
     store.save_sharded(model / 'transformer', 'diffusion_pytorch_model', checked(store.load_sharded(out / 'transformer', 'diffusion_pytorch_model'), shapes.transformer()))
     store.save_sharded(model / 'text_encoder', 'model', checked(store.load(out / 'text_encoder.safetensors'), shapes.text_encoder()))
     store.save_sharded(model / 'vae', 'diffusion_pytorch_model', checked(part('decoder.'), shapes.decoder()))
-    store.save(HERE / 'vae_encoder.safetensors', part('encoder.'))
-    (HERE / 'probe.safetensors').write_bytes((out / 'probe.safetensors').read_bytes())
+    store.save_int8(HERE / 'vae_encoder.safetensors', part('encoder.'))
+    store.save_int8(HERE / 'probe.safetensors', store.load(out / 'probe.safetensors'))
     print('installed', sum(f.stat().st_size for f in model.rglob('*') if f.is_file()), 'bytes in', model)
 
 

@@ -86,8 +86,9 @@ def eval_stage(run, world, vae):
     net = Net().to(K.DEV)
     net.load_state_dict(load_state('dit')['ema'])
     net = K.round_to_half(net.eval().requires_grad_(False))
-    if '--no-gallery' not in sys.argv: evaluate.gallery(run, net, vae)
-    run.log('gallery done')
+    if not o.no_gallery:
+        evaluate.gallery(run, net, vae)
+        run.log('gallery done')
     parity.write(run.out / 'parity', *parity.weights(net, vae))
     rec = attention.Recorder(net, evaluate.T, evaluate.S, 4)
     sample(net, encode_text(W.PROMPTS[:4]), evaluate.T, evaluate.S, seed=7, before=rec.before)

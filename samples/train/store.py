@@ -3,7 +3,7 @@ import json
 from pathlib import Path
 import numpy as np
 
-TYPES = {'F16': np.float16, 'F32': np.float32, 'I64': np.int64, 'I32': np.int32}
+TYPES = {'I8': np.int8, 'F16': np.float16, 'F32': np.float32, 'I64': np.int64, 'I32': np.int32}
 NAMES = {np.dtype(v): k for k, v in TYPES.items()}
 
 
@@ -27,6 +27,25 @@ def load(path):
     head = json.loads(raw[8:8 + n])
     head.pop('__metadata__', None)
     return {k: np.frombuffer(raw, TYPES[v['dtype']], offset=8 + n + v['data_offsets'][0], count=int(np.prod(v['shape'], dtype=int))).reshape(v['shape']) for k, v in head.items()}
+
+
+def save_int8(path, tensors):
+    """Matrices and kernels as int8 with one float16 scale an output row; the rest as float16. For files that only training reads."""
+    out = {}
+    for k, a in tensors.items():
+        rows = a.astype(np.float32).reshape(a.shape[0], -1) if a.ndim > 1 else None
+        if rows is None: out[k] = a.astype(np.float16); continue
+        scale = np.maximum(np.abs(rows).max(1), 1e-6) / 127
+        out[k], out[k + ':scale'] = np.rint(rows / scale[:, None]).astype(np.int8).reshape(a.shape), scale.astype(np.float16)
+    save(path, out)
+
+
+def load_int8(path):
+    raw, out = load(path), {}
+    for k, a in raw.items():
+        if k.endswith(':scale'): continue
+        out[k] = a.astype(np.float32) * (raw[k + ':scale'].astype(np.float32).reshape(-1, *[1] * (a.ndim - 1)) if a.dtype == np.int8 else 1)
+    return out
 
 
 def save_sharded(folder, stem, tensors, limit=15 << 20):
