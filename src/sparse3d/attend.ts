@@ -24,13 +24,10 @@ const runSize = (device: CpuDevice, even: boolean): RunSize => ({
 
 /** Attention by a plan; results are blocked, zero in PAD rows: out [heads, slots, dim], lse [heads, slots]. */
 export async function attendPlan(device: CpuDevice, call: AttendCall): Promise<[Float32Array, Float32Array]> {
-  const { heads, dim, layout, plan } = call;
-  const even = isEven(plan);
-  const plain = even && layout.k.counts.every((count) => count === layout.k.block);
-  const session = await gatherSession(device, dim, !plain);
+  const { heads, dim, layout } = call;
   const slots = layout.q.blocks * layout.q.block;
   const results = { out: new Float32Array(heads * slots * dim), lse: new Float32Array(heads * slots) };
-  for (const run of runsOf(call, plain, runSize(device, even))) await runChunk(device, session, run, results);
+  for (const run of runsOf(device, call)) await runChunk(device, run, results);
   return [results.out, results.lse];
 }
 
@@ -43,15 +40,18 @@ interface Run {
 }
 
 /** The runs of a call, prepared as they are asked for, a group of heads at a time: one group's units are held at once. */
-function* runsOf(call: AttendCall, plain: boolean, most: RunSize): Generator<Run> {
+function* runsOf(device: CpuDevice, call: AttendCall): Generator<Run> {
   const { heads, layout, plan } = call;
   const pools = poolsRead(plan);
-  const together = Math.max(1, Math.floor(most.rows / layout.q.blocks));
+  const full = layout.k.counts.every((count) => count === layout.k.block);
+  const { blocks, counts } = layout.q;
+  const together = Math.max(1, Math.floor(runSize(device, true).rows / blocks));
   for (let head = 0; head < heads; head += together) {
     const group = headsOf(call, head, Math.min(together, heads - head));
-    const units = plain ? plainUnits(group, layout.k) : pooledUnits(group, layout.k, pools);
-    const rows = { first: head * layout.q.blocks, heads: group.heads, counts: layout.q.counts };
-    for (const chunk of chunksOf(plan, rows, units, layout.k, most)) yield { group, head, units, chunk };
+    const even = isEven(plan, head * blocks, group.heads * blocks);
+    const units = even && full ? plainUnits(group, layout.k) : pooledUnits(group, layout.k, pools);
+    const rows = { first: head * blocks, heads: group.heads, counts };
+    for (const chunk of chunksOf(plan, rows, units, layout.k, runSize(device, even))) yield { group, head, units, chunk };
   }
 }
 
@@ -69,7 +69,6 @@ function headsOf(call: AttendCall, head: number, heads: number): AttendCall {
 
 async function runChunk(
   device: CpuDevice,
-  session: InferenceSession,
   { group, head, units, chunk }: Run,
   results: { readonly out: Float32Array; readonly lse: Float32Array },
 ): Promise<void> {
@@ -77,6 +76,7 @@ async function runChunk(
   const { rows, queries, index, length } = chunk;
   const { dim, layout } = group;
   const { block, blocks, counts } = layout.q;
+  const session = await gatherSession(device, dim, units.biased);
   const { out, lse } = await session.run({
     q: new Tensor('float32', queriesOf(group, units, chunk), [rows.length, queries, units.keyDim]),
     k: new Tensor('float32', units.k, [units.count, units.size, units.keyDim]),

@@ -27,10 +27,14 @@ export function poolsRead({ counts, pools }: PlanNumbers): number[] {
   return [...new Set(read)].sort((a, b) => a - b);
 }
 
-/** Whether all rows read equally many blocks, all of them unpooled. */
-export function isEven({ counts, pools }: PlanNumbers): boolean {
+/** Whether the rows `first .. first + rows - 1` all read equally many blocks, all of them unpooled. */
+export function isEven({ counts, pools }: PlanNumbers, first: number, rows: number): boolean {
   const levels = pools.length;
-  for (let at = 0; at < counts.length; at++) if (counts[at] !== (pools[at % levels] === 1 ? counts[at % levels] : 0)) return false;
+  const wanted = counts.subarray(first * levels, (first + 1) * levels);
+  for (let at = first * levels; at < (first + rows) * levels; at++) {
+    const level = at % levels;
+    if (counts[at] !== (pools[level] === 1 ? wanted[level] : 0)) return false;
+  }
   return true;
 }
 
