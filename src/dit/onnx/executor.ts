@@ -118,46 +118,47 @@ async function runner(
   return Object.assign(run, { release: async () => held?.release() });
 }
 
-/** Builds the ONNX graph of a segment and its session. */
+/** Builds the session of a segment. What is written for it (graph, weight bytes) is not kept: the session has its own copy. */
 async function load(part: Segment, program: Program, weights: Weights, runtime: Runtime): Promise<Loaded> {
+  const { model, externalData } = await write(part, program, weights);
+  return bind(part, await runtime.session(model, { externalData }), runtime);
+}
+
+/** The ONNX graph of a segment, with inputs `v<id>` and outputs `o<id>`, and the bytes of its weights. */
+async function write(part: Segment, program: Program, weights: Weights): Promise<{ model: Uint8Array; externalData: ExternalBytes[] }> {
   const graph = new OnnxGraph();
   const externalData: ExternalBytes[] = [];
   const names = new Map<number, string>();
   for (const node of part.inputs) names.set(node.id, graph.input(`v${node.id}`, node.dtype, node.shape));
-  const nameOf = async (id: number): Promise<string> => {
-    const node = program.nodes[id];
-    if (node.operation.op === 'cut') return nameOf(node.inputs[0]);
-    const known = names.get(id);
-    if (known) return known;
-    const name = await define(node);
-    names.set(id, name);
-    return name;
-  };
   const define = async (node: Node): Promise<string> => {
     const { operation } = node;
     if (operation.op === 'constant') return graph.constant('f32', node.shape, operation.data);
     if (operation.op === 'weight') return weight(graph, weights, operation.name, node.shape, externalData);
     const inputs: string[] = [];
     for (const id of node.inputs) inputs.push(await nameOf(id));
-    const name = convert(
-      graph,
-      node,
-      inputs,
-      node.inputs.map((id) => program.nodes[id].shape),
-    );
+    const shapes = node.inputs.map((id) => program.nodes[id].shape);
+    return convert(graph, node, inputs, shapes);
+  };
+  const nameOf = async (id: number): Promise<string> => {
+    const node = program.nodes[id];
+    if (node.operation.op === 'cut') return nameOf(node.inputs[0]);
+    const name = names.get(id) ?? (await define(node));
+    names.set(id, name);
     return name;
   };
   for (const node of part.nodes) await nameOf(node.id);
-  const outputNames = part.outputs.map((node) => graph.node('Identity', [names.get(node.id)!], {}, '', `o${node.id}`));
-  for (const [index, node] of part.outputs.entries()) graph.output(outputNames[index], node.dtype, node.shape);
-  const session = await runtime.session(graph.build(), { externalData });
-  const dims = part.inputs.map((node) => node.shape);
+  for (const node of part.outputs)
+    graph.output(graph.node('Identity', [names.get(node.id)!], {}, '', `o${node.id}`), node.dtype, node.shape);
+  return { model: graph.build(), externalData };
+}
+
+/** A session as a function from the numbers of the segment's inputs to those of its outputs. */
+function bind({ inputs, outputs }: Segment, session: ort.InferenceSession, runtime: Runtime): Loaded {
   return {
     async run(numbers) {
-      const feeds: Record<string, ort.Tensor> = {};
-      for (const [index, node] of part.inputs.entries()) feeds[`v${node.id}`] = toOrt(runtime, numbers[index], dims[index]);
+      const feeds = Object.fromEntries(inputs.map(({ id, shape }, index) => [`v${id}`, toOrt(runtime, numbers[index], shape)]));
       const results = await session.run(feeds);
-      return outputNames.map((name) => results[name].data as Numbers);
+      return outputs.map(({ id }) => results[`o${id}`].data as Numbers);
     },
     release: () => session.release(),
   };
