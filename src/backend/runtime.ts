@@ -17,6 +17,8 @@ export interface SessionOptions {
   readonly externalData?: readonly ExternalBytes[];
   /** Threads inside one run; the default is all cores. */
   readonly threads?: number;
+  /** false: buffers go back to the system after use, for graphs whose intermediate values are large (default true: they are kept for the next run). */
+  readonly arena?: boolean;
 }
 
 /** A loaded ONNX Runtime. */
@@ -75,6 +77,8 @@ function describe(name: RuntimeName, module: Module): Runtime {
         intraOpNumThreads: options.threads ?? threads,
         graphOptimizationLevel: 'all',
         logSeverityLevel: 3,
+        enableCpuMemArena: options.arena ?? true,
+        enableMemPattern: options.arena ?? true,
         // A session's idle threads would otherwise spin on and take a core from the next session; sessions alternate here.
         extra: { session: { force_spinning_stop: '1' } },
         ...(options.externalData && { externalData: options.externalData.map(({ path, data }) => ({ path, data })) }),

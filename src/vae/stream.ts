@@ -96,7 +96,7 @@ async function* decode(
         // Chunks of a kind follow each other, so the weights are held once.
         await loaded?.executable.dispose();
         const program = decoder.trace({ frames: count, height, width, first });
-        loaded = { key, program, executable: await compile(program, weights, device) };
+        loaded = { key, program, executable: await compile(program, weights, device, { arena: false }) };
       }
       const inputs: Record<string, Tensor> = Object.fromEntries(cacheInputs(loaded.program, caches, device));
       inputs.latents = device.upload(framesOf(latents, shape, start, count, decoder), [count, channels, height, width]);

@@ -23,6 +23,8 @@ export interface Executable {
 export interface CompileOptions {
   /** false: each segment is loaded, run and released in turn, so that a model larger than memory runs (default true). */
   readonly resident?: boolean;
+  /** See `SessionOptions.arena`: false where intermediate values are large (default true). */
+  readonly arena?: boolean;
 }
 
 /** Results of the prelude are kept for this many different sets of constant inputs (guidance branches). */
@@ -97,16 +99,16 @@ async function runner(
   program: Program,
   weights: Weights,
   device: CpuDevice,
-  { resident = true }: CompileOptions,
+  { resident = true, arena = true }: CompileOptions,
 ): Promise<Run> {
   if (part.nodes.length === 0) return Object.assign(() => new Map<number, Tensor>(), { release: async () => undefined });
-  const held = resident ? await load(part, program, weights, device.runtime) : undefined;
+  const held = resident ? await load(part, program, weights, device.runtime, arena) : undefined;
   const run = (values: Map<number, Tensor>): Map<number, Tensor> => {
     const feeds = part.inputs.map((node) => values.get(node.id)!);
     const outputs = device.enqueue(part.outputs, async () => {
       const numbers = await Promise.all(feeds.map(numbersOf));
       if (held) return held.run(numbers);
-      const once = await load(part, program, weights, device.runtime);
+      const once = await load(part, program, weights, device.runtime, arena);
       try {
         return await once.run(numbers);
       } finally {
@@ -119,9 +121,9 @@ async function runner(
 }
 
 /** Builds the session of a segment. What is written for it (graph, weight bytes) is not kept: the session has its own copy. */
-async function load(part: Segment, program: Program, weights: Weights, runtime: Runtime): Promise<Loaded> {
+async function load(part: Segment, program: Program, weights: Weights, runtime: Runtime, arena: boolean): Promise<Loaded> {
   const { model, externalData } = await write(part, program, weights);
-  return bind(part, await runtime.session(model, { externalData }), runtime);
+  return bind(part, await runtime.session(model, { externalData, arena }), runtime);
 }
 
 /** The ONNX graph of a segment, with inputs `v<id>` and outputs `o<id>`, and the bytes of its weights. */

@@ -1,0 +1,143 @@
+// Does a checkpoint of the published size load and run? Builds a folder with Wan 2.1 T2V-1.3B's configs and tensors (all zero, so that the files
+// are sparse and take no disk) and makes a short video of 480 x 832. Proves names, shapes, memory and time, not pictures.
+// node dist/bench/full-size.js [--steps 1] [--frames 5]
+import { cpSync, mkdirSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import type { Program } from '../src/dit/graph.ts';
+import { wanConfig } from '../src/dit/transformer.ts';
+import { wanTransformer } from '../src/dit/wan.ts';
+import { TextToVideoPipeline } from '../src/pipeline.ts';
+import { elements } from '../src/tensor.ts';
+import { readT5Config, t5Encoder } from '../src/text/encoder.ts';
+import { readWanVaeConfig, wanDecoder } from '../src/vae/wan.ts';
+import { root, writeResult } from './machine.ts';
+
+const { values } = parseArgs({ options: { steps: { type: 'string', default: '1' }, frames: { type: 'string', default: '5' } } });
+const folder = mkdtempSync(join(tmpdir(), 'zoetrope-full-size-'));
+const source = join(root, 'test', 'golden', 'wan-pipeline', 'pipeline');
+
+/** Name -> shape of the weights a Program reads. */
+function weightsOf(...programs: Program[]): Map<string, readonly number[]> {
+  const found = new Map<string, readonly number[]>();
+  for (const { nodes } of programs)
+    for (const { operation, shape } of nodes) if (operation.op === 'weight') found.set(operation.name, shape);
+  return found;
+}
+
+/** A safetensors file of zeros; returns the number of elements. */
+function writeZeros(file: string, tensors: ReadonlyMap<string, readonly number[]>, dtype: 'BF16' | 'F32'): number {
+  const bytes = dtype === 'BF16' ? 2 : 4;
+  let offset = 0;
+  const header = Object.fromEntries(
+    [...tensors].map(([name, shape]) => [name, { dtype, shape, data_offsets: [offset, (offset += elements(shape) * bytes)] }]),
+  );
+  const json = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  const descriptor = openSync(file, 'w');
+  writeSync(descriptor, length);
+  writeSync(descriptor, json);
+  truncateSync(file, 8 + json.length + offset);
+  return offset / bytes;
+}
+
+function part(name: string, config: object, file: string, tensors: ReadonlyMap<string, readonly number[]>, dtype: 'BF16' | 'F32'): number {
+  mkdirSync(join(folder, name), { recursive: true });
+  writeFileSync(join(folder, name, 'config.json'), JSON.stringify(config));
+  return writeZeros(join(folder, name, file), tensors, dtype);
+}
+
+for (const name of ['tokenizer', 'scheduler', 'model_index.json']) cpSync(join(source, name), join(folder, name), { recursive: true });
+const transformer = {
+  _class_name: 'WanTransformer3DModel',
+  num_attention_heads: 12,
+  attention_head_dim: 128,
+  ffn_dim: 8960,
+  num_layers: 30,
+};
+const textEncoder = {
+  architectures: ['UMT5EncoderModel'],
+  d_model: 4096,
+  d_kv: 64,
+  d_ff: 10240,
+  num_layers: 24,
+  num_heads: 64,
+  vocab_size: 256384,
+  relative_attention_num_buckets: 32,
+  relative_attention_max_distance: 128,
+  feed_forward_proj: 'gated-gelu',
+  layer_norm_epsilon: 1e-6,
+};
+const vae = { _class_name: 'AutoencoderKLWan' };
+const t5 = readT5Config(textEncoder);
+const decoder = wanDecoder(readWanVaeConfig(vae));
+const biases = Array.from(
+  { length: 24 },
+  (_, layer) => [`encoder.block.${layer}.layer.0.SelfAttention.relative_attention_bias.weight`, [32, 64]] as const,
+);
+const shape = { batch: 1, frames: 1, height: 60, width: 104, textTokens: 512 };
+const parameters = {
+  transformer: part(
+    'transformer',
+    transformer,
+    'diffusion_pytorch_model.safetensors',
+    weightsOf(wanTransformer(wanConfig(transformer), shape)),
+    'BF16',
+  ),
+  textEncoder: part(
+    'text_encoder',
+    textEncoder,
+    'model.safetensors',
+    new Map([...weightsOf(t5Encoder(t5, 8)), ['shared.weight', [256384, 4096]], ...biases]),
+    'BF16',
+  ),
+  vaeDecoder: part(
+    'vae',
+    vae,
+    'diffusion_pytorch_model.safetensors',
+    weightsOf(...[true, false].map((first) => decoder.trace({ frames: 1, height: 60, width: 104, first }))),
+    'F32',
+  ),
+};
+console.log(parameters);
+
+let peakMebibytes = 0;
+const watch = setInterval(() => {
+  peakMebibytes = Math.max(peakMebibytes, process.memoryUsage().rss / 2 ** 20);
+}, 100);
+const pipe = await TextToVideoPipeline.fromPretrained(folder);
+const options = {
+  height: 480,
+  width: 832,
+  numFrames: Number(values.frames),
+  numInferenceSteps: Number(values.steps),
+  guidanceScale: 1,
+  seed: 1,
+};
+const video = pipe('a panda playing a guitar', options);
+let frames = 0;
+for await (const _ of video) {
+  frames++;
+  peakMebibytes = Math.max(peakMebibytes, process.memoryUsage().rss / 2 ** 20);
+}
+clearInterval(watch);
+const report = await video.report;
+const estimated = pipe.estimate(options);
+await pipe.dispose();
+rmSync(folder, { recursive: true });
+console.log(
+  writeResult('full-size', {
+    what: "Wan 2.1 T2V-1.3B's shapes, zero weights, 480 x 832",
+    parameters,
+    options,
+    frames,
+    peakMebibytes: Math.round(peakMebibytes),
+    estimated,
+    report,
+  }),
+);
+console.log(
+  `${frames} frames, peak ${Math.round(peakMebibytes)} MiB, text ${(report.milliseconds.text / 1000).toFixed(1)} s, denoise ${(report.milliseconds.denoise / 1000).toFixed(1)} s, decode ${(report.milliseconds.decode / 1000).toFixed(1)} s`,
+);
