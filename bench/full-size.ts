@@ -1,6 +1,6 @@
 // Does a checkpoint of the published size load and run? Builds a folder with Wan 2.1 T2V-1.3B's configs and tensors (all zero, so that the files
-// are sparse and take no disk) and makes a short video of 480 x 832. Proves names, shapes, memory and time, not pictures.
-// node dist/bench/full-size.js [--steps 1] [--frames 5]
+// are sparse and take no disk) and makes a short video. Proves names, shapes, memory and time, not pictures.
+// node dist/bench/full-size.js [--steps 1] [--frames 5] [--width 416] [--height 240]
 import { cpSync, mkdirSync, mkdtempSync, openSync, rmSync, truncateSync, writeFileSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,7 +14,14 @@ import { readT5Config, t5Encoder } from '../src/text/encoder.ts';
 import { readWanVaeConfig, wanDecoder } from '../src/vae/wan.ts';
 import { root, writeResult } from './machine.ts';
 
-const { values } = parseArgs({ options: { steps: { type: 'string', default: '1' }, frames: { type: 'string', default: '5' } } });
+const { values } = parseArgs({
+  options: {
+    steps: { type: 'string', default: '1' },
+    frames: { type: 'string', default: '5' },
+    width: { type: 'string', default: '416' },
+    height: { type: 'string', default: '240' },
+  },
+});
 const folder = mkdtempSync(join(tmpdir(), 'zoetrope-full-size-'));
 const source = join(root, 'test', 'golden', 'wan-pipeline', 'pipeline');
 
@@ -31,7 +38,11 @@ function writeZeros(file: string, tensors: ReadonlyMap<string, readonly number[]
   const bytes = dtype === 'BF16' ? 2 : 4;
   let offset = 0;
   const header = Object.fromEntries(
-    [...tensors].map(([name, shape]) => [name, { dtype, shape, data_offsets: [offset, (offset += elements(shape) * bytes)] }]),
+    [...tensors].map(([name, shape]) => {
+      const start = offset;
+      offset += elements(shape) * bytes;
+      return [name, { dtype, shape, data_offsets: [start, offset] }];
+    }),
   );
   const json = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(8);
@@ -109,8 +120,8 @@ const watch = setInterval(() => {
 }, 100);
 const pipe = await TextToVideoPipeline.fromPretrained(folder);
 const options = {
-  height: 480,
-  width: 832,
+  height: Number(values.height),
+  width: Number(values.width),
   numFrames: Number(values.frames),
   numInferenceSteps: Number(values.steps),
   guidanceScale: 1,
@@ -129,7 +140,7 @@ await pipe.dispose();
 rmSync(folder, { recursive: true });
 console.log(
   writeResult('full-size', {
-    what: "Wan 2.1 T2V-1.3B's shapes, zero weights, 480 x 832",
+    what: "Wan 2.1 T2V-1.3B's shapes, zero weights",
     parameters,
     options,
     frames,
