@@ -77,8 +77,7 @@ export async function denoise(options: DenoiseOptions): Promise<Float32Array> {
       expert = current.transformer;
       const velocity = await guidedVelocity(options, latents, step, current);
       signal?.throwIfAborted();
-      const sigma = sampler.sigmas[step];
-      const clean = latents.map((x, i) => x - sigma * velocity[i]);
+      const clean = sampler.predictClean(velocity, latents);
       latents = sampler.step(velocity, latents);
       const { density } = await attention.take();
       const milliseconds = performance.now() - start;

@@ -14,8 +14,8 @@ export interface DecodedFrames {
   readonly width: number;
 }
 
-/** A VAE decoder bound to its weights. */
-export interface VideoDecoder {
+/** How latents and video relate. */
+interface LatentFormat {
   /** Pixels per latent cell, along height and width. */
   readonly spatial: number;
   /** Frames per latent frame; F latent frames become temporal * (F - 1) + 1 frames. */
@@ -25,6 +25,10 @@ export interface VideoDecoder {
   /** Statistics that `decode` undoes, per channel: z = latents * std + mean. Absent when latents are decoded as they are. */
   readonly mean?: readonly number[];
   readonly std?: readonly number[];
+}
+
+/** A VAE decoder bound to its weights. */
+export interface VideoDecoder extends LatentFormat {
   /** Decodes denoised latents [channels, frames, height, width] to frames in order, a few at a time. */
   decode(latents: Float32Array, shape: readonly number[], options?: { readonly signal?: AbortSignal }): AsyncIterable<DecodedFrames>;
   dispose(): Promise<void>;
@@ -42,12 +46,7 @@ export interface Chunk {
  * A decoder in pieces. Its Programs take `latents` [frames, channels, height, width] and `cache.*` (zeros before the first chunk), and give
  * `frames` [n, 3, h, w] in [0, 1] and the caches for the next chunk; a cache that a chunk leaves out keeps its value.
  */
-export interface ChunkedDecoder {
-  readonly spatial: number;
-  readonly temporal: number;
-  readonly channels: number;
-  readonly mean?: readonly number[];
-  readonly std?: readonly number[];
+export interface ChunkedDecoder extends LatentFormat {
   /** Numbers of latent frames in each chunk of a video. */
   chunks(frames: number, height: number, width: number): readonly number[];
   trace(chunk: Chunk): Program;
