@@ -126,7 +126,7 @@ async function* run(parts: Parts, settings: Settings, options: RunOptions): Asyn
     signal,
     onStep: async (step) => {
       density += step.density / step.steps;
-      await options.onStep?.({ ...stepReport(step), preview: () => preview(vae, step.clean, shape) });
+      await options.onStep?.({ ...stepReport(step), preview: () => preview(vae, step.clean(), shape) });
     },
   });
   const denoiseEnd = performance.now();

@@ -4,6 +4,7 @@ import type { BoundAttention } from '../attention.ts';
 import type { CpuDevice } from '../backend/cpu.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Sampler } from './sampler.ts';
+import { cleanEstimate } from './sigmas.ts';
 import type { Transformer } from './transformer.ts';
 
 /** Conditional and unconditional branch numbers, as attention sites name them. */
@@ -51,8 +52,8 @@ export interface DenoiseStep {
   readonly density: number;
   /** Latents after the step, [channels, frames, height, width]. */
   readonly latents: Float32Array;
-  /** Estimate of the clean latents from this step's velocity. */
-  readonly clean: Float32Array;
+  /** The clean latents x0 = x - sigma v that this step points to; computed when first asked for, then kept. */
+  clean(): Float32Array;
 }
 
 /** Whether a step has a second, unconditional pass. */
@@ -77,8 +78,10 @@ export async function denoise(options: DenoiseOptions): Promise<Float32Array> {
       expert = current.transformer;
       const velocity = await guidedVelocity(options, latents, step, current);
       signal?.throwIfAborted();
-      const clean = sampler.predictClean(velocity, latents);
-      latents = sampler.step(velocity, latents);
+      const noisy = latents;
+      let estimate: Float32Array | undefined;
+      const clean = (): Float32Array => (estimate ??= cleanEstimate(velocity, noisy, sampler.sigmas[step]));
+      latents = sampler.step(velocity, noisy);
       const { density } = await attention.take();
       const milliseconds = performance.now() - start;
       await options.onStep?.({ step, steps, timestep: sampler.timesteps[step], milliseconds, density, latents, clean });

@@ -2,7 +2,7 @@
 import { UnsupportedError } from '../errors.ts';
 import { boolean, type Config, integer, number, string } from './config.ts';
 import type { Sampler, SamplerOptions } from './sampler.ts';
-import { allowOnly, checkStep, cleanEstimate, linspace, shifted } from './sigmas.ts';
+import { allowOnly, checkStep, linspace, shifted } from './sigmas.ts';
 
 const supported = {
   invert_sigmas: [false],
@@ -30,10 +30,6 @@ export function flowMatchEuler(config: Config, options: SamplerOptions): Sampler
       const change = Math.fround(sigmas[current + 1] - sigmas[current]);
       current++;
       return sample.map((x, i) => x + Math.fround(change * velocity[i]));
-    },
-    predictClean(velocity, sample) {
-      checkStep(current, steps, velocity, sample);
-      return cleanEstimate(velocity, sample, sigmas[current]);
     },
   };
 }

@@ -13,8 +13,6 @@ export interface Sampler {
   readonly sigmas: Float32Array;
   /** Takes the model's velocity for `sample` at the current step, gives the next sample and advances. Throws a RangeError past the last step. */
   step(velocity: Float32Array, sample: Float32Array): Float32Array;
-  /** The clean sample x0 = x - sigma v that the current step points to; advances nothing. */
-  predictClean(velocity: Float32Array, sample: Float32Array): Float32Array;
 }
 
 /** Options of `createSampler`; what is not given comes from the scheduler's config. */

@@ -54,10 +54,6 @@ export function uniPC(config: Config, options: SamplerOptions): Sampler {
       current++;
       return next;
     },
-    predictClean(velocity, sample) {
-      checkStep(current, steps, velocity, sample);
-      return cleanEstimate(velocity, sample, sigmas[current]);
-    },
   };
 }
 

@@ -70,16 +70,6 @@ describe('sampler', () => {
     expect(difference(end, clean)).toBeLessThan(1e-5);
   });
 
-  it('estimates the clean sample without advancing', () => {
-    const sampler = createSampler(wan, { steps: 2 });
-    const [velocity, sample] = [Float32Array.of(1, -2), Float32Array.of(0.5, 0.25)];
-    const clean = sampler.predictClean(velocity, sample);
-    expect(difference(clean, [-0.5, 2.25])).toBeLessThan(3e-6);
-    expect(sampler.predictClean(velocity, sample)).toEqual(clean);
-    sampler.step(velocity, sample);
-    expect(sampler.predictClean(velocity, sample)).not.toEqual(clean);
-  });
-
   it('skips the corrector where the config says so', () => {
     const run = (disable_corrector: number[]) => {
       const sampler = createSampler({ ...wan, disable_corrector }, { steps: 4 });
