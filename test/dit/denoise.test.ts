@@ -4,7 +4,7 @@ import type { BoundAttention } from '../../src/attention.ts';
 import { openCpu } from '../../src/backend/cpu.ts';
 import { type DenoiseStep, denoise } from '../../src/dit/denoise.ts';
 import { createSampler } from '../../src/dit/sampler.ts';
-import type { Transformer } from '../../src/dit/transformer.ts';
+import type { ForwardInputs, Transformer } from '../../src/dit/transformer.ts';
 
 const wan = { _class_name: 'UniPCMultistepScheduler', prediction_type: 'flow_prediction', use_flow_sigmas: true, flow_shift: 3 };
 
@@ -16,7 +16,7 @@ test('a step computes its clean estimate when first asked, from its own velocity
   const taken: DenoiseStep[] = [];
   const start = Float32Array.of(0.5, -2, 4, 1);
   // The velocity is the latents themselves, so x0 = x - sigma x.
-  const transformer = { config: { layers: 1 }, forward: async ({ latents }) => latents } as unknown as Transformer;
+  const transformer = { config: { layers: 1 }, forward: async ({ latents }: ForwardInputs) => latents } as unknown as Transformer;
   const end = await denoise({
     device,
     transformerAt: async () => ({ transformer, lowNoise: false }),
