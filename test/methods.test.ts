@@ -1,14 +1,14 @@
 // The presets driven over a run of six steps on a grid that does not divide, with and without text, on both runtimes.
-import { afterAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type BoundAttention, createAttention } from '../src/attention.ts';
-import { type CpuDevice, openCpu } from '../src/backend/cpu.ts';
-import { cpuBackend } from '../src/backend/cpu-backend.ts';
+import type { cpuBackend } from '../src/backend/cpu-backend.ts';
 import type { Method, Site } from '../src/method.ts';
 import { adaSpa, dense, pyramidSparse } from '../src/methods.ts';
 import { randomFrom } from '../src/search/sampling.ts';
 import { tiles } from '../src/sparse3d/layout.ts';
 import { type Grid, type Layout, type Plan, tokensOf } from '../src/sparse3d/plan.ts';
 import type { Tensor } from '../src/tensor.ts';
+import { openedOps } from './backend/opened.ts';
 
 const STEPS = 6;
 const HEADS = 4;
@@ -99,12 +99,7 @@ const presets: readonly [string, (options: { sparsity?: number }) => Method, str
 ];
 
 describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('%s', (runtime) => {
-  let device: CpuDevice;
-  const opened = openCpu(runtime).then((made) => {
-    device = made;
-    return cpuBackend(made);
-  });
-  afterAll(() => device.dispose());
+  const opened = openedOps(runtime);
 
   describe.each(presets)('%s', (_, preset, expectedPhases) => {
     test.each([video, joint])('reads everything at sparsity 0, on $text text tokens', async (grid) => {

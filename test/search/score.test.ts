@@ -1,7 +1,5 @@
 // Scores: hand-worked cases, the fast operations against their f64 twins on odd grids, and the traps that papers leave in them.
-import { afterAll, describe, expect, test } from 'vitest';
-import { type CpuDevice, openCpu } from '../../src/backend/cpu.ts';
-import { cpuBackend } from '../../src/backend/cpu-backend.ts';
+import { describe, expect, test } from 'vitest';
 import type { Call, Site } from '../../src/method.ts';
 import { sampledScoresReference } from '../../src/search/reference.ts';
 import { drawSlots, mixSeeds, randomFrom, slotsOfHead } from '../../src/search/sampling.ts';
@@ -9,6 +7,7 @@ import { exact, sampled, withText } from '../../src/search/score.ts';
 import { curve, raster, tiles } from '../../src/sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../../src/sparse3d/plan.ts';
 import { attendAllReference, blockMassReference, rowsOf } from '../../src/sparse3d/reference.ts';
+import { openedOps } from '../backend/opened.ts';
 
 /** Near-normal numbers, with a few outliers times ten as real activations have. */
 function noise(length: number, seed: number): Float32Array {
@@ -27,12 +26,7 @@ const grids: readonly Grid[] = [
 ];
 
 describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('%s', (runtime) => {
-  let device: CpuDevice;
-  const opened = openCpu(runtime).then((made) => {
-    device = made;
-    return cpuBackend(made);
-  });
-  afterAll(() => device.dispose());
+  const opened = openedOps(runtime);
 
   test('block mass of equal logits is rows times keys over the sum: exp, not log', async () => {
     const ops = await opened;
