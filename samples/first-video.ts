@@ -1,8 +1,8 @@
-// A prompt becomes an mp4, dense and with AdaSpa, on the embedded model: node dist/samples/first-video.js "PROMPT"
+// A prompt becomes an mp4, dense and with AdaSpa: node dist/samples/first-video.js "PROMPT" [MODEL]. The model is a Wan folder, or the embedded one.
 import { adaSpa, dense, saveVideo, TextToVideoPipeline } from '../src/index.ts';
 
-const prompt = process.argv[2] ?? 'a rocket flying up over a night sky';
-const pipe = await TextToVideoPipeline.fromPretrained();
+const [prompt = 'a rocket flying up over a night sky', model] = process.argv.slice(2);
+const pipe = await TextToVideoPipeline.fromPretrained(model);
 for (const attention of [dense(), adaSpa({ sparsity: 0.8 })]) {
   const video = pipe(prompt, {
     seed: 7,

@@ -1,7 +1,5 @@
 // Real files through the real encoders: what was written is read back with ffmpeg and sharp.
-import { execFile } from 'node:child_process';
 import { chmod, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -11,6 +9,7 @@ import { findFfmpeg } from '../../src/video/ffmpeg.ts';
 import { checkOutput, saveVideo } from '../../src/video/file.ts';
 import { frameDelays } from '../../src/video/sinks.ts';
 import { gradientFrame, gradientVideo } from './gradient.ts';
+import { binary, probe } from './probe.ts';
 
 let folder: string;
 beforeEach(async () => {
@@ -19,24 +18,6 @@ beforeEach(async () => {
 afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
-
-const binary: string = createRequire(import.meta.url)('@ffmpeg-installer/ffmpeg').path;
-const run = (args: readonly string[]): Promise<{ stdout: Buffer; stderr: string }> =>
-  new Promise((resolve) => {
-    execFile(binary, args, { encoding: 'buffer', maxBuffer: 1 << 26 }, (_, stdout, stderr) =>
-      resolve({ stdout, stderr: stderr.toString() }),
-    );
-  });
-
-/** Size, fps and pixel format from ffmpeg's report, and the decoded frames as RGB. */
-async function probe(path: string) {
-  const { stderr } = await run(['-i', path]);
-  const [, codec, format, width, height] = /Video: (\w+).*?, (\w+)\(.*?, (\d+)x(\d+)/.exec(stderr) ?? [];
-  const fps = Number(/([\d.]+) fps/.exec(stderr)?.[1]);
-  const { stdout } = await run(['-v', 'error', '-i', path, '-f', 'rawvideo', '-pix_fmt', 'rgb24', 'pipe:1']);
-  const size = Number(width) * Number(height) * 3;
-  return { codec, format, width: Number(width), height: Number(height), fps, frames: stdout.length / size, pixels: stdout, report: stderr };
-}
 
 const meanDifference = (a: Iterable<number>, b: Uint8Array): number => {
   const values = [...a];

@@ -1,0 +1,63 @@
+// The sample programs, run as a reader runs them, on the embedded model with small defaults.
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { embeddedModel } from '../src/pipeline.ts';
+import { probe } from './video/probe.ts';
+
+const [words, home] = [process.argv, process.cwd()];
+let model: string;
+let folder: string;
+let said: string[];
+beforeAll(() => {
+  model = mkdtempSync(join(tmpdir(), 'samples-model-'));
+  const index = JSON.parse(readFileSync(join(embeddedModel(), 'model_index.json'), 'utf8'));
+  const small = { width: 128, height: 96, num_frames: 17, num_inference_steps: 6 };
+  writeFileSync(join(model, 'model_index.json'), JSON.stringify({ ...index, zoetrope: { ...index.zoetrope, ...small } }));
+  for (const part of ['scheduler', 'text_encoder', 'tokenizer', 'transformer', 'vae'])
+    symlinkSync(join(embeddedModel(), part), join(model, part));
+});
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'samples-'));
+  process.chdir(folder);
+  said = [];
+  vi.spyOn(console, 'log').mockImplementation((line) => void said.push(line));
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  process.argv = words;
+  process.chdir(home);
+  rmSync(folder, { recursive: true });
+});
+afterAll(() => rmSync(model, { recursive: true }));
+
+/** A sample is a program: importing it runs it to its end. */
+async function run(sample: () => Promise<unknown>, ...args: string[]): Promise<void> {
+  process.argv = [...words.slice(0, 2), ...args];
+  await sample();
+}
+
+test('first-video writes a dense and a sparse mp4 of one seed, and says what each cost', async () => {
+  await run(() => import('../samples/first-video.ts'), 'a blue fish swimming underwater', model);
+  expect(readdirSync('.').sort()).toEqual(['adaSpa.mp4', 'dense.mp4']);
+  const [dense, sparse] = [await probe('dense.mp4'), await probe('adaSpa.mp4')];
+  for (const video of [dense, sparse]) expect(video).toMatchObject({ codec: 'h264', width: 128, height: 96, frames: 17, fps: 12 });
+  expect(sparse.pixels.equals(dense.pixels)).toBe(false);
+  expect(new Set(dense.pixels).size).toBeGreaterThan(50);
+  expect(said.length).toBe(14);
+  expect(said[5]).toBe('dense: step 6/6, density 1.00');
+  expect(said[6]).toMatch(/dense\.mp4: \d+\.\d s of denoising at mean density 1\.00$/);
+  const density = Number(/adaSpa\.mp4: .* mean density (0\.\d\d)$/.exec(said[13])?.[1]);
+  expect(density).toBeGreaterThan(0.3);
+  expect(density).toBeLessThan(0.9);
+});
+
+test('own-method writes an mp4 with its method', async () => {
+  await run(() => import('../samples/own-method.ts'), model);
+  expect(readdirSync('.')).toEqual(['car.mp4']);
+  expect(await probe('car.mp4')).toMatchObject({ codec: 'h264', width: 128, height: 96, frames: 17 });
+  const density = Number(/^mean density (0\.\d\d)$/.exec(said[0])?.[1]);
+  expect(density).toBeGreaterThan(0.3);
+  expect(density).toBeLessThan(1);
+});
