@@ -1,7 +1,7 @@
 // A tensor is a handle: shape and dtype are known at once, the numbers live with the backend that made it.
 
-/** Element type of a handle. Attention and models compute in f32 on the CPU; i32 holds indices and counts. */
-export type DType = 'f32' | 'i32';
+/** Element type of a handle. The CPU computes in f32; f16 is stored on the GPU alone; i32 holds indices and counts. */
+export type DType = 'f32' | 'f16' | 'i32';
 
 /** Handle to an array on a backend, row-major. Operations on handles enqueue and return at once; only `Backend.read` waits. */
 export interface Tensor {
@@ -9,7 +9,7 @@ export interface Tensor {
   readonly dtype: DType;
 }
 
-/** Host-side numbers of a tensor. */
+/** Host-side numbers of a tensor; those of an f16 tensor are f32. */
 export type Numbers = Float32Array | Int32Array;
 
 /** Number of elements of a shape. */

@@ -33,6 +33,18 @@ export interface Backend {
   readonly name: 'cpu' | 'webgpu';
   upload(numbers: Numbers, shape: readonly number[]): Tensor;
   read(tensor: Tensor): Promise<Numbers>;
+  /** The same numbers stored as another type, f32 or f16. @throws UnsupportedError for f16 where the backend has none. */
+  cast(x: Tensor, dtype: 'f32' | 'f16'): Tensor;
+
+  /**
+   * Runs `body` and frees every tensor made in it, except those it returns and those passed to `keep`. What is enqueued still computes: a
+   * backend reuses memory in the order of its queue.
+   */
+  scope<Result>(body: () => Result): Result;
+  /** Takes a tensor out of its scope: it lives until `release`. Returns it. */
+  keep(x: Tensor): Tensor;
+  /** Frees a tensor now; reading it afterwards is an error. */
+  release(x: Tensor): void;
 
   /** Cuts a batch in its items: `parts` handles [rows / parts, ...] of a tensor [rows, ...]. */
   split(x: Tensor, parts: number): Tensor[];

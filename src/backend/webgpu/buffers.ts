@@ -1,0 +1,103 @@
+// GPU memory: buffers that return to a pool and scopes that free what they made. Work runs in the order in which it was enqueued, so a
+// buffer may be written again as soon as its last use is enqueued.
+
+/** A buffer lent by a pool. */
+export interface Lent {
+  readonly buffer: GPUBuffer;
+  readonly bytes: number;
+}
+
+export interface BufferPool {
+  /** A buffer of at least `bytes`, with old contents. */
+  take(bytes: number): Lent;
+  give(lent: Lent): void;
+  /** Bytes that buffers of this pool occupy now, free ones included, and the most there ever were. */
+  readonly usage: { readonly bytes: number; readonly peakBytes: number };
+  /** Destroys the free buffers. */
+  trim(): void;
+}
+
+// A free buffer may serve a request this much smaller than itself.
+const SLACK = 1.25;
+
+/** A pool over `create`, which makes a buffer of a size. */
+export function bufferPool(create: (bytes: number) => GPUBuffer): BufferPool {
+  const free: GPUBuffer[] = [];
+  const usage = { bytes: 0, peakBytes: 0 };
+  return {
+    usage,
+    take(bytes) {
+      const wanted = Math.max(256, Math.ceil(bytes / 256) * 256);
+      let best = -1;
+      for (const [index, { size }] of free.entries())
+        if (size >= wanted && size <= wanted * SLACK && (best < 0 || size < free[best].size)) best = index;
+      if (best >= 0) return { buffer: free.splice(best, 1)[0], bytes };
+      usage.bytes += wanted;
+      usage.peakBytes = Math.max(usage.peakBytes, usage.bytes);
+      return { buffer: create(wanted), bytes };
+    },
+    give({ buffer }) {
+      free.push(buffer);
+    },
+    trim() {
+      for (const buffer of free.splice(0)) {
+        usage.bytes -= buffer.size;
+        buffer.destroy();
+      }
+    },
+  };
+}
+
+/** Nested scopes over things of one kind; what is made outside every scope lives until it is released. */
+export interface Scopes<T extends object> {
+  /** Notes a thing in the innermost scope. */
+  add(thing: T): void;
+  /** Takes a thing out of all scopes. */
+  remove(thing: T): void;
+  run<Result>(body: () => Result): Result;
+  /** Runs `body` as if no scope were open. */
+  outside<Result>(body: () => Result): Result;
+}
+
+/** Scopes that pass to `free` what nobody took out. */
+export function scopes<T extends object>(free: (thing: T) => void): Scopes<T> {
+  const stack: Set<T>[] = [];
+  return {
+    add: (thing) => {
+      stack.at(-1)?.add(thing);
+    },
+    remove: (thing) => {
+      for (const scope of stack) scope.delete(thing);
+    },
+    run(body) {
+      const own = new Set<T>();
+      stack.push(own);
+      let escaped: Iterable<object> = [];
+      try {
+        const result = body();
+        escaped = reachable(result);
+        return result;
+      } finally {
+        stack.pop();
+        for (const thing of escaped) if (own.delete(thing as T)) stack.at(-1)?.add(thing as T);
+        for (const thing of own) free(thing);
+      }
+    },
+    outside(body) {
+      const open = stack.splice(0);
+      try {
+        return body();
+      } finally {
+        stack.unshift(...open);
+      }
+    },
+  };
+}
+
+/** A value, and what its arrays and plain objects hold. */
+function* reachable(value: unknown): Generator<object> {
+  if (typeof value !== 'object' || value === null) return;
+  yield value;
+  const plain = Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
+  if (plain) for (const part of Object.values(value)) if (!ArrayBuffer.isView(part)) yield* reachable(part);
+}

@@ -1,0 +1,179 @@
+// The WebGPU device: one queue, a pool of buffers, pipelines made once per source, and handles that nobody waits for until they are read.
+// In Node it comes from the optional package `webgpu` (Dawn), in a browser from `navigator.gpu`.
+import { UnsupportedError } from '../../errors.ts';
+import { type DType, elements, type Numbers, type Tensor } from '../../tensor.ts';
+import { type AdapterReport, type GpuOptions, requestDevice } from './adapter.ts';
+import { type BufferPool, bufferPool, type Lent, scopes } from './buffers.ts';
+import { errorLog } from './errors.ts';
+import { pipelineCache } from './pipelines.ts';
+import { commandQueue, type Timed } from './queue.ts';
+import type { Header, Kernel } from './wgsl.ts';
+
+/** A handle of a WebGPU device. */
+export interface GpuTensor extends Tensor {
+  readonly owner: GpuDevice;
+  readonly lent: Lent;
+}
+
+/** One kernel launch. */
+export interface Dispatch {
+  readonly kernel: Kernel;
+  readonly header: Header;
+  /** Bound to group 0 from binding 1 on, in this order. */
+  readonly tensors: readonly GpuTensor[];
+  /** The uniform at binding 0, at most 256 bytes; leave it out when the body declares none. */
+  readonly uniform?: Uint32Array | Float32Array | Int32Array;
+  readonly workgroups: readonly [x: number, y?: number, z?: number];
+}
+
+export interface GpuDevice {
+  readonly device: GPUDevice;
+  readonly adapter: AdapterReport;
+  /** A tensor with old contents, in the innermost scope. @throws UnsupportedError when it is larger than the adapter can bind. */
+  tensor(shape: readonly number[], dtype: DType): GpuTensor;
+  upload(numbers: Numbers, shape: readonly number[]): GpuTensor;
+  /** Waits for the numbers of an f32 or i32 tensor. */
+  read(tensor: GpuTensor): Promise<Numbers>;
+  dispatch(launch: Dispatch): void;
+  /** Copies bytes from one tensor to another. */
+  copy(from: GpuTensor, fromByte: number, to: GpuTensor, toByte: number, bytes: number): void;
+  /** The value made once for a key, such as the tables of a layout; tensors made by `make` live as long as the device. */
+  cached<T>(owner: object, key: string, make: () => T): T;
+  scope<Result>(body: () => Result): Result;
+  keep(tensor: GpuTensor): GpuTensor;
+  release(tensor: GpuTensor): void;
+  /** GPU times of what `body` launches, in order; needs the feature `timestamp-query`. */
+  profile(body: () => void): Promise<readonly Timed[]>;
+  readonly memory: BufferPool['usage'];
+  /** Submits what was enqueued and waits for it. @throws the first error since the last wait. */
+  idle(): Promise<void>;
+  dispose(): void;
+}
+
+const BYTES: Record<DType, number> = { f32: 4, f16: 2, i32: 4 };
+
+/** Bytes of a tensor. */
+export const bytesOf = ({ shape, dtype }: Tensor): number => elements(shape) * BYTES[dtype];
+
+/** A handle of this device. @throws TypeError when it belongs to another. */
+export function gpuTensor(device: GpuDevice, tensor: Tensor): GpuTensor {
+  const { owner } = tensor as Partial<GpuTensor>;
+  if (owner !== device)
+    throw new TypeError(
+      `a tensor of shape [${tensor.shape}] belongs to another ${owner ? 'WebGPU device' : 'backend'}; upload it to this device first`,
+    );
+  return tensor as GpuTensor;
+}
+
+/**
+ * Opens a WebGPU device with the adapter's limits and the features that kernels use.
+ * @throws UnsupportedError when there is no WebGPU or no adapter.
+ */
+export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
+  const { device, adapter } = await requestDevice(options);
+  const errors = errorLog(device);
+  const pool = bufferPool((bytes) => {
+    device.pushErrorScope('out-of-memory');
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    const buffer = device.createBuffer({ size: bytes, usage });
+    errors.watch((error) => `out of memory: the GPU has no room for a buffer of ${bytes} bytes (${error.message})`);
+    return buffer;
+  });
+  const freed = new WeakSet<GpuTensor>();
+  const free = (tensor: GpuTensor) => {
+    if (freed.has(tensor)) return;
+    freed.add(tensor);
+    pool.give(tensor.lent);
+  };
+  const scoped = scopes(free);
+  const queue = commandQueue(device);
+  const pipelines = pipelineCache(device, errors);
+  const caches = new WeakMap<object, Map<string, unknown>>();
+  const alive = (tensor: GpuTensor): GpuTensor => {
+    if (freed.has(tensor)) throw new Error(`a tensor of shape [${tensor.shape}] was freed; keep it, or use it inside its scope`);
+    return tensor;
+  };
+
+  const self: GpuDevice = {
+    device,
+    adapter,
+    memory: pool.usage,
+    tensor(shape, dtype) {
+      errors.check();
+      const bytes = elements(shape) * BYTES[dtype];
+      const largest = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
+      if (bytes > largest)
+        throw new UnsupportedError(`a tensor of shape [${shape}] needs ${bytes} bytes, but this GPU binds at most ${largest} at once`);
+      const tensor = { shape, dtype, owner: self, lent: pool.take(Math.max(4, Math.ceil(bytes / 4) * 4)) };
+      scoped.add(tensor);
+      return tensor;
+    },
+    upload(numbers, shape) {
+      if (elements(shape) !== numbers.length)
+        throw new RangeError(`shape [${shape}] needs ${elements(shape)} numbers, got ${numbers.length}`);
+      const tensor = self.tensor(shape, numbers instanceof Float32Array ? 'f32' : 'i32');
+      queue.flush();
+      device.queue.writeBuffer(tensor.lent.buffer, 0, numbers.buffer as ArrayBuffer, numbers.byteOffset, numbers.byteLength);
+      return tensor;
+    },
+    async read(tensor) {
+      if (tensor.dtype === 'f16') throw new TypeError('an f16 tensor is cast to f32 before it is read');
+      const { buffer, bytes } = alive(tensor).lent;
+      const staging = device.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+      queue.encoder().copyBufferToBuffer(buffer, 0, staging, 0, bytes);
+      queue.flush();
+      try {
+        await errors.during(staging.mapAsync(GPUMapMode.READ));
+        const copy = staging.getMappedRange().slice(0, elements(tensor.shape) * BYTES[tensor.dtype]);
+        return tensor.dtype === 'f32' ? new Float32Array(copy) : new Int32Array(copy);
+      } finally {
+        staging.destroy();
+      }
+    },
+    dispatch({ kernel, header, tensors, uniform, workgroups }) {
+      errors.check();
+      const pipeline = pipelines(kernel, header);
+      const entries: GPUBindGroupEntry[] = tensors.map((tensor, index) => {
+        const { buffer, bytes } = alive(gpuTensor(self, tensor)).lent;
+        return { binding: index + 1, resource: { buffer, size: bytes } };
+      });
+      if (uniform) entries.unshift({ binding: 0, resource: queue.uniform(uniform) });
+      const bindings = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+      queue.dispatch(kernel.name, pipeline, bindings, workgroups);
+    },
+    copy(from, fromByte, to, toByte, bytes) {
+      const [source, target] = [alive(gpuTensor(self, from)), alive(gpuTensor(self, to))];
+      queue.encoder().copyBufferToBuffer(source.lent.buffer, fromByte, target.lent.buffer, toByte, bytes);
+    },
+    cached<T>(owner: object, key: string, make: () => T): T {
+      const known = caches.get(owner) ?? new Map<string, unknown>();
+      caches.set(owner, known);
+      if (!known.has(key)) known.set(key, scoped.outside(make));
+      return known.get(key) as T;
+    },
+    scope: scoped.run,
+    keep(tensor) {
+      scoped.remove(alive(tensor));
+      return tensor;
+    },
+    release(tensor) {
+      scoped.remove(tensor);
+      free(tensor);
+    },
+    async profile(body) {
+      if (!device.features.has('timestamp-query')) throw new UnsupportedError('this GPU has no timestamps (feature timestamp-query)');
+      const finish = queue.profile();
+      body();
+      return errors.during(finish());
+    },
+    async idle() {
+      queue.flush();
+      await errors.during(device.queue.onSubmittedWorkDone());
+    },
+    dispose() {
+      errors.close();
+      device.destroy();
+    },
+  };
+  return self;
+}

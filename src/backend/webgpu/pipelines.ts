@@ -1,0 +1,31 @@
+// Pipelines, compiled once for each header and body.
+import type { ErrorLog } from './errors.ts';
+import { type Header, headerText, type Kernel } from './wgsl.ts';
+
+/** The pipeline of a kernel under a header. A source that does not compile becomes the error of the next wait, with file and line. */
+export function pipelineCache(device: GPUDevice, errors: ErrorLog): (kernel: Kernel, header: Header) => GPUComputePipeline {
+  const known = new Map<string, GPUComputePipeline>();
+  return (kernel, header) => {
+    const head = headerText(header);
+    const key = `${kernel.name}\n${head}`;
+    let pipeline = known.get(key);
+    if (!pipeline) {
+      device.pushErrorScope('validation');
+      const module = device.createShaderModule({ label: kernel.name, code: head + kernel.body });
+      pipeline = device.createComputePipeline({ label: kernel.name, layout: 'auto', compute: { module } });
+      errors.watch(async ({ message }) => `${await whereIn(kernel, head, module)}${message}`);
+      known.set(key, pipeline);
+    }
+    return pipeline;
+  };
+}
+
+/** "file:line:column: message" of the first error in a body. */
+async function whereIn(kernel: Kernel, head: string, module: GPUShaderModule): Promise<string> {
+  const { messages } = await module.getCompilationInfo();
+  const error = messages.find(({ type }) => type === 'error');
+  if (!error) return `${kernel.name} makes no pipeline: `;
+  const line = error.lineNum - (head.split('\n').length - 1);
+  const file = line > 0 ? `${kernel.name}:${line}:${error.linePos}` : `the header of ${kernel.name}, line ${error.lineNum}`;
+  return `${file}: ${error.message}; `;
+}
