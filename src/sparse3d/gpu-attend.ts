@@ -1,0 +1,26 @@
+// The ways to compute attention on a GPU, best first.
+import type { GpuDevice } from '../backend/webgpu/device.ts';
+import { type Capabilities, chooseVariant } from '../backend/webgpu/wgsl.ts';
+import { type AttendCall, type AttendShape, type AttendVariant, attendHeader, dispatchTiles } from './gpu-attend-call.ts';
+import { matrixVariant } from './gpu-attend-matrix.ts';
+import type { Sparse3dKernels } from './kernels/index.ts';
+
+const portableVariant: AttendVariant = {
+  name: 'portable',
+  lacking: (capabilities, shape) => lackingStorage(capabilities, shape),
+  dispatch: (device, kernels, call) => dispatchTiles(device, kernels.attend, attendHeader(call), call, 32),
+};
+
+/** Subgroup matrices, then subgroups, then any WebGPU. */
+export const attendVariants: readonly AttendVariant[] = [matrixVariant, portableVariant];
+
+/** Computes one attention with the best variant, or the wanted one. @throws UnsupportedError when it cannot run here. */
+export function attendOnGpu(device: GpuDevice, kernels: Sparse3dKernels, call: AttendCall, wanted?: string): void {
+  chooseVariant<AttendShape, AttendVariant>(attendVariants, device.adapter, call, wanted).variant.dispatch(device, kernels, call);
+}
+
+function lackingStorage({ features }: Capabilities, { dim, dtype }: AttendShape): string | undefined {
+  if (dim % 8 !== 0 || dim < 8 || dim > 256) return `it takes a head dimension that is a multiple of 8 from 8 to 256, not ${dim}`;
+  if (dtype === 'f16' && !features.has('shader-f16')) return 'this GPU has no f16 (feature shader-f16)';
+  return undefined;
+}

@@ -1,0 +1,9 @@
+// The kernels of tokens and blocks. Each URL is written out so that bundlers find the file.
+import type { Kernel } from '../../backend/webgpu/wgsl.ts';
+
+export const sparse3dKernels = {
+  attend: new URL('./attend.wgsl', import.meta.url),
+};
+
+/** The kernels, read. */
+export type Sparse3dKernels = Readonly<Record<keyof typeof sparse3dKernels, Kernel>>;
