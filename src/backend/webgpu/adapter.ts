@@ -56,7 +56,7 @@ async function openDawn(toggles: string): Promise<GPU> {
   try {
     const { create, globals } = await import('webgpu');
     Object.assign(globalThis, globals);
-    return create([`enable-dawn-features=${toggles}`]);
+    return create([`enable-dawn-features=${toggles}`, 'disable-dawn-features=timestamp_quantization']);
   } catch (cause) {
     throw new UnsupportedError(`WebGPU is not available here (${(cause as Error).message.split('\n')[0]}); ${HOW}`);
   }

@@ -11,6 +11,8 @@ export interface BufferPool {
   /** A buffer of at least `bytes`, with old contents. */
   take(bytes: number): Lent;
   give(lent: Lent): void;
+  /** Counts out a buffer for which there was no memory; it is not lent again. */
+  lose(buffer: GPUBuffer): void;
   /** Bytes that buffers of this pool occupy now, free ones included, and the most there ever were. */
   readonly usage: { readonly bytes: number; readonly peakBytes: number };
   /** Destroys the free buffers. */
@@ -23,6 +25,7 @@ const SLACK = 1.25;
 /** A pool over `create`, which makes a buffer of a size. */
 export function bufferPool(create: (bytes: number) => GPUBuffer): BufferPool {
   const free: GPUBuffer[] = [];
+  const lost = new WeakSet<GPUBuffer>();
   const usage = { bytes: 0, peakBytes: 0 };
   return {
     usage,
@@ -37,7 +40,12 @@ export function bufferPool(create: (bytes: number) => GPUBuffer): BufferPool {
       return { buffer: create(wanted), bytes };
     },
     give({ buffer }) {
-      free.push(buffer);
+      if (!lost.has(buffer)) free.push(buffer);
+    },
+    lose(buffer) {
+      lost.add(buffer);
+      usage.bytes -= buffer.size;
+      if (free.includes(buffer)) free.splice(free.indexOf(buffer), 1);
     },
     trim() {
       for (const buffer of free.splice(0)) {
@@ -54,6 +62,8 @@ export interface Scopes<T extends object> {
   add(thing: T): void;
   /** Takes a thing out of all scopes. */
   remove(thing: T): void;
+  /** Takes a thing out of all scopes and frees it. */
+  free(thing: T): void;
   run<Result>(body: () => Result): Result;
   /** Runs `body` as if no scope were open. */
   outside<Result>(body: () => Result): Result;
@@ -62,12 +72,17 @@ export interface Scopes<T extends object> {
 /** Scopes that pass to `free` what nobody took out. */
 export function scopes<T extends object>(free: (thing: T) => void): Scopes<T> {
   const stack: Set<T>[] = [];
+  const remove = (thing: T) => {
+    for (const scope of stack) scope.delete(thing);
+  };
   return {
     add: (thing) => {
       stack.at(-1)?.add(thing);
     },
-    remove: (thing) => {
-      for (const scope of stack) scope.delete(thing);
+    remove,
+    free(thing) {
+      remove(thing);
+      free(thing);
     },
     run(body) {
       const own = new Set<T>();
@@ -95,9 +110,10 @@ export function scopes<T extends object>(free: (thing: T) => void): Scopes<T> {
 }
 
 /** A value, and what its arrays and plain objects hold. */
-function* reachable(value: unknown): Generator<object> {
-  if (typeof value !== 'object' || value === null) return;
+function* reachable(value: unknown, seen = new Set<object>()): Generator<object> {
+  if (typeof value !== 'object' || value === null || seen.has(value)) return;
+  seen.add(value);
   yield value;
   const plain = Array.isArray(value) || Object.getPrototypeOf(value) === Object.prototype;
-  if (plain) for (const part of Object.values(value)) if (!ArrayBuffer.isView(part)) yield* reachable(part);
+  if (plain) for (const part of Object.values(value)) yield* reachable(part, seen);
 }

@@ -3,10 +3,10 @@
 import { UnsupportedError } from '../../errors.ts';
 import { type DType, elements, type Numbers, type Tensor } from '../../tensor.ts';
 import { type AdapterReport, type GpuOptions, requestDevice } from './adapter.ts';
-import { type BufferPool, bufferPool, type Lent, scopes } from './buffers.ts';
-import { errorLog } from './errors.ts';
+import { type BufferPool, bufferPool, type Lent, type Scopes, scopes } from './buffers.ts';
+import { type ErrorLog, errorLog } from './errors.ts';
 import { pipelineCache } from './pipelines.ts';
-import { commandQueue, type Timed } from './queue.ts';
+import { type CommandQueue, commandQueue, type Timed } from './queue.ts';
 import type { Header, Kernel } from './wgsl.ts';
 
 /** A handle of a WebGPU device. */
@@ -50,6 +50,8 @@ export interface GpuDevice {
   dispose(): void;
 }
 
+const firstLine = (text: string): string => text.trim().split('\n')[0];
+
 const BYTES: Record<DType, number> = { f32: 4, f16: 2, i32: 4 };
 
 /** Bytes of a tensor. */
@@ -66,38 +68,60 @@ export function gpuTensor(device: GpuDevice, tensor: Tensor): GpuTensor {
 }
 
 /**
- * Opens a WebGPU device with the adapter's limits and the features that kernels use.
+ * Opens a WebGPU device with the adapter's limits and the features that kernels use. It keeps a Node process alive until `dispose`.
  * @throws UnsupportedError when there is no WebGPU or no adapter.
  */
 export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
   const { device, adapter } = await requestDevice(options);
   const errors = errorLog(device);
+  const queue = commandQueue(device);
   const pool = bufferPool((bytes) => {
     device.pushErrorScope('out-of-memory');
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     const buffer = device.createBuffer({ size: bytes, usage });
-    errors.watch((error) => `out of memory: the GPU has no room for a buffer of ${bytes} bytes (${error.message})`);
+    errors.watch(({ message }) => {
+      pool.lose(buffer);
+      queue.flush();
+      pool.trim();
+      return `out of memory: the GPU has no room for a buffer of ${bytes} bytes (${firstLine(message)}); ask for less, or release tensors first`;
+    });
     return buffer;
   });
   const freed = new WeakSet<GpuTensor>();
-  const free = (tensor: GpuTensor) => {
+  const scoped = scopes<GpuTensor>((tensor) => {
     if (freed.has(tensor)) return;
     freed.add(tensor);
     pool.give(tensor.lent);
-  };
-  const scoped = scopes(free);
-  const queue = commandQueue(device);
-  const pipelines = pipelineCache(device, errors);
-  const caches = new WeakMap<object, Map<string, unknown>>();
-  const alive = (tensor: GpuTensor): GpuTensor => {
-    if (freed.has(tensor)) throw new Error(`a tensor of shape [${tensor.shape}] was freed; keep it, or use it inside its scope`);
-    return tensor;
-  };
-
-  const self: GpuDevice = {
+  });
+  const self = { device, adapter, memory: pool.usage } as GpuDevice;
+  const parts: Parts = {
     device,
-    adapter,
-    memory: pool.usage,
+    errors,
+    queue,
+    pool,
+    scoped,
+    alive(tensor) {
+      if (freed.has(tensor)) throw new Error(`a tensor of shape [${tensor.shape}] was freed; keep it, or use it inside its scope`);
+      return gpuTensor(self, tensor);
+    },
+  };
+  return Object.assign(self, storage(self, parts), lifetimes(parts), launches(parts), waits(parts));
+}
+
+/** What the functions of a device share. */
+interface Parts {
+  readonly device: GPUDevice;
+  readonly errors: ErrorLog;
+  readonly queue: CommandQueue;
+  readonly pool: BufferPool;
+  readonly scoped: Scopes<GpuTensor>;
+  /** @throws Error for a freed tensor, TypeError for one of another device. */
+  alive(tensor: GpuTensor): GpuTensor;
+}
+
+/** Making tensors. */
+function storage(self: GpuDevice, { device, errors, queue, pool, scoped }: Parts): Pick<GpuDevice, 'tensor' | 'upload'> {
+  return {
     tensor(shape, dtype) {
       errors.check();
       const bytes = elements(shape) * BYTES[dtype];
@@ -112,39 +136,20 @@ export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
       if (elements(shape) !== numbers.length)
         throw new RangeError(`shape [${shape}] needs ${elements(shape)} numbers, got ${numbers.length}`);
       const tensor = self.tensor(shape, numbers instanceof Float32Array ? 'f32' : 'i32');
+      // A shared buffer, as wasm threads have, ends the process in Dawn on Node 20: it is copied.
+      const { buffer, byteOffset, byteLength } = numbers.buffer instanceof ArrayBuffer ? numbers : numbers.slice();
+      // What was recorded may still use the memory that this tensor now has.
       queue.flush();
-      device.queue.writeBuffer(tensor.lent.buffer, 0, numbers.buffer as ArrayBuffer, numbers.byteOffset, numbers.byteLength);
+      device.queue.writeBuffer(tensor.lent.buffer, 0, buffer as ArrayBuffer, byteOffset, byteLength);
       return tensor;
     },
-    async read(tensor) {
-      if (tensor.dtype === 'f16') throw new TypeError('an f16 tensor is cast to f32 before it is read');
-      const { buffer, bytes } = alive(tensor).lent;
-      const staging = device.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
-      queue.encoder().copyBufferToBuffer(buffer, 0, staging, 0, bytes);
-      queue.flush();
-      try {
-        await errors.during(staging.mapAsync(GPUMapMode.READ));
-        const copy = staging.getMappedRange().slice(0, elements(tensor.shape) * BYTES[tensor.dtype]);
-        return tensor.dtype === 'f32' ? new Float32Array(copy) : new Int32Array(copy);
-      } finally {
-        staging.destroy();
-      }
-    },
-    dispatch({ kernel, header, tensors, uniform, workgroups }) {
-      errors.check();
-      const pipeline = pipelines(kernel, header);
-      const entries: GPUBindGroupEntry[] = tensors.map((tensor, index) => {
-        const { buffer, bytes } = alive(gpuTensor(self, tensor)).lent;
-        return { binding: index + 1, resource: { buffer, size: bytes } };
-      });
-      if (uniform) entries.unshift({ binding: 0, resource: queue.uniform(uniform) });
-      const bindings = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
-      queue.dispatch(kernel.name, pipeline, bindings, workgroups);
-    },
-    copy(from, fromByte, to, toByte, bytes) {
-      const [source, target] = [alive(gpuTensor(self, from)), alive(gpuTensor(self, to))];
-      queue.encoder().copyBufferToBuffer(source.lent.buffer, fromByte, target.lent.buffer, toByte, bytes);
-    },
+  };
+}
+
+/** How long tensors live. */
+function lifetimes({ scoped, alive }: Parts): Pick<GpuDevice, 'cached' | 'scope' | 'keep' | 'release'> {
+  const caches = new WeakMap<object, Map<string, unknown>>();
+  return {
     cached<T>(owner: object, key: string, make: () => T): T {
       const known = caches.get(owner) ?? new Map<string, unknown>();
       caches.set(owner, known);
@@ -156,15 +161,54 @@ export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
       scoped.remove(alive(tensor));
       return tensor;
     },
-    release(tensor) {
-      scoped.remove(tensor);
-      free(tensor);
+    release: scoped.free,
+  };
+}
+
+/** Work that is recorded. */
+function launches({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'dispatch' | 'copy'> {
+  const pipelines = pipelineCache(device, errors);
+  return {
+    dispatch({ kernel, header, tensors, uniform, workgroups }) {
+      errors.check();
+      const pipeline = pipelines(kernel, header);
+      const entries: GPUBindGroupEntry[] = tensors.map((tensor, index) => {
+        const { buffer, bytes } = alive(tensor).lent;
+        return { binding: index + 1, resource: { buffer, size: bytes } };
+      });
+      if (uniform) entries.unshift({ binding: 0, resource: queue.uniform(uniform) });
+      const bindings = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+      queue.dispatch(kernel.name, pipeline, bindings, workgroups);
+    },
+    copy(from, fromByte, to, toByte, bytes) {
+      errors.check();
+      const [source, target] = [alive(from), alive(to)];
+      queue.encoder().copyBufferToBuffer(source.lent.buffer, fromByte, target.lent.buffer, toByte, bytes);
+    },
+  };
+}
+
+/** What is waited for. */
+function waits({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'read' | 'profile' | 'idle' | 'dispose'> {
+  return {
+    async read(tensor) {
+      if (tensor.dtype === 'f16') throw new TypeError('an f16 tensor is cast to f32 before it is read');
+      errors.check();
+      const { buffer, bytes } = alive(tensor).lent;
+      const staging = device.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+      queue.encoder().copyBufferToBuffer(buffer, 0, staging, 0, bytes);
+      queue.flush();
+      try {
+        await errors.during(staging.mapAsync(GPUMapMode.READ));
+        const copy = staging.getMappedRange().slice(0, bytesOf(tensor));
+        return tensor.dtype === 'f32' ? new Float32Array(copy) : new Int32Array(copy);
+      } finally {
+        staging.destroy();
+      }
     },
     async profile(body) {
       if (!device.features.has('timestamp-query')) throw new UnsupportedError('this GPU has no timestamps (feature timestamp-query)');
-      const finish = queue.profile();
-      body();
-      return errors.during(finish());
+      return errors.during(queue.profile(body));
     },
     async idle() {
       queue.flush();
@@ -175,5 +219,4 @@ export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
       device.destroy();
     },
   };
-  return self;
 }

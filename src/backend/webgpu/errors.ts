@@ -13,17 +13,10 @@ export interface ErrorLog {
 
 export function errorLog(device: GPUDevice): ErrorLog {
   const watched = new Set<Promise<void>>();
+  const loss = lossOf(device);
   // What a scope caught says more than what follows from it.
   let failure: Error | undefined;
   let consequence: Error | undefined;
-  let lost: Error | undefined;
-  let closed = false;
-  const loss = device.lost.then(({ reason, message }) => {
-    lost = new Error(
-      closed ? 'this GPU device was disposed' : `the GPU device was lost (${reason}: ${message.trim()}); open a new one with openWebgpu()`,
-    );
-    return lost;
-  });
   device.addEventListener('uncapturederror', (event) => {
     event.preventDefault();
     consequence ??= new Error(`the GPU refused a command: ${event.error.message}`);
@@ -40,22 +33,53 @@ export function errorLog(device: GPUDevice): ErrorLog {
       watched.add(seen);
     },
     check() {
+      const lost = loss.error();
       if (lost) throw lost;
     },
-    async during(promise) {
-      promise.catch(() => undefined);
-      const first = await Promise.race([promise.then((value) => ({ value })), loss.then((error) => ({ error }))]).catch((error) => ({
-        error: error as Error,
-      }));
+    async during<T>(promise: Promise<T>) {
+      const outcome = await loss.unlessLost(promise);
       await Promise.all(watched);
-      const found = failure ?? consequence ?? lost ?? ('error' in first ? first.error : undefined);
+      const found = failure ?? loss.error() ?? consequence ?? ('error' in outcome ? outcome.error : undefined);
       failure = undefined;
       consequence = undefined;
       if (found) throw found;
-      return (first as { value: Awaited<typeof promise> }).value;
+      return (outcome as { value: T }).value;
     },
+    close: loss.close,
+  };
+}
+
+type Outcome<T> = { readonly value: T } | { readonly error: Error };
+
+/** The loss of a device as one error, whichever way it is noticed. */
+function lossOf(device: GPUDevice) {
+  const waiting = new Set<(outcome: Outcome<never>) => void>();
+  let lost: Error | undefined;
+  let closed = false;
+  device.lost.then(({ reason, message }) => {
+    lost = new Error(
+      closed ? 'this GPU device was disposed' : `the GPU device was lost (${reason}: ${message.trim()}); open a new one with openWebgpu()`,
+    );
+    for (const end of waiting) end({ error: lost });
+  });
+  return {
+    error: () => lost,
     close() {
       closed = true;
+    },
+    async unlessLost<T>(promise: Promise<T>): Promise<Outcome<T>> {
+      const outcome = await new Promise<Outcome<T>>((resolve) => {
+        waiting.add(resolve);
+        promise
+          .then(
+            (value) => resolve({ value }),
+            (error: Error) => resolve({ error }),
+          )
+          .finally(() => waiting.delete(resolve));
+      });
+      // What the loss breaks may be told of just before the loss.
+      if ('error' in outcome && !lost) await Promise.race([device.lost, new Promise((resolve) => setTimeout(resolve, 10))]);
+      return outcome;
     },
   };
 }

@@ -13,7 +13,10 @@ export function pipelineCache(device: GPUDevice, errors: ErrorLog): (kernel: Ker
       device.pushErrorScope('validation');
       const module = device.createShaderModule({ label: kernel.name, code: head + kernel.body });
       pipeline = device.createComputePipeline({ label: kernel.name, layout: 'auto', compute: { module } });
-      errors.watch(async ({ message }) => `${await whereIn(kernel, head, module)}${message}`);
+      errors.watch(({ message }) => {
+        known.delete(key);
+        return whereIn(kernel, head, module, message);
+      });
       known.set(key, pipeline);
     }
     return pipeline;
@@ -21,11 +24,11 @@ export function pipelineCache(device: GPUDevice, errors: ErrorLog): (kernel: Ker
 }
 
 /** "file:line:column: message" of the first error in a body. */
-async function whereIn(kernel: Kernel, head: string, module: GPUShaderModule): Promise<string> {
+async function whereIn(kernel: Kernel, head: string, module: GPUShaderModule, otherwise: string): Promise<string> {
   const { messages } = await module.getCompilationInfo();
   const error = messages.find(({ type }) => type === 'error');
-  if (!error) return `${kernel.name} makes no pipeline: `;
+  if (!error) return `${kernel.name} makes no pipeline: ${otherwise}`;
   const line = error.lineNum - (head.split('\n').length - 1);
-  const file = line > 0 ? `${kernel.name}:${line}:${error.linePos}` : `the header of ${kernel.name}, line ${error.lineNum}`;
-  return `${file}: ${error.message}; `;
+  const place = line > 0 ? `${kernel.name}:${line}:${error.linePos}` : `the header of ${kernel.name}, line ${error.lineNum}`;
+  return `${place}: ${error.message}`;
 }

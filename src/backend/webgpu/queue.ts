@@ -20,8 +20,8 @@ export interface CommandQueue {
   ): void;
   /** Submits what was recorded. */
   flush(): void;
-  /** Times every launch from here on; the function that it returns ends this, submits and waits for the times. */
-  profile(): () => Promise<Timed[]>;
+  /** Submits what `body` launches and waits for the time of each launch. */
+  profile(body: () => void): Promise<Timed[]>;
 }
 
 const SLOT = 256;
@@ -34,81 +34,79 @@ interface Stamps {
 }
 
 export function commandQueue(device: GPUDevice): CommandQueue {
-  const uniforms = device.createBuffer({ size: SLOT * SLOTS, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
-  const host = new Uint8Array(SLOT * SLOTS);
-  let slots = 0;
+  const uniforms = uniformSlots(device);
   let encoder: GPUCommandEncoder | undefined;
   let pass: GPUComputePassEncoder | undefined;
   let stamps: Stamps | undefined;
 
-  const endPass = () => {
+  const betweenPasses = () => {
     pass?.end();
     pass = undefined;
-  };
-  const open = () => {
     encoder ??= device.createCommandEncoder();
     return encoder;
   };
   const flush = () => {
-    endPass();
     if (!encoder) return;
-    if (slots > 0) device.queue.writeBuffer(uniforms, 0, host, 0, slots * SLOT);
-    device.queue.submit([encoder.finish()]);
+    const commands = betweenPasses().finish();
     encoder = undefined;
-    slots = 0;
-  };
-  const nextPass = (name: string): GPUComputePassEncoder => {
-    if (!stamps) {
-      pass ??= open().beginComputePass();
-      return pass;
-    }
-    if (stamps.names.length === LAUNCHES_PROFILED) throw new RangeError(`a profile holds at most ${LAUNCHES_PROFILED} launches`);
-    endPass();
-    const at = 2 * stamps.names.push(name) - 2;
-    pass = open().beginComputePass({
-      timestampWrites: { querySet: stamps.set, beginningOfPassWriteIndex: at, endOfPassWriteIndex: at + 1 },
-    });
-    return pass;
+    uniforms.write();
+    device.queue.submit([commands]);
   };
   return {
     flush,
-    encoder() {
-      endPass();
-      return open();
-    },
+    encoder: betweenPasses,
     uniform(data) {
-      if (data.byteLength > SLOT) throw new RangeError(`a uniform of ${data.byteLength} bytes is larger than ${SLOT}`);
-      if (slots === SLOTS) flush();
-      open();
-      host.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), slots * SLOT);
-      return { buffer: uniforms, offset: SLOT * slots++, size: Math.ceil(data.byteLength / 16) * 16 };
+      if (uniforms.full()) flush();
+      return uniforms.put(data);
     },
     dispatch(name, pipeline, bindings, workgroups) {
-      const current = nextPass(name);
-      current.setPipeline(pipeline);
-      current.setBindGroup(0, bindings);
-      current.dispatchWorkgroups(...workgroups);
+      if (stamps) pass = betweenPasses().beginComputePass({ timestampWrites: stampPair(stamps, name) });
+      pass ??= betweenPasses().beginComputePass();
+      pass.setPipeline(pipeline);
+      pass.setBindGroup(0, bindings);
+      pass.dispatchWorkgroups(...workgroups);
     },
-    profile() {
+    async profile(body) {
       flush();
-      stamps = { set: device.createQuerySet({ type: 'timestamp', count: 2 * LAUNCHES_PROFILED }), names: [] };
-      return () => {
-        const { set, names } = stamps!;
+      const own: Stamps = { set: device.createQuerySet({ type: 'timestamp', count: 2 * LAUNCHES_PROFILED }), names: [] };
+      stamps = own;
+      try {
+        body();
+      } finally {
         stamps = undefined;
-        endPass();
-        return readStamps(device, set, names, open(), flush);
-      };
+      }
+      return readStamps(device, own, betweenPasses(), flush);
     },
   };
 }
 
-async function readStamps(
-  device: GPUDevice,
-  set: GPUQuerySet,
-  names: readonly string[],
-  encoder: GPUCommandEncoder,
-  flush: () => void,
-): Promise<Timed[]> {
+/** Slots of one uniform buffer: filled on the host, written at once. */
+function uniformSlots(device: GPUDevice) {
+  const buffer = device.createBuffer({ size: SLOT * SLOTS, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+  const host = new Uint8Array(SLOT * SLOTS);
+  let used = 0;
+  return {
+    full: () => used === SLOTS,
+    put(data: Uint32Array | Float32Array | Int32Array): GPUBufferBinding {
+      if (data.byteLength > SLOT) throw new RangeError(`a uniform of ${data.byteLength} bytes is larger than ${SLOT}`);
+      host.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), used * SLOT);
+      return { buffer, offset: SLOT * used++, size: Math.ceil(data.byteLength / 16) * 16 };
+    },
+    /** Writes what was put and starts again: for use just before the launches that read it are submitted. */
+    write() {
+      if (used > 0) device.queue.writeBuffer(buffer, 0, host, 0, used * SLOT);
+      used = 0;
+    },
+  };
+}
+
+function stampPair({ set, names }: Stamps, name: string): GPUComputePassTimestampWrites {
+  if (names.length === LAUNCHES_PROFILED) throw new RangeError(`a profile holds at most ${LAUNCHES_PROFILED} launches`);
+  const at = 2 * names.push(name) - 2;
+  return { querySet: set, beginningOfPassWriteIndex: at, endOfPassWriteIndex: at + 1 };
+}
+
+async function readStamps(device: GPUDevice, { set, names }: Stamps, encoder: GPUCommandEncoder, flush: () => void): Promise<Timed[]> {
   const size = Math.max(16, 16 * names.length);
   const resolved = device.createBuffer({ size, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
   const staging = device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
