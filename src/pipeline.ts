@@ -47,15 +47,13 @@ export interface TextToVideoPipeline {
 
 export const TextToVideoPipeline = {
   /**
-   * Opens a checkpoint in the diffusers folder layout; without a folder, the embedded model. Headers and configs are read and checked here,
-   * weights when they are first needed.
+   * Opens a checkpoint in the diffusers folder layout; without a folder, the embedded model. Headers and configs are read and checked here
+   * (the text encoder's when a run needs it), weights when they are first needed.
    */
   async fromPretrained(folder: string = embeddedModel(), options: PipelineOptions = {}): Promise<TextToVideoPipeline> {
     if ((options.device ?? 'cpu') !== 'cpu') throw new UnsupportedError(`device ${options.device} is not supported; use cpu`);
     if ((options.dtype ?? 'f32') !== 'f32') throw new UnsupportedError(`dtype ${options.dtype} is not supported on the CPU; use f32`);
     const index = await readModelIndex(folder);
-    if (index.className !== 'WanPipeline')
-      throw new UnsupportedError(`${folder} is a ${index.className}; WanPipeline checkpoints are supported`);
     const device = await openCpu(options.runtime);
     return pipeline(await openParts(folder, index, device, options));
   },
@@ -71,21 +69,44 @@ export function embeddedModel(): string {
   }
 }
 
+interface Disposable {
+  dispose(): Promise<void>;
+}
+
+/** Opens what a run needs; when one part is refused, those opened before it are closed again. */
 async function openParts(folder: string, index: ModelIndex, device: CpuDevice, options: PipelineOptions): Promise<Parts> {
   const part = (name: string): string => join(folder, name);
-  const ratio = index.config.boundary_ratio == null ? 0 : number(index.config, 'boundary_ratio');
-  const transformer = await loadTransformer(part('transformer'), device);
-  return {
-    index,
-    defaults: readDefaults(index),
-    device,
-    tokenizer: await loadTokenizer(part('tokenizer')),
-    transformer,
-    ...(index.parts.transformer_2 && { transformer2: await loadTransformer(part('transformer_2'), device) }),
-    boundary: ratio * 1000,
-    vae: await loadVae(options.vae ?? part('vae'), device),
-    scheduler: await readJson(join(part('scheduler'), 'scheduler_config.json')),
+  const opened: Disposable[] = [device];
+  const keep = <T extends Disposable>(one: T): T => {
+    opened.unshift(one);
+    return one;
   };
+  try {
+    const ratio = index.config.boundary_ratio == null ? 0 : number(index.config, 'boundary_ratio');
+    const transformer = keep(await loadTransformer(part('transformer'), device));
+    const parts: Parts = {
+      index,
+      defaults: readDefaults(index),
+      device,
+      tokenizer: await loadTokenizer(part('tokenizer')),
+      transformer,
+      ...(index.parts.transformer_2 && { transformer2: keep(await loadTransformer(part('transformer_2'), device)) }),
+      boundary: ratio * 1000,
+      vae: keep(await loadVae(options.vae ?? part('vae'), device)),
+      scheduler: await readJson(join(part('scheduler'), 'scheduler_config.json')),
+    };
+    const [made, decoded] = [transformer.config.outChannels, parts.vae.channels];
+    if (made !== decoded) {
+      const where = options.vae ?? part('vae');
+      throw new RangeError(
+        `the VAE ${where} decodes ${decoded} latent channels, and the transformer makes ${made}; give the one of its family`,
+      );
+    }
+    return parts;
+  } catch (error) {
+    for (const one of opened) await one.dispose();
+    throw error;
+  }
 }
 
 function pipeline(parts: Parts): TextToVideoPipeline {

@@ -14,7 +14,11 @@ const isObject = (value: unknown): value is Record<string, unknown> => value !==
 /** Reads a JSON file that holds one object. Throws a sentence when it is missing, is not JSON or holds something else. */
 export async function readJson(file: string): Promise<Config> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new Error(error.code === 'ENOENT' ? `${file} is missing.` : `Cannot read ${file}: ${error.message}`);
+    throw new Error(
+      error.code === 'ENOENT'
+        ? `${file} is missing; a model in the diffusers layout has one, so download it again.`
+        : `Cannot read ${file}: ${error.message}`,
+    );
   });
   let value: unknown;
   try {
@@ -44,12 +48,16 @@ function field<T>(config: Config, key: string, fallback: T | undefined, kind: st
 const isNumber = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value);
 const isWhole = (value: unknown): boolean => typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
 
-/** A finite number. Errors: see `field` above; the same for the four below. */
+/** A finite number. Errors: see `field` above; the same for the five below. */
 export const number = (config: Config, key: string, fallback?: number): number => field(config, key, fallback, 'a number', isNumber);
 
 /** A whole number >= 0. */
 export const integer = (config: Config, key: string, fallback?: number): number =>
   field(config, key, fallback, 'a whole number >= 0', isWhole);
+
+/** A whole number >= 1. */
+export const count = (config: Config, key: string, fallback?: number): number =>
+  field(config, key, fallback, 'a whole number >= 1', (value) => isWhole(value) && value !== 0);
 
 /** true or false. */
 export const boolean = (config: Config, key: string, fallback?: boolean): boolean =>
@@ -65,15 +73,9 @@ export const numbers = (config: Config, key: string, fallback?: readonly number[
     return Array.isArray(value) && value.every(isNumber) && (length === undefined || value.length === length);
   });
 
-const pipelineClasses = ['WanPipeline', 'LTXPipeline', 'CogVideoXPipeline', 'HunyuanVideoPipeline'] as const;
-
-/** A text-to-video pipeline of diffusers, by its class name. */
-export type PipelineClass = (typeof pipelineClasses)[number];
-
-/** What model_index.json says: the pipeline class and, for each part present (a folder of that name), its library and class. */
+/** What the model_index.json of a WanPipeline says: for each part present (a folder of that name), its library and class. */
 export interface ModelIndex {
   readonly folder: string;
-  readonly className: PipelineClass;
   readonly parts: Readonly<Record<string, { readonly library: string; readonly className: string }>>;
   readonly config: Config;
 }
@@ -81,16 +83,15 @@ export interface ModelIndex {
 /** Reads model_index.json of a diffusers folder. Throws a sentence for a missing folder or file, and an UnsupportedError for another pipeline class. */
 export async function readModelIndex(folder: string): Promise<ModelIndex> {
   const found = await stat(folder).catch(() => undefined);
-  if (!found) throw new Error(`There is no folder ${folder}; give the path of a model in the diffusers layout.`);
+  if (!found) throw new Error(`There is no folder "${folder}"; give the path of a model in the diffusers layout.`);
   if (!found.isDirectory()) throw new Error(`${folder} is a file; give the path of a model folder in the diffusers layout.`);
   const file = join(folder, 'model_index.json');
   if (!(await stat(file).catch(() => undefined))) {
     throw new Error(`${folder} has no model_index.json; give the path of a model folder in the diffusers layout.`);
   }
   const config = await readJson(file);
-  const className = pipelineClasses.find((known) => known === config._class_name);
-  if (!className) {
-    throw new UnsupportedError(`${file} is for ${shown(config._class_name)}; supported pipelines are ${pipelineClasses.join(', ')}.`);
+  if (config._class_name !== 'WanPipeline') {
+    throw new UnsupportedError(`${file} is for ${shown(config._class_name)}, which is not supported; take a WanPipeline checkpoint.`);
   }
   const parts: Record<string, { library: string; className: string }> = {};
   for (const [name, value] of Object.entries(config)) {
@@ -98,7 +99,7 @@ export async function readModelIndex(folder: string): Promise<ModelIndex> {
     if (!Array.isArray(value) || value.length !== 2 || !value.every((item) => typeof item === 'string')) continue;
     parts[name] = { library: value[0], className: value[1] };
   }
-  return { folder, className, parts, config };
+  return { folder, parts, config };
 }
 
 /** Settings a generation starts from; sizes in pixels, `guidanceInterval` as fractions of the steps, `maxSequenceLength` in tokens. */
@@ -128,13 +129,13 @@ export function readDefaults(index: ModelIndex): GenerationDefaults {
     throw new RangeError(`${file}: "guidance_interval" is [${interval}], and two rising fractions of 0..1 were expected.`);
   }
   return {
-    height: integer(block, 'height', 480),
-    width: integer(block, 'width', 832),
-    numFrames: integer(block, 'num_frames', 81),
-    numInferenceSteps: integer(block, 'num_inference_steps', 50),
+    height: count(block, 'height', 480),
+    width: count(block, 'width', 832),
+    numFrames: count(block, 'num_frames', 81),
+    numInferenceSteps: count(block, 'num_inference_steps', 50),
     guidanceScale: number(block, 'guidance_scale', 5),
     guidanceInterval: [interval[0], interval[1]],
-    maxSequenceLength: integer(block, 'max_sequence_length', 512),
+    maxSequenceLength: count(block, 'max_sequence_length', 512),
     fps: number(block, 'fps', 16),
     ...('version' in block && { version: string(block, 'version') }),
     ...('vocabulary' in block && { vocabulary: block.vocabulary }),

@@ -103,7 +103,7 @@ export async function readHeader(handle: FileHandle, file: string): Promise<Map<
   }
   const headerBytes = Number(stated);
   if (headerBytes > size - 8)
-    throw new Error(`${file} is truncated: it states a header of ${headerBytes} bytes, and ${size - 8} bytes follow.`);
+    throw new Error(`${file} is truncated: it states a header of ${headerBytes} bytes, and ${size - 8} bytes follow; download it again.`);
   const text = new Uint8Array(headerBytes);
   await readExactly(handle, text, 8, file);
   return parseHeader(text, file, 8 + headerBytes, size - 8 - headerBytes);
@@ -152,7 +152,9 @@ function checkEntry(name: string, entry: unknown, file: string, dataStart: numbe
   if (end - begin !== bytes)
     throw new Error(`${what}: ${dtype} ${shown(shape)} takes ${bytes} bytes, and data_offsets ${shown(offsets)} hold ${end - begin}.`);
   if (end > dataBytes)
-    throw new Error(`${what}: it ends at byte ${end} of the data, and the file holds ${dataBytes}; it is truncated or damaged.`);
+    throw new Error(
+      `${what}: it ends at byte ${end} of the data, and the file holds ${dataBytes}; it is truncated or damaged, so download it again.`,
+    );
   return { name, dtype: dtype as StoredType, shape: shape as number[], bytes, file, offset: dataStart + begin };
 }
 

@@ -4,7 +4,7 @@ import type { CpuDevice } from '../backend/cpu.ts';
 import { UnsupportedError } from '../errors.ts';
 import type { Grid } from '../sparse3d/plan.ts';
 import { elements, type Tensor } from '../tensor.ts';
-import { boolean, type Config, integer, number, numbers, readJson } from './config.ts';
+import { boolean, type Config, count, number, numbers, readJson } from './config.ts';
 import { compile, type Executable, type Seam } from './onnx/executor.ts';
 import { timestepEmbedding, type WanConfig, type WanShape, wanGrid, wanTransformer } from './wan.ts';
 import { openWeights, type Weights } from './weights.ts';
@@ -47,20 +47,22 @@ export function wanConfig(json: Config): WanConfig {
     );
   }
   const [pt, ph, pw] = numbers(json, 'patch_size', [1, 2, 2], 3);
-  const inChannels = integer(json, 'in_channels', 16);
+  if (![pt, ph, pw].every((size) => Number.isInteger(size) && size > 0))
+    throw new RangeError(`patch_size of the transformer is [${[pt, ph, pw]}]; three whole numbers >= 1 were expected.`);
+  const inChannels = count(json, 'in_channels', 16);
   return {
     patch: [pt, ph, pw],
-    heads: integer(json, 'num_attention_heads', 40),
-    headDim: integer(json, 'attention_head_dim', 128),
+    heads: count(json, 'num_attention_heads', 40),
+    headDim: count(json, 'attention_head_dim', 128),
     inChannels,
-    outChannels: integer(json, 'out_channels', inChannels),
-    textDim: integer(json, 'text_dim', 4096),
-    freqDim: integer(json, 'freq_dim', 256),
-    ffnDim: integer(json, 'ffn_dim', 13824),
-    layers: integer(json, 'num_layers', 40),
+    outChannels: count(json, 'out_channels', inChannels),
+    textDim: count(json, 'text_dim', 4096),
+    freqDim: count(json, 'freq_dim', 256),
+    ffnDim: count(json, 'ffn_dim', 13824),
+    layers: count(json, 'num_layers', 40),
     crossAttentionNorm: boolean(json, 'cross_attn_norm', true),
     epsilon: number(json, 'eps', 1e-6),
-    maxPositions: integer(json, 'rope_max_seq_len', 1024),
+    maxPositions: count(json, 'rope_max_seq_len', 1024),
   };
 }
 

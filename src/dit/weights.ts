@@ -35,7 +35,7 @@ type ReadTensor = (tensor: StoredTensor, start: number, length: number) => Promi
  */
 export async function openWeights(path: string): Promise<Weights> {
   const found = await stat(path).catch(() => undefined);
-  if (!found) throw new Error(`No weights at ${path}: there is no such file or folder.`);
+  if (!found) throw new Error(`No weights at "${path}": there is no such file or folder.`);
   const file = found.isDirectory() ? join(path, chooseFile(path, await readdir(path))) : path;
   if (isIndex(file)) return openSharded(path, file);
   if (!file.endsWith('.safetensors')) throw new UnsupportedError(`${file} is not a .safetensors file; convert the weights to safetensors.`);
@@ -77,8 +77,8 @@ function chooseFile(folder: string, names: readonly string[]): string {
 }
 
 async function openFile(file: string): Promise<{ handle: FileHandle; tensors: Map<string, StoredTensor> }> {
-  const handle = await open(file, 'r').catch((error: Error) => {
-    throw new Error(`Cannot open ${file}: ${error.message}`);
+  const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
+    throw new Error(error.code === 'ENOENT' ? `${file} is missing; download it again.` : `Cannot open ${file}: ${error.message}`);
   });
   try {
     return { handle, tensors: await readHeader(handle, file) };

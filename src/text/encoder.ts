@@ -144,8 +144,19 @@ function block(tracer: Tracer, x: Value, layer: number, bias: Value, config: T5C
 export async function loadTextEncoder(folder: string, device: CpuDevice): Promise<TextEncoder> {
   const config = readT5Config(await readJson(join(folder, 'config.json')));
   const weights = await openWeights(folder);
+  try {
+    return textEncoder(config, weights, device);
+  } catch (error) {
+    await weights.close();
+    throw error;
+  }
+}
+
+function textEncoder(config: T5Config, weights: Weights, device: CpuDevice): TextEncoder {
   const table = ['shared.weight', 'encoder.embed_tokens.weight'].find((name) => weights.has(name));
-  if (!table) throw new Error(`${folder} holds neither shared.weight nor encoder.embed_tokens.weight; download the text encoder again`);
+  if (!table)
+    throw new Error(`${weights.source} holds neither shared.weight nor encoder.embed_tokens.weight; download the text encoder again`);
+  weights.get(table, [config.vocabulary, config.width]);
   return {
     config,
     async encode(ids, mask = ids.map(() => 1)) {

@@ -236,7 +236,7 @@ describe('a folder is refused', () => {
     ['with shards and no index', { 'model-00001-of-00002.safetensors': shard }, 'but not their *.safetensors.index.json'],
     ['whose index is no JSON', { [index]: '{' }, 'is not JSON'],
     ['whose index has no map', { [index]: '{}' }, 'has no weight_map'],
-    ['whose index has a missing shard', { [index]: '{"weight_map":{"a":"x.safetensors"}}' }, 'Cannot open'],
+    ['whose index has a missing shard', { [index]: '{"weight_map":{"a":"x.safetensors"}}' }, 'x.safetensors is missing; download it again'],
     ['whose index leaves the folder', { [index]: '{"weight_map":{"a":"../x.safetensors"}}' }, 'puts tensor "a" in "../x.safetensors"'],
     ['whose index names no weights', { [index]: '{"weight_map":{"a":"passwords"}}' }, 'puts tensor "a" in "passwords"'],
     ['whose index gives a number', { [index]: '{"weight_map":{"a":1}}' }, 'puts tensor "a" in 1'],
