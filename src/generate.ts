@@ -108,11 +108,11 @@ async function* run(parts: Parts, settings: Settings, options: RunOptions): Asyn
   const { device, defaults, vae } = parts;
   const { signal } = options;
   const attention = bind(device, options.attention);
+  const sampler = samplerOf(parts, settings);
   const start = performance.now();
   const text = await encodeTexts(parts, settings);
   const textEnd = performance.now();
   let density = 0;
-  const sampler = samplerOf(parts, settings);
   const shape = latentShape(parts, settings);
   const latents = await denoise({
     device,

@@ -74,10 +74,8 @@ const LONGEST_PROMPT = 10_000;
 
 /** Checks a call's options and completes them. @throws TypeError | RangeError with one sentence: the option, its value, what to do. */
 export function checkOptions(prompt: string, options: GenerateOptions, defaults: GenerationDefaults, granularity: Granularity): Settings {
-  if (typeof prompt !== 'string') throw new TypeError(`the prompt is ${String(prompt)}; pass a string (an empty one is allowed)`);
-  for (const text of [prompt, options.negativePrompt ?? '']) {
-    if (text.length > LONGEST_PROMPT) throw new RangeError(`a prompt has ${text.length} characters; give at most ${LONGEST_PROMPT}`);
-  }
+  checkText('the prompt', prompt);
+  checkText('the negative prompt', options.negativePrompt ?? '');
   const settings = {
     prompt,
     negativePrompt: options.negativePrompt ?? '',
@@ -109,6 +107,11 @@ export function checkOptions(prompt: string, options: GenerateOptions, defaults:
     );
   }
   return settings;
+}
+
+function checkText(name: string, text: string): void {
+  if (typeof text !== 'string') throw new TypeError(`${name} is ${String(text)}; pass a string (an empty one is allowed)`);
+  if (text.length > LONGEST_PROMPT) throw new RangeError(`${name} has ${text.length} characters; give at most ${LONGEST_PROMPT}`);
 }
 
 function checkSize(name: string, value: number, unit: number): void {

@@ -141,6 +141,7 @@ describe('refusals name the value and what to do', () => {
     [{ guidanceScale: Number.NaN }, 'guidanceScale is NaN'],
     [{ guidanceInterval: [0.5, 0.2] as [number, number] }, 'guidanceInterval is [0.5,0.2]'],
     [{ seed: -1 }, 'seed is -1'],
+    [{ negativePrompt: 5 as unknown as string }, 'the negative prompt is 5'],
     [{ flowShift: 0 }, 'flowShift is 0'],
     [{ fps: Number.POSITIVE_INFINITY }, 'fps is Infinity'],
   ])('%o', (options, message) => {

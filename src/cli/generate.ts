@@ -24,9 +24,9 @@ export async function generate(args: GenerateArguments, terminal: Terminal, sign
   const pipeline = await load(args);
   try {
     signal.throwIfAborted();
-    warnOfUnknownSubject(args, pipeline, lines);
     const options = { ...args.sampling, ...(attention ? { attention } : {}) };
     const video = pipeline(args.prompt, { ...options, signal, onStep: stepReporter(args, terminal, lines) });
+    warnOfUnknownSubject(args, pipeline, lines);
     announce(pipeline.estimate(options), video.settings, args.yes, lines);
     const onFrame = (frames: number): void => {
       if (terminal.isScreen) lines.show(`frame ${frames}/${video.numFrames}`);
@@ -55,8 +55,9 @@ async function load({ model, vae, runtime }: GenerateArguments): Promise<TextToV
 
 function warnOfUnknownSubject({ prompt }: GenerateArguments, { vocabulary }: TextToVideoPipeline, lines: Lines): void {
   if (!vocabulary || namedSubject(prompt, vocabulary.subjectWords)) return;
+  const shown = prompt.length > 80 ? `${prompt.slice(0, 80)}...` : prompt;
   lines.note(
-    `Warning: "${prompt}" names nothing that this small model was trained on, so the video will not show it. Prompts that it knows, nearest first:`,
+    `Warning: "${shown}" names nothing that this small model was trained on, so the video will not show it. Prompts that it knows, nearest first:`,
   );
   for (const known of nearestPrompts(prompt, vocabulary.prompts)) lines.note(`  "${known}"`);
   lines.note('"zoetrope vocab" lists all it knows; --model takes a model that knows more.');

@@ -17,7 +17,7 @@ export async function main(words: readonly string[], terminal: Terminal, signal:
     else await (await import('./generate.ts')).generate(args, terminal, signal);
     return 0;
   } catch (error) {
-    const message = signal.aborted ? 'Stopped; nothing was written.' : sentenceOf(error);
+    const message = signal.aborted ? 'Stopped; no video was written.' : sentenceOf(error);
     terminal.err(signal.aborted ? `${message}\n` : `Error: ${message}\n`);
     if (process.env.ZOETROPE_DEBUG === '1' && error instanceof Error) terminal.err(`${error.stack}\n`);
     if (words.includes('--json')) terminal.out(`${JSON.stringify({ error: message })}\n`);
@@ -25,8 +25,9 @@ export async function main(words: readonly string[], terminal: Terminal, signal:
   }
 }
 
-/** The message alone, on one line; errors of the system and of libraries may have several. */
+/** The message alone, on one line and with a full stop; errors of the system and of libraries may have several lines. */
 function sentenceOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
-  return message.replace(/\s*\n\s*/g, ' ').trim() || 'No reason was given; run it again with ZOETROPE_DEBUG=1.';
+  const line = message.replace(/\s*\n\s*/g, ' ').trim();
+  return line.replace(/[^.!?]$/, '$&.') || 'No reason was given; run it again with ZOETROPE_DEBUG=1.';
 }

@@ -22,6 +22,8 @@ export async function checkPlace(path: string, trial: string = partialPath(path)
     await (await open(trial, 'w')).close();
     await rm(trial);
   } catch (error) {
-    throw new Error(`Nothing can be written into the folder "${folder}" (${(error as NodeJS.ErrnoException).code}); write somewhere else.`);
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENAMETOOLONG') throw new Error(`The name "${basename(path)}" is too long for its folder; give a shorter one.`);
+    throw new Error(`Nothing can be written into the folder "${folder}" (${code}); write somewhere else.`);
   }
 }
