@@ -7,8 +7,13 @@ import type { Sparse3dKernels } from './kernels/index.ts';
 
 const portableVariant: AttendVariant = {
   name: 'portable',
-  lacking: (capabilities, shape) => lackingStorage(capabilities, shape),
-  dispatch: (device, kernels, call) => dispatchTiles(device, kernels.attend, attendHeader(call), call, 32),
+  lacking: lackingStorage,
+  dispatch(device, kernels, call) {
+    const { constants, ...header } = attendHeader(call);
+    // Query rows a thread: as many as the registers hold beside the output.
+    const rows = call.dim > 128 ? 4 : 8;
+    dispatchTiles(device, kernels.attend, { ...header, constants: { ...constants, ROWS: rows, SLACK: '8.0' } }, call, 8 * rows);
+  },
 };
 
 /** Subgroup matrices, then subgroups, then any WebGPU. */

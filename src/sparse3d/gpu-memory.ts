@@ -1,0 +1,119 @@
+// Tensors of a WebGPU device moved and stored anew: other types, parts and wholes, other orders.
+import { bytesOf, type GpuDevice, type GpuTensor, gpuTensor } from '../backend/webgpu/device.ts';
+import { UnsupportedError } from '../errors.ts';
+import { type DType, elements, type Numbers, type Tensor } from '../tensor.ts';
+import { checkBlocked, checkRaster, checkSplit } from './checks.ts';
+import type { Sparse3dKernels } from './kernels/index.ts';
+import { type Layout, PAD, tokensOf } from './plan.ts';
+
+const THREADS = 256;
+
+/** Workgroups of 256 for `count` threads in two dimensions, since one holds 65,535 at most. */
+export function gridOf(count: number): [x: number, y: number] {
+  const groups = Math.max(1, Math.ceil(count / THREADS));
+  const y = Math.ceil(groups / 65_535);
+  return [Math.ceil(groups / y), y];
+}
+
+/** Reads any tensor, f16 as f32. */
+export function readTensor(device: GpuDevice, kernels: Sparse3dKernels, x: Tensor): Promise<Numbers> {
+  const tensor = gpuTensor(device, x);
+  if (tensor.dtype !== 'f16') return device.read(tensor);
+  return device.scope(() => ({ numbers: device.read(gpuTensor(device, castTensor(device, kernels, x, 'f32'))) })).numbers;
+}
+
+/** The same numbers as f32 or f16. @throws UnsupportedError where the GPU has no f16. */
+export function castTensor(device: GpuDevice, kernels: Sparse3dKernels, x: Tensor, dtype: 'f32' | 'f16'): Tensor {
+  const from = gpuTensor(device, x);
+  if (from.dtype === dtype) return x;
+  if (dtype === 'f16') needF16(device);
+  const to = device.tensor(x.shape, dtype);
+  const size = elements(x.shape);
+  const [count, typeOf] = size % 4 === 0 ? [size / 4, (type: DType) => `vec4<${type}>`] : [size, (type: DType) => type];
+  device.dispatch({
+    kernel: kernels.cast,
+    header: { ...f16Header(from.dtype, dtype), alias: { From: typeOf(from.dtype), To: typeOf(dtype) } },
+    tensors: [from, to],
+    uniform: new Uint32Array([count, 0, 0, 0]),
+    workgroups: gridOf(count),
+  });
+  return to;
+}
+
+/** Header lines for types that are stored. */
+export const f16Header = (...dtypes: readonly DType[]): { enable: string[] } => ({ enable: dtypes.includes('f16') ? ['f16'] : [] });
+
+function needF16({ adapter }: GpuDevice): void {
+  if (!adapter.features.has('shader-f16')) throw new UnsupportedError('this GPU stores no f16 (feature shader-f16 is missing); choose f32');
+}
+
+/** Parts of a tensor along its first axis. */
+export function splitTensor(device: GpuDevice, x: Tensor, parts: number): Tensor[] {
+  checkSplit(x, parts);
+  const from = gpuTensor(device, x);
+  const shape = [x.shape[0] / parts, ...x.shape.slice(1)];
+  return Array.from({ length: parts }, (_, part) => {
+    const to = device.tensor(shape, x.dtype);
+    device.copy(from, part * wholeBytes(to), to, 0, bytesOf(to));
+    return to;
+  });
+}
+
+/** The whole of parts along their first axis. */
+export function concatTensors(device: GpuDevice, parts: readonly Tensor[]): Tensor {
+  const [, ...rest] = parts[0].shape;
+  const whole = device.tensor([parts.reduce((sum, part) => sum + part.shape[0], 0), ...rest], parts[0].dtype);
+  let at = 0;
+  for (const part of parts) {
+    if (part.dtype !== whole.dtype || `${part.shape.slice(1)}` !== `${rest}`)
+      throw new RangeError(`concat takes parts alike, got ${whole.dtype} [${parts[0].shape}] and ${part.dtype} [${part.shape}]`);
+    device.copy(gpuTensor(device, part), 0, whole, at, wholeBytes(part));
+    at += bytesOf(part);
+  }
+  return whole;
+}
+
+// A GPU copies 4 bytes at a time.
+function wholeBytes(tensor: Tensor): number {
+  const bytes = bytesOf(tensor);
+  if (bytes % 4 !== 0)
+    throw new UnsupportedError(`an f16 tensor of shape [${tensor.shape}], odd in size, is neither split nor joined here; cast it to f32`);
+  return bytes;
+}
+
+/** Raster -> blocked. */
+export function gatherTensor(device: GpuDevice, kernels: Sparse3dKernels, x: Tensor, layout: Layout): Tensor {
+  checkRaster(x, layout);
+  return permute(device, kernels, x, orderTable(device, layout));
+}
+
+/** Blocked -> raster. */
+export function scatterTensor(device: GpuDevice, kernels: Sparse3dKernels, x: Tensor, layout: Layout): Tensor {
+  checkBlocked(x, layout);
+  return permute(device, kernels, x, slotTable(device, layout));
+}
+
+const orderTable = (device: GpuDevice, layout: Layout): GpuTensor =>
+  device.cached(layout, 'order', () => device.upload(layout.order, [layout.order.length]));
+
+const slotTable = (device: GpuDevice, layout: Layout): GpuTensor =>
+  device.cached(layout, 'slots', () => {
+    const slots = new Int32Array(tokensOf(layout.grid));
+    for (const [slot, token] of layout.order.entries()) if (token !== PAD) slots[token] = slot;
+    return device.upload(slots, [slots.length]);
+  });
+
+function permute(device: GpuDevice, kernels: Sparse3dKernels, x: Tensor, order: GpuTensor): Tensor {
+  const [heads, rows, dim = 1] = x.shape;
+  const target = order.shape[0];
+  const y = device.tensor([heads, target, ...x.shape.slice(2)], x.dtype);
+  const [items, item] = dim % 4 === 0 ? [dim / 4, `vec4<${x.dtype}>`] : [dim, x.dtype];
+  device.dispatch({
+    kernel: kernels.permute,
+    header: { ...f16Header(x.dtype), alias: { Item: item } },
+    tensors: [gpuTensor(device, x), order, y],
+    uniform: new Uint32Array([heads, rows, target, items]),
+    workgroups: gridOf(heads * target * items),
+  });
+  return y;
+}

@@ -1,0 +1,122 @@
+// The WebGPU backend's part that concerns tokens and blocks. Shapes are checked here, at the border; nothing but `read` and `density` waits.
+import type { Attended, Backend } from '../backend/backend.ts';
+import { type GpuDevice, type GpuTensor, gpuTensor } from '../backend/webgpu/device.ts';
+import type { Tensor } from '../tensor.ts';
+import { checkAttention, checkPlan } from './checks.ts';
+import { attendOnGpu } from './gpu-attend.ts';
+import type { PlanTables } from './gpu-attend-call.ts';
+import { castTensor, concatTensors, gatherTensor, readTensor, scatterTensor, splitTensor } from './gpu-memory.ts';
+import { pyramidLevels, pyramidOf } from './gpu-pyramid.ts';
+import type { Sparse3dKernels } from './kernels/index.ts';
+import type { Layout, Plan } from './plan.ts';
+
+/** The part of `Backend` that concerns memory, tokens and blocks. */
+export type Sparse3dGpuOps = Pick<
+  Backend,
+  | 'name'
+  | 'upload'
+  | 'read'
+  | 'cast'
+  | 'scope'
+  | 'keep'
+  | 'release'
+  | 'split'
+  | 'concat'
+  | 'gather'
+  | 'scatter'
+  | 'attendAll'
+  | 'attend'
+  | 'density'
+>;
+
+export interface Sparse3dGpuOptions {
+  /** The variant of attention to use; the best that can run here when left out. */
+  readonly attend?: string;
+}
+
+/** Memory, layout and attention operations on a WebGPU device; see `Backend` for their meaning. */
+export function sparse3dGpuOps(device: GpuDevice, kernels: Sparse3dKernels, { attend: variant }: Sparse3dGpuOptions = {}): Sparse3dGpuOps {
+  return {
+    name: 'webgpu',
+    upload: device.upload,
+    read: (tensor) => readTensor(device, kernels, tensor),
+    cast: (x, dtype) => castTensor(device, kernels, x, dtype),
+    scope: device.scope,
+    keep: (x) => device.keep(gpuTensor(device, x)),
+    release: (x) => device.release(gpuTensor(device, x)),
+    split: (x, parts) => splitTensor(device, x, parts),
+    concat: (parts) => concatTensors(device, parts),
+    gather: (x, layout) => gatherTensor(device, kernels, x, layout),
+    scatter: (x, layout) => scatterTensor(device, kernels, x, layout),
+    attendAll: (q, k, v) => attendAll(device, kernels, { q, k, v }, variant),
+    attend: (q, k, v, plan, layout) => attendPlan(device, kernels, { q, k, v }, { plan, layout }, variant),
+    density: (plan) => density(device, plan),
+  };
+}
+
+interface Qkv {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
+/** Handles of q, k and v, and new ones for the results. */
+function tensorsOf(device: GpuDevice, { q, k, v }: Qkv) {
+  const [heads, rows, dim] = q.shape;
+  const dtype = q.dtype as 'f32' | 'f16';
+  const [out, lse] = [device.tensor(q.shape, dtype), device.tensor([heads, rows], 'f32')];
+  return { heads, dim, dtype, q: gpuTensor(device, q), k: gpuTensor(device, k), v: gpuTensor(device, v), out, lse };
+}
+
+function attendAll(device: GpuDevice, kernels: Sparse3dKernels, { q, k, v }: Qkv, variant?: string): Attended {
+  checkAttention('attendAll', q, k, v);
+  const tensors = tensorsOf(device, { q, k, v });
+  const rows = { q: q.shape[1], k: k.shape[1] };
+  const one = { q: 1, k: 1 };
+  attendOnGpu(device, kernels, { ...tensors, rows, block: one, blocks: one, levels: [{ pool: 1, base: 0 }] }, variant);
+  return { out: tensors.out, lse: tensors.lse };
+}
+
+function attendPlan(
+  device: GpuDevice,
+  kernels: Sparse3dKernels,
+  { q, k, v }: Qkv,
+  { plan, layout }: { readonly plan: Plan; readonly layout: { q: Layout; k: Layout } },
+  variant?: string,
+): Attended {
+  checkAttention('attend', q, k, v, { q: layout.q.order.length, k: layout.k.order.length });
+  checkPlan(plan, q.shape[0], layout);
+  return device.scope(() => {
+    const { levels, rows } = pyramidLevels(plan.levels, layout.k);
+    const pooled = (x: Tensor) => pyramidOf(device, kernels, gpuTensor(device, x), layout.k, levels);
+    const tensors = tensorsOf(device, { q, k: pooled(k), v: pooled(v) });
+    const size = (key: 'block' | 'blocks') => ({ q: layout.q[key], k: layout.k[key] });
+    const call = { ...tensors, rows: { q: q.shape[1], k: rows }, block: size('block'), blocks: size('blocks'), levels };
+    attendOnGpu(device, kernels, { ...call, plan: planTables(device, plan, layout) }, variant);
+    return { out: tensors.out, lse: tensors.lse };
+  });
+}
+
+function planTables(device: GpuDevice, { counts, blocks }: Plan, layout: { q: Layout; k: Layout }): PlanTables {
+  const width = blocks.shape[2];
+  return { counts: gpuTensor(device, counts), blocks: gpuTensor(device, blocks), width, tokens: tokenTable(device, layout) };
+}
+
+// Tables of a pair of layouts belong to the layout of the queries, under the number of the other.
+const numbers = new WeakMap<Layout, number>();
+let layouts = 0;
+
+function tokenTable(device: GpuDevice, { q, k }: { q: Layout; k: Layout }): GpuTensor {
+  if (!numbers.has(k)) numbers.set(k, layouts++);
+  return device.cached(q, `tokens/${numbers.get(k)}`, () => {
+    const counts = Int32Array.of(...q.counts, ...k.counts);
+    return device.upload(counts, [counts.length]);
+  });
+}
+
+async function density(device: GpuDevice, { counts, blocks, levels }: Plan): Promise<number> {
+  const [heads, queryBlocks, keyBlocks] = blocks.shape;
+  let computed = 0;
+  for (const [at, count] of (await device.read(gpuTensor(device, counts))).entries()) computed += count / levels[at % levels.length].pool;
+  return computed / (heads * queryBlocks * keyBlocks);
+}
