@@ -36,7 +36,7 @@ export async function requestDevice(options: GpuOptions): Promise<{ device: GPUD
   return { device, adapter: report(adapter, device) };
 }
 
-// Dawn keeps a process alive and is happiest with one instance, so each set of toggles has its own for good.
+// A device outlives its instance badly in Dawn, so each set of toggles keeps one for good. It does not keep the process alive.
 const instances = new Map<string, Promise<GPU>>();
 
 function findGpu({ experimental = true, checked = true }: GpuOptions): Promise<GPU> {

@@ -68,7 +68,7 @@ export function gpuTensor(device: GpuDevice, tensor: Tensor): GpuTensor {
 }
 
 /**
- * Opens a WebGPU device with the adapter's limits and the features that kernels use. It keeps a Node process alive until `dispose`.
+ * Opens a WebGPU device with the adapter's limits and the features that kernels use; `dispose` gives its memory back.
  * @throws UnsupportedError when there is no WebGPU or no adapter.
  */
 export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
@@ -105,7 +105,7 @@ export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
       return gpuTensor(self, tensor);
     },
   };
-  return Object.assign(self, storage(self, parts), lifetimes(parts), launches(parts), waits(parts));
+  return Object.assign(self, storage(self, parts), lifetimes(self, parts), launches(parts), waits(parts));
 }
 
 /** What the functions of a device share. */
@@ -147,7 +147,7 @@ function storage(self: GpuDevice, { device, errors, queue, pool, scoped }: Parts
 }
 
 /** How long tensors live. */
-function lifetimes({ scoped, alive }: Parts): Pick<GpuDevice, 'cached' | 'scope' | 'keep' | 'release'> {
+function lifetimes(self: GpuDevice, { scoped, alive }: Parts): Pick<GpuDevice, 'cached' | 'scope' | 'keep' | 'release'> {
   const caches = new WeakMap<object, Map<string, unknown>>();
   return {
     cached<T>(owner: object, key: string, make: () => T): T {
@@ -161,7 +161,7 @@ function lifetimes({ scoped, alive }: Parts): Pick<GpuDevice, 'cached' | 'scope'
       scoped.remove(alive(tensor));
       return tensor;
     },
-    release: scoped.free,
+    release: (tensor) => scoped.free(gpuTensor(self, tensor)),
   };
 }
 
