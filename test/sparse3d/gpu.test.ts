@@ -1,0 +1,164 @@
+// Tokens and blocks on the GPU against the naive twins: every variant of attention, memory, orders.
+import { describe, expect, test } from 'vitest';
+import { loadKernels } from '../../src/backend/webgpu/wgsl.ts';
+import { sparse3dGpuOps } from '../../src/sparse3d/gpu.ts';
+import { attendVariants } from '../../src/sparse3d/gpu-attend.ts';
+import { sparse3dKernels } from '../../src/sparse3d/kernels/index.ts';
+import { curve, raster, tiles } from '../../src/sparse3d/layout.ts';
+import { type Grid, type Layout, PAD, tokensOf } from '../../src/sparse3d/plan.ts';
+import { attendAllReference, attendReference, planRows, rowsOf } from '../../src/sparse3d/reference.ts';
+import { openedGpu } from '../gpu/device.ts';
+import { evenPlan, numbers, randomPlan, relativeError, type TestPlan } from './cases.ts';
+
+const TOLERANCE = 2e-5;
+const opened = await openedGpu();
+const kernels = await loadKernels(sparse3dKernels);
+
+interface Inputs {
+  readonly q: Float32Array;
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+}
+interface Layouts {
+  readonly q: Layout;
+  readonly k: Layout;
+}
+
+const inputsFor = (heads: number, queries: number, keys: number, dim: number, seed = 1): Inputs => ({
+  q: numbers(heads * queries * dim, seed),
+  k: numbers(heads * keys * dim, seed + 1),
+  v: numbers(heads * keys * dim, seed + 2),
+});
+
+function twin({ q, k, v }: Inputs, heads: number, dim: number, sparse?: { readonly plan: TestPlan; readonly layout: Layouts }) {
+  const [qs, ks, vs] = [q, k, v].map((x) => rowsOf(x, heads, dim));
+  const results = qs.map((rows, head) => {
+    if (!sparse) return attendAllReference(rows, ks[head], vs[head]);
+    const { plan, layout } = sparse;
+    const read = planRows(plan.host.counts, plan.host.blocks, plan.levels, head, layout.q.blocks, layout.k.blocks);
+    return attendReference(rows, ks[head], vs[head], read, layout);
+  });
+  return { out: results.flatMap(({ out }) => out.flat()), lse: results.flatMap(({ lse }) => lse) };
+}
+
+describe.skipIf(!opened)('on a GPU', () => {
+  const gpu = opened!;
+
+  for (const variant of attendVariants) {
+    const lacking = gpu && variant.lacking(gpu.adapter, { dim: 64, dtype: 'f32' });
+    if (lacking) console.warn(`attention, variant ${variant.name}, is skipped: ${lacking}`);
+    describe.skipIf(lacking !== undefined)(`attention, variant ${variant.name}`, () => attentionTests(variant.name));
+  }
+
+  function attentionTests(name: string): void {
+    const ops = sparse3dGpuOps(gpu, kernels, { attend: name });
+    const handles = ({ q, k, v }: Inputs, heads: number, dim: number) =>
+      [q, k, v].map((x) => ops.upload(x, [heads, x.length / heads / dim, dim]));
+
+    async function attended(inputs: Inputs, heads: number, dim: number, plan: TestPlan, layout: Layouts) {
+      const [q, k, v] = handles(inputs, heads, dim);
+      const result = ops.attend(ops.gather(q, layout.q), ops.gather(k, layout.k), ops.gather(v, layout.k), plan, layout);
+      const [out, lse] = [ops.scatter(result.out, layout.q), ops.scatter(result.lse, layout.q)];
+      return {
+        out: await ops.read(out),
+        lse: await ops.read(lse),
+        blocked: await ops.read(result.out),
+        blockedLse: await ops.read(result.lse),
+      };
+    }
+
+    const close = (actual: { out: ArrayLike<number>; lse: ArrayLike<number> }, expected: { out: number[]; lse: number[] }, what = '') => {
+      expect(relativeError(actual.out, expected.out), what).toBeLessThan(TOLERANCE);
+      expect(relativeError(actual.lse, expected.lse), what).toBeLessThan(TOLERANCE);
+    };
+
+    test.each([
+      [1, 1, 1, 8],
+      [2, 70, 130, 24],
+      [1, 100, 77, 64],
+      [1, 20, 70, 128],
+      [1, 10, 65, 200],
+      [1, 9, 40, 256],
+    ])('dense: %i heads, %i queries, %i keys, dim %i', async (heads, queries, keys, dim) => {
+      const inputs = inputsFor(heads, queries, keys, dim);
+      const [q, k, v] = handles(inputs, heads, dim);
+      const { out, lse } = ops.attendAll(q, k, v);
+      close({ out: await ops.read(out), lse: await ops.read(lse) }, twin(inputs, heads, dim));
+    });
+
+    const grids: Grid[] = [
+      { frames: 3, height: 5, width: 7, text: 11 },
+      { frames: 1, height: 3, width: 5, text: 0 },
+      { frames: 2, height: 8, width: 8, text: 70 },
+    ];
+    const readings: [string, (grid: Grid) => Layout, number[]][] = [
+      ['blocks of 64, unpooled', raster(64), [1]],
+      ['blocks of 64, pyramid', raster(64), [1, 2, 4, 8]],
+      ['blocks of 8, pyramid', curve(8), [1, 2, 8]],
+      ['tiles of 24, rest in one', tiles(2, 3, 4), [1, 24]],
+      ['tiles of 128, pooled', tiles(2, 8, 8), [2, 64]],
+    ];
+    for (const grid of grids)
+      test(`plans on ${grid.frames} x ${grid.height} x ${grid.width} + ${grid.text}`, async () => {
+        const [heads, dim] = [2, 24];
+        const inputs = inputsFor(heads, tokensOf(grid), tokensOf(grid), dim, 11);
+        for (const [reading, make, pools] of readings) {
+          const layout = { q: make(grid), k: make(grid) };
+          const plan = randomPlan(ops.upload, heads, layout.q.blocks, layout.k.blocks, pools, 3);
+          close(await attended(inputs, heads, dim, plan, layout), twin(inputs, heads, dim, { plan, layout }), reading);
+        }
+      });
+
+    test('queries and keys may have layouts of their own, and padded rows are zero', async () => {
+      const grid = { frames: 3, height: 6, width: 10, text: 20 };
+      const layout = { q: curve(16)(grid), k: tiles(2, 4, 4)(grid) };
+      const inputs = inputsFor(1, tokensOf(grid), tokensOf(grid), 64, 21);
+      const plan = randomPlan(ops.upload, 1, layout.q.blocks, layout.k.blocks, [1, 4], 5);
+      const actual = await attended(inputs, 1, 64, plan, layout);
+      close(actual, twin(inputs, 1, 64, { plan, layout }));
+      for (const [slot, token] of layout.q.order.entries())
+        if (token === PAD) {
+          expect(actual.blockedLse[slot]).toBe(0);
+          expect([...actual.blocked.subarray(slot * 64, (slot + 1) * 64)].every((x) => x === 0)).toBe(true);
+        }
+    });
+
+    test('a row of all blocks needs no list', async () => {
+      const grid = { frames: 3, height: 5, width: 7, text: 11 };
+      const layout = { q: raster(16)(grid), k: raster(16)(grid) };
+      const [heads, { blocks }] = [2, layout.q];
+      const inputs = inputsFor(heads, tokensOf(grid), tokensOf(grid), 16, 31);
+      const counts = ops.upload(new Int32Array(heads * blocks).fill(blocks), [heads, blocks, 1]);
+      const list = ops.upload(new Int32Array(heads * blocks).fill(PAD), [heads, blocks, 1]);
+      const host = { counts: new Int32Array(), blocks: new Int32Array() };
+      close(
+        await attended(inputs, heads, 16, { counts, blocks: list, levels: [{ pool: 1, upTo: 1 }], host }, layout),
+        twin(inputs, heads, 16),
+      );
+    });
+
+    test('padding takes no mass, even where every token has a far lower logit than zero', async () => {
+      const grid = { frames: 1, height: 3, width: 5, text: 9 };
+      const layout = { q: raster(64)(grid), k: raster(64)(grid) };
+      const tokens = tokensOf(grid);
+      const inputs = {
+        q: new Float32Array(tokens * 8).fill(4),
+        k: numbers(tokens * 8, 4).map((x) => -5 - Math.abs(x)),
+        v: numbers(tokens * 8, 5),
+      };
+      for (const pool of [1, 2, 4, 8, 64]) {
+        const plan = evenPlan(ops.upload, 1, layout.q.blocks, layout.k.blocks, 2, pool);
+        close(await attended(inputs, 1, 8, plan, layout), twin(inputs, 1, 8, { plan, layout }), `pool ${pool}`);
+      }
+    });
+
+    test('scores that rise from key to key, by far', async () => {
+      const [keys, dim] = [300, 8];
+      const q = new Float32Array(5 * dim).fill(1);
+      const k = Float32Array.from({ length: keys * dim }, (_, at) => Math.floor(at / dim) * 0.3 - 40);
+      const inputs = { q, k, v: numbers(keys * dim, 9) };
+      const { out, lse } = ops.attendAll(ops.upload(q, [1, 5, dim]), ops.upload(k, [1, keys, dim]), ops.upload(inputs.v, [1, keys, dim]));
+      close({ out: await ops.read(out), lse: await ops.read(lse) }, twin(inputs, 1, dim));
+    });
+  }
+});
