@@ -53,17 +53,7 @@ export interface AttendVariant extends Variant<AttendShape> {
 /** Most levels of a plan. */
 export const LEVELS = 8;
 
-/**
- * The uniform of every variant, in WGSL:
- *
- *     struct Level { pool: u32, base: u32, units: u32, spare: u32 }   // units: rows of one key block, blockK / pool
- *     struct Attend {
- *       heads: u32, qBlocks: u32, kBlocks: u32, blockQ: u32,
- *       blockK: u32, width: u32, rowsQ: u32, rowsK: u32,
- *       levels: u32, scale: f32, spare: vec2u,                        // scale: log2(e) / sqrt(dim)
- *       level: array<Level, 8>,
- *     }
- */
+/** The uniform of every variant: `Attend` in attend.plan.wgsl, in which `scale` is log2(e) / sqrt(dim) and `units` are the rows of a key block. */
 export function attendUniform({ heads, dim, rows, plan, block, blocks, levels }: AttendCall): Uint32Array {
   const words = new Uint32Array(12 + 4 * LEVELS);
   words.set([heads, blocks.q, blocks.k, block.q, block.k, plan?.width ?? 1, rows.q, rows.k, levels.length]);
@@ -87,6 +77,9 @@ export function attendHeader({ dim, dtype, plan }: AttendCall): Header {
     constants: { DIM: dim, DENSE: plan === undefined },
   };
 }
+
+/** A kernel of attention with what all of them share behind it, so that its lines keep their numbers. */
+export const withPlan = ({ name, body }: Kernel, { attendPlan }: Sparse3dKernels): Kernel => ({ name, body: body + attendPlan.body });
 
 /**
  * Launches a kernel with one workgroup for every `tile` query rows of a block (of a head without a plan): x counts tiles, y heads. Tiles of

@@ -1,7 +1,7 @@
 // The ways to compute attention on a GPU, best first.
 import type { GpuDevice } from '../backend/webgpu/device.ts';
 import { type Capabilities, chooseVariant } from '../backend/webgpu/wgsl.ts';
-import { type AttendCall, type AttendShape, type AttendVariant, attendHeader, dispatchTiles } from './gpu-attend-call.ts';
+import { type AttendCall, type AttendShape, type AttendVariant, attendHeader, dispatchTiles, withPlan } from './gpu-attend-call.ts';
 import { matrixVariant } from './gpu-attend-matrix.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
 
@@ -12,7 +12,13 @@ const portableVariant: AttendVariant = {
     const { constants, ...header } = attendHeader(call);
     // Query rows a thread: as many as the registers hold beside the output.
     const rows = call.dim > 128 ? 4 : 8;
-    dispatchTiles(device, kernels.attend, { ...header, constants: { ...constants, ROWS: rows, SLACK: '8.0' } }, call, 8 * rows);
+    dispatchTiles(
+      device,
+      withPlan(kernels.attend, kernels),
+      { ...header, constants: { ...constants, ROWS: rows, SLACK: '8.0' } },
+      call,
+      8 * rows,
+    );
   },
 };
 
