@@ -25,8 +25,10 @@ export interface Selection {
   readonly floor?: number;
   /** Coarsest pool factor each key block may be read with: i32 [heads, kBlocks]. */
   readonly cap?: Tensor;
-  /** Scales each head's first cut: f32 [heads]; binary levels only (head budgets). */
+  /** Scales each head's first cut, by 1.5 at most: f32 [heads]; binary levels only (head budgets). */
   readonly budgets?: Tensor;
+  /** At most so many key blocks of a row that is not read whole are forced; unknown when left out. */
+  readonly forced?: number;
 }
 
 export interface Backend {

@@ -1,0 +1,29 @@
+// What the search operations take, checked at the border of every backend.
+import type { Selection } from '../backend/backend.ts';
+import type { Layout } from '../sparse3d/plan.ts';
+import type { Tensor } from '../tensor.ts';
+
+/** @throws RangeError unless q and k are blocked by their layouts, with equal heads and dim. */
+export function checkPair(q: Tensor, k: Tensor, layout: { readonly q: Layout; readonly k: Layout }): void {
+  checkBlocked('q', q, layout.q);
+  checkShape('k', k, [q.shape[0], layout.k.blocks * layout.k.block, q.shape[2]]);
+}
+
+/** @throws RangeError unless x is [heads, slots, dim]. */
+export function checkBlocked(name: string, x: Tensor, layout: Layout): void {
+  checkShape(name, x, [x.shape[0], layout.blocks * layout.block, x.shape[2]]);
+}
+
+/** @throws RangeError for another shape. */
+export function checkShape(name: string, { shape }: Tensor, expected: readonly number[]): void {
+  if (shape.length !== expected.length || shape.some((size, axis) => size !== expected[axis]))
+    throw new RangeError(`${name} has shape [${shape}], expected [${expected}]; gather it with the layout that is passed along`);
+}
+
+/** @throws RangeError for a selection that does not fit a score table [heads, qBlocks, kBlocks]. */
+export function checkSelection({ shape: [heads, , kBlocks] }: Tensor, { levels, cap, budgets }: Selection): void {
+  if (levels.length === 0) throw new RangeError('a selection needs at least one level; use upTo(1) to read everything');
+  if (budgets && levels.length > 1) throw new RangeError(`head budgets scale one cut, got ${levels.length} levels; use upTo(share)`);
+  if (cap) checkShape('cap', cap, [heads, kBlocks]);
+  if (budgets) checkShape('budgets', budgets, [heads]);
+}

@@ -1,0 +1,54 @@
+// The search operations of the WebGPU backend: scores, how coarsely blocks may be read, selection. All of it is enqueued; nothing is read back.
+import type { Backend, Sampling, Selection } from '../backend/backend.ts';
+import { type GpuDevice, gpuTensor } from '../backend/webgpu/device.ts';
+import type { Layout } from '../sparse3d/plan.ts';
+import type { Tensor } from '../tensor.ts';
+import { checkBlocked, checkPair, checkSelection, checkShape } from './checks.ts';
+import { blockMass, poolCap, sampledScores } from './gpu-score.ts';
+import { force, headBudgets, recall, select } from './gpu-select.ts';
+import type { SearchKernels } from './kernels/index.ts';
+
+/** The part of `Backend` that finds plans. */
+export type SearchGpuOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'force' | 'recall' | 'headBudgets' | 'select'>;
+
+export interface SearchGpuOptions {
+  /** The variant of the products of q and k to use; the best that can run here when left out. */
+  readonly score?: string;
+  /** Bytes that sorted rows, or peaks of drawn rows, may take at a time. Default 64 MiB. */
+  readonly tableBytes?: number;
+}
+
+/**
+ * `Backend`'s search operations on a WebGPU device; q and k are f32 or f16. Sums are f32: a cut of mass may take a block more or less than
+ * exact sums would when a row's mass up to it is within about 1e-6 of the cut.
+ * @throws RangeError when a tensor does not fit its layout or score table.
+ */
+export function searchGpuOps(device: GpuDevice, kernels: SearchKernels, options: SearchGpuOptions = {}): SearchGpuOps {
+  const tensor = (x: Tensor) => gpuTensor(device, x);
+  const parts = { device, kernels, wanted: options.score, tableBytes: options.tableBytes ?? 64 * 2 ** 20 };
+  return {
+    blockMass(q, k, lse, layout) {
+      checkPair(q, k, layout);
+      checkShape('lse', lse, [q.shape[0], layout.q.blocks * layout.q.block]);
+      return blockMass(parts, tensor(q), tensor(k), tensor(lse), layout);
+    },
+    sampledScores(q: Tensor, k: Tensor, layout: { q: Layout; k: Layout }, sampling: Sampling) {
+      checkPair(q, k, layout);
+      return sampledScores(parts, tensor(q), tensor(k), layout, sampling);
+    },
+    poolCap(k, layout, pools) {
+      checkBlocked('k', k, layout);
+      return poolCap(parts, tensor(k), layout, pools);
+    },
+    force(scores, table) {
+      checkShape('force', table, scores.shape.slice(1));
+      return force(parts, tensor(scores), tensor(table));
+    },
+    recall: (scores, { counts, blocks }) => recall(parts, tensor(scores), tensor(counts), tensor(blocks)),
+    headBudgets: (shares, options) => headBudgets(parts, tensor(shares), options),
+    select(scores: Tensor, selection: Selection) {
+      checkSelection(scores, selection);
+      return select(parts, tensor(scores), selection);
+    },
+  };
+}

@@ -1,0 +1,21 @@
+// The kernels of the search. Each URL is written out so that bundlers find the file.
+import type { Kernel } from '../../backend/webgpu/wgsl.ts';
+
+export const searchKernels = {
+  blockMass: new URL('./block-mass.wgsl', import.meta.url),
+  blockMassMatrix: new URL('./block-mass.matrix.wgsl', import.meta.url),
+  blockPeak: new URL('./block-peak.wgsl', import.meta.url),
+  blockPeakMatrix: new URL('./block-peak.matrix.wgsl', import.meta.url),
+  draw: new URL('./draw.wgsl', import.meta.url),
+  sampledScores: new URL('./sampled-scores.wgsl', import.meta.url),
+  poolCap: new URL('./pool-cap.wgsl', import.meta.url),
+  force: new URL('./force.wgsl', import.meta.url),
+  recall: new URL('./recall.wgsl', import.meta.url),
+  recallShare: new URL('./recall-share.wgsl', import.meta.url),
+  headBudgets: new URL('./head-budgets.wgsl', import.meta.url),
+  selectSort: new URL('./select-sort.wgsl', import.meta.url),
+  selectCut: new URL('./select-cut.wgsl', import.meta.url),
+};
+
+/** The kernels, read. */
+export type SearchKernels = Readonly<Record<keyof typeof searchKernels, Kernel>>;

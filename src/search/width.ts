@@ -1,0 +1,19 @@
+// How wide the rows of a plan are: what the levels and budgets can ask for at most, and what is forced beside it.
+import type { Selection } from '../backend/backend.ts';
+
+/** Head budgets are factors up to this; see `headBudgets`. */
+const LARGEST_BUDGET = 1.5;
+
+/** ceil(share * count), forgiving the rounding of shares such as 1 - 0.7, which would add a block. */
+export const ceilShare = (share: number, count: number): number => Math.ceil(share * count * (1 - 1e-6));
+
+/**
+ * Key blocks that a row of a selection lists at most, from 1 to kBlocks. Known for rank cuts when it is known how many blocks are forced;
+ * a row that asks for more is read whole. Shares of mass promise nothing.
+ */
+export function planWidth({ measure, levels, floor = 0, budgets, forced }: Selection, kBlocks: number): number {
+  if (measure === 'mass' || forced === undefined) return kBlocks;
+  const cut = levels[levels.length - 1].upTo * (budgets ? LARGEST_BUDGET : 1);
+  // One more than the share of it: f32 and f64 may round to either side.
+  return Math.max(1, Math.min(kBlocks, forced + ceilShare(Math.max(floor, cut), kBlocks) + 1));
+}
