@@ -112,7 +112,7 @@ function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: K
     return { out: dense.out, density: DENSE };
   }
   if (due === 'search') keep(ops, memory, method.select(call, method.score(call), method.levels));
-  const result = ops.attend(blocked.q, blocked.k, blocked.v, memory.plan!, layout);
+  const result = ops.attend(blocked.q, blocked.k, blocked.v, memory.plan!, layout, { lse: method.correct !== undefined });
   const { out } = method.correct?.(call, result) ?? result;
   return { out: ops.scatter(out, layout.q), density: memory.density! };
 }

@@ -63,8 +63,11 @@ export interface Backend {
    * With `lse: false` the log-sum-exp is not kept, which may be faster; reading it is then an error.
    */
   attendAll(q: Tensor, k: Tensor, v: Tensor, options?: { readonly lse?: boolean }): Attended;
-  /** Attention of blocked tensors by a plan (softmax over what the plan reads, pooled keys with + ln g, padding without mass). Results are blocked. */
-  attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan, layout: { q: Layout; k: Layout }): Attended;
+  /**
+   * Attention of blocked tensors by a plan (softmax over what the plan reads, pooled keys with + ln g, padding without mass). Results are
+   * blocked; `lse: false` as above.
+   */
+  attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan, layout: { q: Layout; k: Layout }, options?: { readonly lse?: boolean }): Attended;
 
   /** Mass of each block pair: f32 [heads, qBlocks, kBlocks], sum over rows and keys of exp(scale q.k - lse[row]); lse is blocked [heads, slots]. */
   blockMass(q: Tensor, k: Tensor, lse: Tensor, layout: { q: Layout; k: Layout }): Tensor;

@@ -5,8 +5,8 @@
 export const ONNX_TYPE = { f32: 1, u8: 2, i32: 6, i64: 7, bool: 9, f16: 10, f64: 11, bf16: 16 } as const;
 export type OnnxType = keyof typeof ONNX_TYPE;
 
-/** An attribute value; whole numbers become INT(S), others FLOAT(S): wrap with `float()` to force FLOAT. */
-export type Attribute = number | string | readonly number[] | Float;
+/** An attribute value; whole numbers become INT(S), others FLOAT(S): wrap with `float()` to force FLOAT. A graph is the body of a Loop. */
+export type Attribute = number | string | readonly number[] | Float | OnnxGraph;
 /** A number that must be written as FLOAT even when it is whole. */
 export interface Float {
   readonly float: number;
@@ -76,6 +76,7 @@ function attribute(name: string, value: Attribute): Message {
   const message = new Message().text(1, name);
   if (typeof value === 'string') return message.bytes(4, utf8.encode(value)).int(20, 3);
   if (typeof value === 'number') return Number.isInteger(value) ? message.int(3, value).int(20, 2) : message.float(2, value).int(20, 1);
+  if (value instanceof OnnxGraph) return message.message(6, value.graph).int(20, 5);
   if ('float' in value) return message.float(2, value.float).int(20, 1);
   for (const item of value) message.int(8, item);
   return message.int(20, 7);
@@ -90,11 +91,18 @@ function valueInfo(name: string, type: OnnxType, shape: readonly (number | strin
 
 /** Builds one ONNX graph node by node; values are their names. Names are unique within the graph. */
 export class OnnxGraph {
-  private readonly graph = new Message();
-  private count = 0;
+  /** The GraphProto so far. */
+  readonly graph = new Message();
 
-  constructor(private readonly opset = 20) {
+  constructor(
+    private readonly opset = 20,
+    private readonly names = { count: 0 },
+  ) {
     this.graph.text(2, 'zoetrope');
+  }
+  /** A graph to be an attribute of this one; it sees this one's values, so their names differ. */
+  body(): OnnxGraph {
+    return new OnnxGraph(this.opset, this.names);
   }
   /** Declares a graph input; a string size is symbolic. */
   input(name: string, type: OnnxType, shape: readonly (number | string)[]): string {
@@ -120,7 +128,7 @@ export class OnnxGraph {
     const node = new Message();
     for (const input of inputs) node.text(1, input);
     for (const output of outputs) node.text(2, output);
-    node.text(3, `${op}_${this.count++}`).text(4, op);
+    node.text(3, `${op}_${this.names.count++}`).text(4, op);
     for (const [name, value] of Object.entries(attributes)) node.message(5, attribute(name, value));
     if (domain) node.text(7, domain);
     this.graph.message(1, node);
@@ -128,7 +136,7 @@ export class OnnxGraph {
   }
   /** A fresh value name. */
   name(hint = 'value'): string {
-    return `${hint}.${this.count++}`;
+    return `${hint}.${this.names.count++}`;
   }
   /** Inline constant. */
   constant(type: OnnxType, shape: readonly number[], data: ArrayBufferView, name = this.name('constant')): string {

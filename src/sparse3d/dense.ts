@@ -73,7 +73,7 @@ function denseGraph(dim: number, fused: boolean): Uint8Array {
   const q = graph.input('q', 'f32', ['r', 'b', dim]);
   const k = graph.input('k', 'f32', ['r', 'n', dim]);
   const v = graph.input('v', 'f32', ['r', 'n', dim]);
-  if (!fused) softmaxAttention(graph, q, k, v, dim);
+  if (!fused) softmaxAttention(graph, { q, k, v, dim, lse: true });
   else graph.output(graph.node('MultiHeadAttention', [q, k, v], { num_heads: 1 }, 'com.microsoft', 'out'), 'f32', ['r', 'b', dim]);
   return graph.build();
 }

@@ -24,7 +24,7 @@ export function sparse3dOps(device: CpuDevice): Sparse3dOps {
     gather: (x, layout) => gather(device, x, layout),
     scatter: (x, layout) => scatter(device, x, layout),
     attendAll: (q, k, v, { lse = true } = {}) => attendAll(device, q, k, v, lse),
-    attend: (q, k, v, plan, layout) => attend(device, q, k, v, plan, layout),
+    attend: (q, k, v, plan, layout, { lse = true } = {}) => attend(device, { q, k, v, plan, layout, lse }),
     density,
   };
 }
@@ -66,11 +66,20 @@ function attendAll(device: CpuDevice, q: Tensor, k: Tensor, v: Tensor, withLse: 
 
 function withoutLse(device: CpuDevice, shape: readonly number[]): Tensor {
   return device.enqueue([{ shape }], async () => {
-    throw new Error('this attention was computed without its log-sum-exp; call attendAll without lse: false to read it');
+    throw new Error('this attention was computed without its log-sum-exp; call it without lse: false to read it');
   })[0];
 }
 
-function attend(device: CpuDevice, q: Tensor, k: Tensor, v: Tensor, plan: Plan, layout: { q: Layout; k: Layout }): Attended {
+interface AttendOp {
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly plan: Plan;
+  readonly layout: { readonly q: Layout; readonly k: Layout };
+  readonly lse: boolean;
+}
+
+function attend(device: CpuDevice, { q, k, v, plan, layout, lse: withLse }: AttendOp): Attended {
   const [heads, , dim] = q.shape;
   const [querySlots, keySlots] = [layout.q.order.length, layout.k.order.length];
   checkHeads(q, dim);
@@ -82,9 +91,10 @@ function attend(device: CpuDevice, q: Tensor, k: Tensor, v: Tensor, plan: Plan, 
   const width = plan.blocks.shape[2];
   const [out, lse] = device.enqueue([{ shape: q.shape }, { shape: [heads, querySlots] }], async () => {
     const numbers = { counts: await intsOf(plan.counts), blocks: await intsOf(plan.blocks), pools, width };
-    return attendPlan(device, { q: await floatsOf(q), k: await floatsOf(k), v: await floatsOf(v), heads, dim, layout, plan: numbers });
+    const qkv = { q: await floatsOf(q), k: await floatsOf(k), v: await floatsOf(v) };
+    return attendPlan(device, { ...qkv, heads, dim, layout, plan: numbers, lse: withLse });
   });
-  return { out, lse };
+  return { out, lse: withLse ? lse : withoutLse(device, [heads, querySlots]) };
 }
 
 function checkHeads(q: Tensor, dim: number): void {

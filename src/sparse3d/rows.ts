@@ -1,6 +1,6 @@
-// A plan's rows as lists of units, sorted by length and cut in chunks that one run computes together.
+// A plan's rows as lists of units, sorted by length and cut in chunks that are computed together.
 import type { Layout } from './plan.ts';
-import type { Units } from './units.ts';
+import { isNearlyFull, type Units } from './units.ts';
 
 /** The numbers of a plan. `pools[level]` is the pool factor of a level; `width` key blocks at most are in a row. */
 export interface PlanNumbers {
@@ -10,11 +10,15 @@ export interface PlanNumbers {
   readonly width: number;
 }
 
-/** Rows computed in one run: rows of the group, `queries` queries of each, and their unit indices [rows, length]; short rows end in the padding unit. */
-export interface Chunk {
-  readonly rows: readonly number[];
+/**
+ * Rows of a group of heads, all asked `queries` queries, in chunks of `perChunk`: `rows` [chunks, perChunk], of which the last may repeat.
+ * Columns `ends[c - 1] .. ends[c] - 1` of `index` [perChunk, columns] are the units of chunk c; short rows end in the padding unit.
+ */
+export interface Chunks {
   readonly queries: number;
-  readonly length: number;
+  readonly perChunk: number;
+  readonly rows: Int32Array;
+  readonly ends: Int32Array;
   readonly index: Int32Array;
 }
 
@@ -38,34 +42,52 @@ export function isEven({ counts, pools }: PlanNumbers, first: number, rows: numb
   return true;
 }
 
-/** Which rows a group of heads has, from row `first` of the plan on: one a head and query block; `counts` real queries are in each block. */
+/** What a chunk holds: `rows` at most, and about `keys` that these rows gather together; a multiple of `threads`, so that none waits. */
+export interface ChunkSize {
+  readonly rows: number;
+  readonly keys: number;
+  readonly threads: number;
+}
+
+/** Which rows of a plan: `heads` heads from row `first` on, over two layouts. */
 export interface Rows {
   readonly first: number;
   readonly heads: number;
-  readonly counts: Int32Array;
+  readonly layout: { readonly q: Layout; readonly k: Layout };
 }
 
-/** What one run holds at most: rows, and keys that these rows gather together. */
-export interface RunSize {
-  readonly rows: number;
-  readonly keys: number;
+/** Cuts the rows of a group of heads in chunks; rows alike in queries and length go together. Short query blocks are asked to their end if they are few. */
+export function chunksOf(plan: PlanNumbers, rows: Rows, units: Units, size: ChunkSize): Chunks[] {
+  const { q, k } = rows.layout;
+  const lists = Array.from({ length: rows.heads * q.blocks }, (_, row) =>
+    unitsOfRow(plan, units, k, rows.first + row, Math.floor(row / q.blocks)),
+  );
+  const queries = (row: number) => (isNearlyFull(q) ? q.block : q.counts[row % q.blocks]);
+  const groups = new Map<number, number[]>();
+  for (const row of lists.keys()) {
+    const group = groups.get(queries(row));
+    if (group) group.push(row);
+    else groups.set(queries(row), [row]);
+  }
+  return [...groups].map(([asked, members]) => cutChunks(asked, members, lists, units, size));
 }
 
-/** Cuts the rows of a group of heads in chunks that one run can hold, nearly equal in rows; rows alike in queries and length go together. */
-export function chunksOf(plan: PlanNumbers, { first, heads, counts }: Rows, units: Units, layout: Layout, most: RunSize): Chunk[] {
-  const rows = Array.from({ length: heads * counts.length }, (_, row) => row);
-  const lists = rows.map((row) => unitsOfRow(plan, units, layout, first + row, Math.floor(row / counts.length)));
-  const queries = (row: number) => counts[row % counts.length];
-  const sorted = rows.sort((a, b) => queries(b) - queries(a) || lists[b].length - lists[a].length || a - b);
-  const longest = lists.reduce((length, list) => Math.max(length, list.length), 0) * units.size;
-  const chunks = Math.ceil(rows.length / Math.max(1, Math.min(most.rows, Math.floor(most.keys / longest))));
-  return Array.from({ length: chunks }, (_, chunk) => {
-    const members = sorted.slice(Math.floor((chunk * rows.length) / chunks), Math.floor(((chunk + 1) * rows.length) / chunks));
-    const length = Math.max(...members.map((row) => lists[row].length));
-    const index = new Int32Array(members.length * length).fill(units.count - 1);
-    for (const [at, row] of members.entries()) index.set(lists[row], at * length);
-    return { rows: members, queries: queries(members[0]), length, index };
-  });
+function cutChunks(queries: number, members: number[], lists: readonly Int32Array[], units: Units, size: ChunkSize): Chunks {
+  members.sort((a, b) => lists[b].length - lists[a].length || a - b);
+  const keys = members.reduce((sum, row) => sum + lists[row].length, 0) * units.size;
+  const fitting = Math.min(size.rows, (size.keys * members.length) / keys);
+  const perChunk = Math.min(members.length, Math.max(1, Math.round(fitting / size.threads)) * size.threads);
+  const chunks = Math.ceil(members.length / perChunk);
+  const rows = Int32Array.from({ length: chunks * perChunk }, (_, at) => members[Math.min(at, members.length - 1)]);
+  const ends = Int32Array.from({ length: chunks }, (_, chunk) => lists[rows[chunk * perChunk]].length);
+  for (let chunk = 1; chunk < chunks; chunk++) ends[chunk] += ends[chunk - 1];
+  const columns = ends[chunks - 1];
+  const index = new Int32Array(perChunk * columns).fill(units.count - 1);
+  for (const [at, row] of rows.entries()) {
+    const chunk = Math.floor(at / perChunk);
+    index.set(lists[row], (at % perChunk) * columns + (chunk > 0 ? ends[chunk - 1] : 0));
+  }
+  return { queries, perChunk, rows, ends, index };
 }
 
 function unitsOfRow({ counts, blocks, pools, width }: PlanNumbers, units: Units, layout: Layout, row: number, head: number): Int32Array {
@@ -77,7 +99,7 @@ function unitsOfRow({ counts, blocks, pools, width }: PlanNumbers, units: Units,
     for (let n = counts[row * pools.length + level]; n > 0; n--) {
       const block = blocks[at++];
       const used = Math.ceil(layout.counts[block] / (pool * units.size));
-      const start = head * units.perHead + stored!.first + block * stored!.perBlock;
+      const start = stored!.first + head * stored!.perHead + block * stored!.perBlock;
       for (let unit = 0; unit < used; unit++) list.push(start + unit);
     }
   }
