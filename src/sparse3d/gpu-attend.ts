@@ -5,6 +5,19 @@ import { type AttendCall, type AttendShape, type AttendVariant, attendHeader, di
 import { matrixVariant } from './gpu-attend-matrix.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
 
+const subgroupsVariant: AttendVariant = {
+  name: 'subgroups',
+  lacking: lackingSubgroups,
+  dispatch(device, kernels, call) {
+    const { enable = [], constants, ...header } = attendHeader(call);
+    // What is staged at a time; f32 takes twice the memory.
+    const [step, valueKeys] = call.dtype === 'f16' ? [4, 32] : [2, 16];
+    const own = { SUBGROUP: device.adapter.subgroupSizes![0], STEP: step, VALUE_KEYS: valueKeys, SLACK: '0.0' };
+    const whole = { ...header, enable: [...enable, 'subgroups'], off: ['subgroup_uniformity'], constants: { ...constants, ...own } };
+    dispatchTiles(device, withPlan(kernels.attendSubgroups, kernels), whole, call, 64);
+  },
+};
+
 const portableVariant: AttendVariant = {
   name: 'portable',
   lacking: lackingStorage,
@@ -23,7 +36,7 @@ const portableVariant: AttendVariant = {
 };
 
 /** Subgroup matrices, then subgroups, then any WebGPU. */
-export const attendVariants: readonly AttendVariant[] = [matrixVariant, portableVariant];
+export const attendVariants: readonly AttendVariant[] = [matrixVariant, subgroupsVariant, portableVariant];
 
 /** Computes one attention with the best variant, or the wanted one. @throws UnsupportedError when it cannot run here. */
 export function attendOnGpu(device: GpuDevice, kernels: Sparse3dKernels, call: AttendCall, wanted?: string): void {
@@ -34,4 +47,15 @@ function lackingStorage({ features }: Capabilities, { dim, dtype }: AttendShape)
   if (dim % 8 !== 0 || dim < 8 || dim > 256) return `it takes a head dimension that is a multiple of 8 from 8 to 256, not ${dim}`;
   if (dtype === 'f16' && !features.has('shader-f16')) return 'this GPU has no f16 (feature shader-f16)';
   return undefined;
+}
+
+function lackingSubgroups(capabilities: Capabilities, shape: AttendShape): string | undefined {
+  const { features, limits, subgroupSizes: [smallest, largest] = [0, 0] } = capabilities;
+  if (!features.has('subgroups')) return 'this GPU has no subgroups (feature subgroups)';
+  if (smallest === 0 || smallest !== largest)
+    return `it needs subgroups of one size, and here they have from ${smallest} to ${largest} lanes`;
+  if ((limits.maxComputeWorkgroupStorageSize < 40_960 && shape.dtype === 'f16') || limits.maxComputeWorkgroupStorageSize < 32_768)
+    return `it needs 40 KiB`;
+  if (shape.dim > 128) return `it takes a head dimension up to 128, not ${shape.dim}`;
+  return lackingStorage(capabilities, shape);
 }

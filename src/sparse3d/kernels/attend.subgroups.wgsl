@@ -1,0 +1,249 @@
+// Softmax attention by a plan, or of all keys (DENSE), for head dimensions up to 128: more workgroup memory than attend.wgsl, row maxima from
+// subgroups, and weights times values in the type of storage, in sums over VALUE_KEYS keys that are then added in f32. attend.plan.wgsl stands
+// behind it. A workgroup owns 64 query rows and walks over their keys, 128 at a time; a thread keeps 8 x 8 scores and 8 rows of 4 * PARTS
+// dimensions of the output. 16 threads hold a row; where SUBGROUP is 16 or more they are lanes of one subgroup.
+
+alias Vec = vec4<Scalar>;
+alias Eight = array<Vec, 2>;
+alias Values = array<Vec, PARTS>;
+
+const VECS = DIM / 4;
+const PARTS = (VECS + 15) / 16;
+const ROWS = 8;
+const QUERIES = 64;
+const KEYS = 128;
+const BUFFER = (QUERIES + KEYS) * STEP; // STEP: vectors of a row staged at a time
+const SCORE_LOADS = BUFFER / 128;
+const VALUE_LOADS = VALUE_KEYS / 8;
+const STRIDE = 9; // between the weights of two keys, odd against bank conflicts
+
+var<workgroup> stage: array<vec4f, 2 * BUFFER>; // queries and keys, two buffers in turn
+var<workgroup> weights: array<Eight, VALUE_KEYS * STRIDE>;
+var<workgroup> values: array<Values, VALUE_KEYS * 16>;
+var<workgroup> keyRow: array<u32, 2 * KEYS>; // of this tile and the next, in turn
+var<workgroup> keyBias: array<f32, 2 * KEYS>;
+
+@compute @workgroup_size(128)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let column = thread % 16;
+  let strip = thread / 16;
+  let tile = tileOf(group.x, group.y, QUERIES);
+  let head = group.y * call.rowsK;
+  var output = array<vec4f, ROWS * PARTS>();
+  var mass = array<f32, ROWS>();
+  var shift: array<f32, ROWS>;
+  for (var r = 0u; r < ROWS; r++) {
+    shift[r] = -1e30;
+  }
+  findKey(thread, 0, 0, tile);
+  workgroupBarrier();
+  var nextScores = fetchScores(thread, 0, tile, head, 0);
+  var turn = 0u;
+  var buffer = 0u;
+  for (var start = 0u; start < tile.keys; start += KEYS) {
+    var near = array<vec4f, ROWS>(); // scores of keys column, column + 16, ..
+    var far = array<vec4f, ROWS>(); // and from column + 64 on
+    var nextValues: array<Values, VALUE_LOADS>;
+    for (var part = 0u; part < VECS; part += STEP) {
+      for (var i = 0u; i < SCORE_LOADS; i++) {
+        let at = thread + 128 * i;
+        stage[buffer + swizzled(at / STEP, at % STEP)] = vec4f(nextScores[i]);
+      }
+      workgroupBarrier();
+      if (part + STEP < VECS) {
+        nextScores = fetchScores(thread, part + STEP, tile, head, turn);
+      } else {
+        nextValues = fetchValues(thread, 0, head, turn);
+      }
+      for (var p = 0u; p < STEP; p++) {
+        let n = keysAt(buffer, QUERIES + column, p);
+        let f = keysAt(buffer, QUERIES + column + 64, p);
+        for (var r = 0u; r < ROWS; r++) {
+          let x = stage[buffer + swizzled(strip * ROWS + r, p)];
+          near[r] = fma(vec4f(x.x), n[0], fma(vec4f(x.y), n[1], fma(vec4f(x.z), n[2], fma(vec4f(x.w), n[3], near[r]))));
+          far[r] = fma(vec4f(x.x), f[0], fma(vec4f(x.y), f[1], fma(vec4f(x.z), f[2], fma(vec4f(x.w), f[3], far[r]))));
+        }
+      }
+      buffer = BUFFER - buffer;
+    }
+    findKey(thread, KEYS - turn, start + KEYS, tile);
+    let nearBias = biasAt(turn + column);
+    let farBias = biasAt(turn + column + 64);
+    var largest: array<f32, ROWS>;
+    for (var r = 0u; r < ROWS; r++) {
+      near[r] = fma(near[r], vec4f(call.scale), nearBias);
+      far[r] = fma(far[r], vec4f(call.scale), farBias);
+      let four = max(near[r], far[r]);
+      let two = max(four.xy, four.zw);
+      largest[r] = max(two.x, two.y);
+    }
+    if (SUBGROUP < 16) {
+      largest = shareRows(largest, strip, column, true);
+    }
+    var grows = false;
+    for (var r = 0u; r < ROWS; r++) {
+      grows = grows || largest[r] > shift[r] + SLACK;
+    }
+    if (subgroupAny(grows)) {
+      largest = shuffleRows(largest, true);
+      for (var r = 0u; r < ROWS; r++) {
+        let next = max(shift[r], largest[r]);
+        let factor = exp2(shift[r] - next);
+        shift[r] = next;
+        mass[r] *= factor;
+        for (var n = 0u; n < PARTS; n++) {
+          output[r * PARTS + n] *= factor;
+        }
+      }
+    }
+    for (var r = 0u; r < ROWS; r++) {
+      near[r] = exp2(near[r] - shift[r]);
+      far[r] = exp2(far[r] - shift[r]);
+      let four = near[r] + far[r];
+      let two = four.xy + four.zw;
+      mass[r] += two.x + two.y;
+    }
+    for (var round = 0u; round < KEYS; round += VALUE_KEYS) {
+      if (round > 0) {
+        workgroupBarrier();
+      }
+      for (var key = column; key < VALUE_KEYS; key += 16) {
+        weights[key * STRIDE + strip] =
+          Eight(Vec(vec4f(near[0].x, near[1].x, near[2].x, near[3].x)), Vec(vec4f(near[4].x, near[5].x, near[6].x, near[7].x)));
+        for (var r = 0u; r < ROWS; r++) {
+          let first = near[r].x;
+          near[r] = vec4f(near[r].yzw, far[r].x);
+          far[r] = vec4f(far[r].yzw, first);
+        }
+      }
+      for (var i = 0u; i < VALUE_LOADS; i++) {
+        values[thread + 128 * i] = nextValues[i];
+      }
+      workgroupBarrier();
+      if (round + VALUE_KEYS < KEYS) {
+        nextValues = fetchValues(thread, round + VALUE_KEYS, head, turn);
+      } else {
+        nextScores = fetchScores(thread, 0, tile, head, KEYS - turn);
+      }
+      var sum = array<Vec, ROWS * PARTS>();
+      for (var key = 0u; key < VALUE_KEYS; key++) {
+        let weight = weights[key * STRIDE + strip];
+        let value = values[key * 16 + column];
+        for (var r = 0u; r < ROWS; r++) {
+          for (var n = 0u; n < PARTS; n++) {
+            sum[r * PARTS + n] = fma(Vec(weight[r / 4][r % 4]), value[n], sum[r * PARTS + n]);
+          }
+        }
+      }
+      for (var i = 0u; i < ROWS * PARTS; i++) {
+        output[i] += vec4f(sum[i]);
+      }
+    }
+    turn = KEYS - turn;
+  }
+  if (SUBGROUP < 16) {
+    mass = shareRows(mass, strip, column, false);
+  } else {
+    mass = shuffleRows(mass, false);
+  }
+  for (var r = 0u; r < ROWS && strip * ROWS + r < tile.slots; r++) {
+    let row = tile.first + strip * ROWS + r;
+    let isReal = strip * ROWS + r < tile.real;
+    for (var n = 0u; n < PARTS; n++) {
+      let vec = column * PARTS + n;
+      if (vec < VECS) {
+        out[row * VECS + vec] = select(Vec(), Vec(output[r * PARTS + n] / mass[r]), isReal);
+      }
+    }
+    if (column == 0) {
+      lse[row] = select(0.0, (shift[r] + log2(mass[r])) * 0.6931471805599453, isReal);
+    }
+  }
+}
+
+fn swizzled(row: u32, part: u32) -> u32 {
+  return row * STEP + (part ^ (row * STEP / 8 % STEP));
+}
+
+/** Four dimensions of the keys row, row + 16, row + 32 and row + 48: a column for each dimension. */
+fn keysAt(buffer: u32, row: u32, part: u32) -> mat4x4f {
+  return transpose(mat4x4f(
+    stage[buffer + swizzled(row, part)],
+    stage[buffer + swizzled(row + 16, part)],
+    stage[buffer + swizzled(row + 32, part)],
+    stage[buffer + swizzled(row + 48, part)],
+  ));
+}
+
+fn biasAt(slot: u32) -> vec4f {
+  return vec4f(keyBias[slot], keyBias[slot + 16], keyBias[slot + 32], keyBias[slot + 48]);
+}
+
+/** Vectors part .. part + STEP - 1 of the tile's queries and keys: a thread's share. */
+fn fetchScores(thread: u32, part: u32, tile: Tile, head: u32, turn: u32) -> array<Vec, SCORE_LOADS> {
+  var fetched: array<Vec, SCORE_LOADS>;
+  let vec = part + thread % STEP;
+  let inside = VECS % STEP == 0 || vec < VECS;
+  for (var i = 0u; i < SCORE_LOADS; i++) {
+    let row = thread / STEP + 128 / STEP * i;
+    if (i < QUERIES * STEP / 128) {
+      fetched[i] = select(Vec(), q[(tile.first + min(row, tile.slots - 1)) * VECS + vec], inside);
+    } else {
+      fetched[i] = select(Vec(), k[(head + keyRow[turn + row - QUERIES]) * VECS + vec], inside);
+    }
+  }
+  return fetched;
+}
+
+/** Values of the keys from `round` on: a thread's share. */
+fn fetchValues(thread: u32, round: u32, head: u32, turn: u32) -> array<Values, VALUE_LOADS> {
+  var fetched: array<Values, VALUE_LOADS>;
+  for (var i = 0u; i < VALUE_LOADS; i++) {
+    let row = (head + keyRow[turn + round + thread / 16 + 8 * i]) * VECS;
+    for (var n = 0u; n < PARTS; n++) {
+      fetched[i][n] = v[row + min(thread % 16 * PARTS + n, VECS - 1)];
+    }
+  }
+  return fetched;
+}
+
+/** Notes the keys of a tile. */
+fn findKey(thread: u32, turn: u32, start: u32, tile: Tile) {
+  let found = keyAt(start + thread, tile.planRow);
+  keyRow[turn + thread] = found.row;
+  keyBias[turn + thread] = found.bias;
+}
+
+/** The largest, or the sum, of each row over as many of its threads as are in a subgroup. */
+fn shuffleRows(x: array<f32, ROWS>, largest: bool) -> array<f32, ROWS> {
+  var reduced = x;
+  for (var r = 0u; r < ROWS; r++) {
+    for (var lanes = 1u; lanes < min(16, SUBGROUP); lanes *= 2) {
+      let other = subgroupShuffleXor(reduced[r], lanes);
+      reduced[r] = select(reduced[r] + other, max(reduced[r], other), largest);
+    }
+  }
+  return reduced;
+}
+
+/** The same over all 16 threads of a row, through memory. */
+fn shareRows(x: array<f32, ROWS>, strip: u32, column: u32, largest: bool) -> array<f32, ROWS> {
+  workgroupBarrier();
+  for (var r = 0u; r < ROWS; r += 4) {
+    stage[strip * 32 + r * 4 + column] = vec4f(x[r], x[r + 1], x[r + 2], x[r + 3]);
+  }
+  workgroupBarrier();
+  var reduced: array<f32, ROWS>;
+  for (var r = 0u; r < ROWS; r += 4) {
+    var all = stage[strip * 32 + r * 4];
+    for (var i = 1u; i < 16; i++) {
+      let other = stage[strip * 32 + r * 4 + i];
+      all = select(all + other, max(all, other), largest);
+    }
+    for (var i = 0u; i < 4; i++) {
+      reduced[r + i] = all[i];
+    }
+  }
+  workgroupBarrier();
+  return reduced;
+}
