@@ -23,16 +23,16 @@ const LARGEST = 3.4e38;
 
 const slotsOf = (layout: Layout): number => layout.blocks * layout.block;
 
-/** A session of a graph with inputs q [r, dim] and k [c, dim], whose logits `reduce` turns into one output [r, c / keysPerBlock]. */
+/** A session of a graph with inputs q [r, dim] and k [c, dim], whose logits `reduce` turns into one output with a column a key block. */
 function tileSession(
   device: CpuDevice,
   name: string,
   dim: number,
-  keysPerBlock: number,
+  perBlock: readonly number[],
   reduce: (graph: OnnxGraph, logits: string) => string,
 ) {
   return device.cached(
-    `search/${name}/${dim}/${keysPerBlock}`,
+    `search/${name}/${dim}/${perBlock}`,
     () => {
       const graph = new OnnxGraph();
       const logits = graph.node(
@@ -51,21 +51,24 @@ function tileSession(
 
 /** Sums of exp over the keys of each block. */
 const massSession = (device: CpuDevice, dim: number, block: number) =>
-  tileSession(device, 'mass', dim, block, (graph, logits) =>
+  tileSession(device, 'mass', dim, [block], (graph, logits) =>
     graph.node('ReduceSum', [graph.node('Reshape', [graph.node('Exp', [logits]), graph.ints([0, -1, block])]), graph.ints([2])], {
       keepdims: 0,
     }),
   );
 
-/** exp of each block's maximum less the row's maximum. */
-const peakSession = (device: CpuDevice, dim: number, samples: number) =>
-  tileSession(device, 'peak', dim, samples, (graph, logits) => {
-    const maxima = graph.node('ReduceMax', [graph.node('Reshape', [logits, graph.ints([0, -1, samples])]), graph.ints([2])], {
-      keepdims: 0,
-    });
-    const peak = graph.node('ReduceMax', [maxima, graph.ints([1])], { keepdims: 1 });
-    return graph.node('Exp', [graph.node('Sub', [maxima, peak])]);
+/** exp of each block's maximum less the row's maximum, the most of a query block's `queries` rows, for `keys` keys a block. */
+const peakSession = (device: CpuDevice, dim: number, queries: number, keys: number) =>
+  tileSession(device, 'peak', dim, [queries, keys], (graph, logits) => {
+    const largest = (x: string, axis: number, keepdims: number) => graph.node('ReduceMax', [x, graph.ints([axis])], { keepdims });
+    const maxima = largest(graph.node('Reshape', [logits, graph.ints([0, -1, keys])]), 2, 0);
+    const peaks = graph.node('Exp', [graph.node('Sub', [maxima, largest(maxima, 1, 1)])]);
+    const blocks = graph.node('Reshape', [peaks, graph.node('Concat', [graph.ints([-1, queries]), columns(graph, maxima)], { axis: 0 })]);
+    return largest(blocks, 1, 0);
   });
+
+/** The second size of a value, as a shape of one. */
+const columns = (graph: OnnxGraph, x: string): string => graph.node('Shape', [x], { start: 1, end: 2 });
 
 async function runTile(
   device: CpuDevice,
@@ -164,13 +167,12 @@ export function sampledScores(device: CpuDevice, q: Tensor, k: Tensor, layout: L
   const shape = [heads, layout.q.blocks, layout.k.blocks];
   const [perQuery, perKey] = [drawCount(layout.q.block, sampling.queries), drawCount(layout.k.block, sampling.keys)];
   const [scores] = device.enqueue([{ shape }], async () => {
-    const session = await peakSession(device, dim, perKey);
+    const session = await peakSession(device, dim, perQuery, perKey);
     const numbers = { q: await floatsOf(q), k: await floatsOf(k), heads, dim };
     const step = Math.max(1, Math.floor(TILE_LOGITS / (layout.k.blocks * perKey) / perQuery)) * perQuery;
     const result = new Float32Array(heads * layout.q.blocks * layout.k.blocks);
-    for (const { rows, columns, at } of drawnTiles(numbers, layout, sampling, step, perQuery)) {
-      maximise(await runTile(device, session, rows, columns, dim), result.subarray(at), perQuery, layout.k.blocks);
-    }
+    for (const { rows, columns, at } of drawnTiles(numbers, layout, sampling, step, perQuery))
+      result.set(await runTile(device, session, rows, columns, dim), at);
     normalise(result, layout.k.blocks);
     return [result];
   });
@@ -207,14 +209,6 @@ function drawn(x: Float32Array, head: number, dim: number, layout: Layout, sampl
       for (let at = 0; at < dim; at++) result[to++] = x[from + at] * scale;
     }
   return result;
-}
-
-/** The largest of `perBlock` rows at a time of a tile [rows, kBlocks], into a table [rows / perBlock, kBlocks]. */
-function maximise(tile: Float32Array, table: Float32Array, perBlock: number, kBlocks: number): void {
-  for (let at = 0; at < tile.length; at++) {
-    const to = Math.floor(at / kBlocks / perBlock) * kBlocks + (at % kBlocks);
-    if (tile[at] > table[to]) table[to] = tile[at];
-  }
 }
 
 function normalise(table: Float32Array, kBlocks: number): void {
