@@ -83,6 +83,7 @@ export function select(parts: Parts, scores: GpuTensor, selection: Selection): P
     counts: device.tensor([heads, qBlocks, levels.length], 'i32'),
     blocks: device.tensor([heads, qBlocks, planWidth(selection, kBlocks)], 'i32'),
     levels,
+    keyBlocks: kBlocks,
   };
   const capacity = 2 ** Math.ceil(Math.log2(kBlocks));
   const rows = Math.min(heads * qBlocks, Math.max(1, Math.floor(parts.tableBytes / 8 / capacity)));

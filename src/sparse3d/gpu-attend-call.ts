@@ -41,7 +41,7 @@ export interface AttendCall extends AttendShape {
   /** Slots of a block and numbers of blocks; of meaning with a plan alone. */
   readonly block: { readonly q: number; readonly k: number };
   readonly blocks: { readonly q: number; readonly k: number };
-  /** At most 8, as in the plan; without a plan one of pool 1. */
+  /** At most 12, as in the plan; without a plan one of pool 1. */
   readonly levels: readonly PyramidLevel[];
 }
 
@@ -51,7 +51,7 @@ export interface AttendVariant extends Variant<AttendShape> {
 }
 
 /** Most levels of a plan. */
-export const LEVELS = 8;
+export const LEVELS = 12;
 
 /** The uniform of every variant: `Attend` in attend.plan.wgsl, in which `scale` is log2(e) / sqrt(dim) and `units` are the rows of a key block. */
 export function attendUniform({ heads, dim, rows, plan, block, blocks, levels }: AttendCall): Uint32Array {

@@ -70,11 +70,13 @@ function tensorsOf(device: GpuDevice, { q, k, v }: Qkv) {
 
 function attendAll(device: GpuDevice, kernels: Sparse3dKernels, { q, k, v }: Qkv, variant?: string): Attended {
   checkAttention('attendAll', q, k, v);
-  const tensors = tensorsOf(device, { q, k, v });
   const rows = { q: q.shape[1], k: k.shape[1] };
   const one = { q: 1, k: 1 };
-  attendOnGpu(device, kernels, { ...tensors, rows, block: one, blocks: one, levels: [{ pool: 1, base: 0 }] }, variant);
-  return { out: tensors.out, lse: tensors.lse };
+  return device.scope(() => {
+    const tensors = tensorsOf(device, { q, k, v });
+    attendOnGpu(device, kernels, { ...tensors, rows, block: one, blocks: one, levels: [{ pool: 1, base: 0 }] }, variant);
+    return { out: tensors.out, lse: tensors.lse };
+  });
 }
 
 function attendPlan(
@@ -114,8 +116,8 @@ function tokenTable(device: GpuDevice, { q, k }: { q: Layout; k: Layout }): GpuT
   });
 }
 
-async function density(device: GpuDevice, { counts, blocks, levels }: Plan): Promise<number> {
-  const [heads, queryBlocks, keyBlocks] = blocks.shape;
+async function density(device: GpuDevice, { counts, blocks, levels, keyBlocks = blocks.shape[2] }: Plan): Promise<number> {
+  const [heads, queryBlocks] = blocks.shape;
   let computed = 0;
   for (const [at, count] of (await device.read(gpuTensor(device, counts))).entries()) computed += count / levels[at % levels.length].pool;
   return computed / (heads * queryBlocks * keyBlocks);

@@ -38,11 +38,13 @@ export interface Level {
 
 /**
  * For each head and query block, which key blocks to read and how finely.
- * `counts` i32 [heads, qBlocks, levels]; `blocks` i32 [heads, qBlocks, kBlocks]: the chosen key blocks grouped by level, finest first; the rest of a row is PAD.
- * No row is empty and no key block occurs twice in a row.
+ * `counts` i32 [heads, qBlocks, levels]; `blocks` i32 [heads, qBlocks, width]: the chosen key blocks grouped by level, finest first; the rest of a row is PAD.
+ * No row is empty and no key block occurs twice in a row. A row whose first count is all key blocks needs no list.
  */
 export interface Plan {
   readonly counts: Tensor;
   readonly blocks: Tensor;
   readonly levels: readonly Level[];
+  /** Key blocks that there are, where rows are narrower than that. */
+  readonly keyBlocks?: number;
 }

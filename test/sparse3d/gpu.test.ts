@@ -73,13 +73,14 @@ describe.skipIf(!opened)('on a GPU', () => {
       expect(relativeError(actual.lse, expected.lse), what).toBeLessThan(TOLERANCE);
     };
 
-    test.each([
+    const dense = [
       [1, 1, 1, 8],
       [2, 70, 130, 24],
       [1, 100, 77, 64],
       [1, 9, 140, 256],
-    ])('dense: %i heads, %i queries, %i keys, dim %i', async (heads, queries, keys, dim) => {
-      if (variant.lacking(gpu.adapter, { dim, dtype: 'f32' })) return;
+    ];
+    const served = dense.filter(([, , , dim]) => !variant.lacking(gpu.adapter, { dim, dtype: 'f32' }));
+    test.each(served)('dense: %i heads, %i queries, %i keys, dim %i', async (heads, queries, keys, dim) => {
       const inputs = inputsFor(heads, queries, keys, dim);
       const [q, k, v] = handles(inputs, heads, dim);
       const { out, lse } = ops.attendAll(q, k, v);

@@ -3,7 +3,7 @@
 struct Level { pool: u32, base: u32, units: u32, spare: u32 }
 struct Attend {
   heads: u32, qBlocks: u32, kBlocks: u32, blockQ: u32, blockK: u32, width: u32, rowsQ: u32, rowsK: u32,
-  levels: u32, scale: f32, spare: vec2u, level: array<Level, 8>,
+  levels: u32, scale: f32, spare: vec2u, level: array<Level, 12>,
 }
 
 @group(0) @binding(0) var<uniform> call: Attend;

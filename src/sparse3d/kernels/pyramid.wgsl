@@ -2,7 +2,7 @@
 // of `pool` slots (PSA, arXiv 2512.04025, section 3, with true counts); zero where there is none.
 
 struct Level { pool: u32, base: u32, units: u32, spare: u32 }
-struct Pyramid { heads: u32, slots: u32, rows: u32, items: u32, levels: u32, spare: u32, spares: vec2u, level: array<Level, 8> }
+struct Pyramid { heads: u32, slots: u32, rows: u32, items: u32, levels: u32, spare: u32, spares: vec2u, level: array<Level, 12> }
 
 @group(0) @binding(0) var<uniform> call: Pyramid;
 @group(0) @binding(1) var<storage, read> x: array<vec4<Scalar>>;

@@ -1,0 +1,20 @@
+// The WebGPU backend: every operation of a method as WGSL kernels, in the order of one device's queue.
+import { searchGpuOps } from '../../search/gpu.ts';
+import { searchKernels } from '../../search/kernels/index.ts';
+import { sparse3dGpuOps } from '../../sparse3d/gpu.ts';
+import { sparse3dKernels } from '../../sparse3d/kernels/index.ts';
+import type { Backend } from '../backend.ts';
+import type { GpuDevice } from './device.ts';
+import { loadKernels } from './wgsl.ts';
+
+/** Variants to use by name; the best that can run here where left out. Asking for one that cannot is an UnsupportedError when it is used. */
+export interface GpuVariants {
+  readonly attend?: string;
+  readonly score?: string;
+}
+
+/** Everything that methods can compute, on a WebGPU device, once its kernels are read. The device stays the caller's to dispose. */
+export async function webgpuBackend(device: GpuDevice, variants: GpuVariants = {}): Promise<Backend> {
+  const [sparse3d, search] = await Promise.all([loadKernels(sparse3dKernels), loadKernels(searchKernels)]);
+  return { ...sparse3dGpuOps(device, sparse3d, variants), ...searchGpuOps(device, search, variants) };
+}
