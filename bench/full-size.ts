@@ -5,13 +5,15 @@ import { cpSync, mkdirSync, mkdtempSync, openSync, rmSync, truncateSync, writeFi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { Worker } from 'node:worker_threads';
 import type { Program } from '../src/dit/graph.ts';
 import { wanConfig } from '../src/dit/transformer.ts';
 import { wanTransformer } from '../src/dit/wan.ts';
-import { TextToVideoPipeline } from '../src/pipeline.ts';
+import { type StepReport, TextToVideoPipeline } from '../src/pipeline.ts';
 import { elements } from '../src/tensor.ts';
 import { readT5Config, t5Encoder } from '../src/text/encoder.ts';
-import { readWanVaeConfig, wanDecoder } from '../src/vae/wan.ts';
+import { wanDecoder } from '../src/vae/wan.ts';
+import { readWanVaeConfig } from '../src/vae/wan-config.ts';
 import { root, writeResult } from './machine.ts';
 
 const { values } = parseArgs({
@@ -60,6 +62,16 @@ function part(name: string, config: object, file: string, tensors: ReadonlyMap<s
   return writeZeros(join(folder, name, file), tensors, dtype);
 }
 
+/** Programs of all stages for a small picture. */
+function decoderPrograms(): Program[] {
+  let shape: readonly number[] = [1, decoder.channels, 4, 4];
+  return decoder.stages(4, 4, { axis: 3, start: 0, end: 4, size: 4 }).map(({ trace }) => {
+    const program = trace([1, ...shape.slice(1)], false);
+    shape = program.nodes[program.outputs.frames].shape;
+    return program;
+  });
+}
+
 for (const name of ['tokenizer', 'scheduler', 'model_index.json']) cpSync(join(source, name), join(folder, name), { recursive: true });
 const transformer = {
   _class_name: 'WanTransformer3DModel',
@@ -104,20 +116,18 @@ const parameters = {
     new Map([...weightsOf(t5Encoder(t5, 8)), ['shared.weight', [256384, 4096]], ...biases]),
     'BF16',
   ),
-  vaeDecoder: part(
-    'vae',
-    vae,
-    'diffusion_pytorch_model.safetensors',
-    weightsOf(...[true, false].map((first) => decoder.trace({ frames: 1, height: 60, width: 104, first }))),
-    'F32',
-  ),
+  vaeDecoder: part('vae', vae, 'diffusion_pytorch_model.safetensors', weightsOf(...decoderPrograms()), 'F32'),
 };
 console.log(parameters);
 
-let peakMebibytes = 0;
-const watch = setInterval(() => {
-  peakMebibytes = Math.max(peakMebibytes, process.memoryUsage().rss / 2 ** 20);
-}, 100);
+/** Peaks of resident bytes [until the latents are done, from then on], watched by a thread because a session blocks this one. */
+const peaks = new Float64Array(new SharedArrayBuffer(16));
+const phase = new Int32Array(new SharedArrayBuffer(4));
+const watch = new Worker(
+  `const { peaks, phase } = require('node:worker_threads').workerData;
+  setInterval(() => { peaks[phase[0]] = Math.max(peaks[phase[0]], process.memoryUsage.rss()); }, 20);`,
+  { eval: true, workerData: { peaks, phase } },
+);
 const pipe = await TextToVideoPipeline.fromPretrained(folder);
 const options = {
   height: Number(values.height),
@@ -127,28 +137,31 @@ const options = {
   guidanceScale: 1,
   seed: 1,
 };
-const video = pipe('a panda playing a guitar', options);
+const onStep = ({ step, steps }: StepReport): void => {
+  // The transformer is released after its last step.
+  if (step === steps - 1) setTimeout(() => phase.fill(1), 1000);
+};
+const video = pipe('a panda playing a guitar', { ...options, onStep });
 let frames = 0;
-for await (const _ of video) {
-  frames++;
-  peakMebibytes = Math.max(peakMebibytes, process.memoryUsage().rss / 2 ** 20);
-}
-clearInterval(watch);
+for await (const _ of video) frames++;
+await watch.terminate();
+const [peakMebibytes, decodePeakMebibytes] = [Math.max(...peaks), peaks[1]].map((bytes) => Math.round(bytes / 2 ** 20));
 const report = await video.report;
 const estimated = pipe.estimate(options);
 await pipe.dispose();
 rmSync(folder, { recursive: true });
 console.log(
-  writeResult('full-size', {
+  writeResult(`full-size-${values.width}x${values.height}`, {
     what: "Wan 2.1 T2V-1.3B's shapes, zero weights",
     parameters,
     options,
     frames,
-    peakMebibytes: Math.round(peakMebibytes),
+    peakMebibytes,
+    decodePeakMebibytes,
     estimated,
     report,
   }),
 );
 console.log(
-  `${frames} frames, peak ${Math.round(peakMebibytes)} MiB, text ${(report.milliseconds.text / 1000).toFixed(1)} s, denoise ${(report.milliseconds.denoise / 1000).toFixed(1)} s, decode ${(report.milliseconds.decode / 1000).toFixed(1)} s`,
+  `${frames} frames, peak ${peakMebibytes} MiB (decoding ${decodePeakMebibytes}), text ${(report.milliseconds.text / 1000).toFixed(1)} s, denoise ${(report.milliseconds.denoise / 1000).toFixed(1)} s, decode ${(report.milliseconds.decode / 1000).toFixed(1)} s`,
 );

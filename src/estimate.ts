@@ -20,6 +20,9 @@ export interface Workload {
   readonly megapixels: number;
   readonly weightBytes: number;
   readonly weightElements: number;
+  /** Bytes of the decoder at work, and whether the transformer's weights are held meanwhile. */
+  readonly decoderBytes: number;
+  readonly held: boolean;
 }
 
 export interface Estimate {
@@ -46,9 +49,11 @@ export function estimate(config: WanConfig, work: Workload, runtime: { readonly 
   const decode = (work.megapixels * rate.secondsPerMegapixel * 2) / runtime.threads;
   const dim = config.heads * config.headDim;
   const activations = 4 * work.tokens * (8 * dim + 2 * config.ffnDim);
+  const weights = 4 * work.weightElements;
+  const denoising = weights + work.weightBytes / config.layers + activations;
   return {
     seconds: work.forwards * perForward + decode + 2,
-    bytes: 4 * work.weightElements + work.weightBytes / config.layers + activations + 300e6,
+    bytes: Math.max(denoising, work.decoderBytes + (work.held ? weights : 0)) + 300e6,
     tokens: work.tokens,
   };
 }

@@ -130,6 +130,10 @@ async function* run(parts: Parts, settings: Settings, options: RunOptions): Asyn
     },
   });
   const denoiseEnd = performance.now();
+  if (!isHeld(parts)) {
+    await parts.transformer.release();
+    await parts.transformer2?.release();
+  }
   let taken = 0;
   let index = 0;
   for await (const { data, width, height } of rgbFrames(vae.decode(latents, shape, { signal }))) {
@@ -166,6 +170,12 @@ function stepReport({ step, steps, timestep, milliseconds, density }: DenoiseSte
 function samplerOf(parts: Parts, { numInferenceSteps: steps, flowShift }: Settings): Sampler {
   return createSampler(parts.scheduler, { steps, ...(flowShift !== undefined && { flowShift }) });
 }
+
+/** Larger weights make room for the decoder: the seconds to load them again are little beside a run of such a model. */
+const HELD_BYTES = 1e9;
+
+/** Whether the transformer stays loaded while frames are decoded, for the next call. */
+export const isHeld = ({ transformer }: Parts): boolean => 4 * transformer.parameters <= HELD_BYTES;
 
 /** Above the boundary the first transformer works, below it the second; the one that is done gives its memory back. */
 function transformerAt({ transformer, transformer2, boundary }: Parts): (timestep: number) => Promise<Expert> {

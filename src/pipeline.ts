@@ -9,7 +9,7 @@ import { isGuided } from './dit/denoise.ts';
 import { loadTransformer } from './dit/transformer.ts';
 import { UnsupportedError } from './errors.ts';
 import { type Estimate, estimate, expectedDensity } from './estimate.ts';
-import { type GeneratedVideo, generatedVideo, gridOf, guidanceOf, type Parts } from './generate.ts';
+import { type GeneratedVideo, generatedVideo, gridOf, guidanceOf, isHeld, latentShape, type Parts } from './generate.ts';
 import type { Attention, Method } from './method.ts';
 import { dense } from './methods.ts';
 import { checkOptions, type GenerateOptions, type Granularity, type Settings } from './options.ts';
@@ -158,6 +158,8 @@ function estimateRun(parts: Parts, settings: Settings, attention: Method | Atten
       megapixels: (height * width * numFrames) / 1e6,
       weightBytes: bytes,
       weightElements: parameters,
+      decoderBytes: parts.vae.bytes(latentShape(parts, settings)),
+      held: isHeld(parts),
     },
     parts.device.runtime,
   );

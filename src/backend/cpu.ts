@@ -61,7 +61,11 @@ export async function openCpu(choice: RuntimeChoice = 'auto'): Promise<CpuDevice
     read: numbersOf,
     enqueue(outputs, job) {
       const results = tail.then(job);
-      tail = results.catch(() => undefined);
+      // The queue waits for results but holds none.
+      tail = results.then(
+        () => undefined,
+        () => undefined,
+      );
       return outputs.map(({ shape, dtype = 'f32' }, index) => {
         const numbers = results.then((all) => all[index]);
         numbers.catch(() => undefined);

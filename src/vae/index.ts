@@ -5,9 +5,10 @@ import type { CpuDevice } from '../backend/cpu.ts';
 import { readJson } from '../dit/config.ts';
 import { openWeights, type Weights } from '../dit/weights.ts';
 import { UnsupportedError } from '../errors.ts';
-import { type ChunkedDecoder, streamedDecoder, type VideoDecoder } from './stream.ts';
+import { type StagedDecoder, streamedDecoder, type VideoDecoder } from './stream.ts';
 import { detectTaehv, readTinyWanConfig, taehvDecoder } from './taehv.ts';
-import { readWanVaeConfig, wanDecoder } from './wan.ts';
+import { wanDecoder } from './wan.ts';
+import { readWanVaeConfig } from './wan-config.ts';
 
 export type { DecodedFrames, VideoDecoder } from './stream.ts';
 
@@ -25,7 +26,7 @@ export async function loadVae(path: string, device: CpuDevice): Promise<VideoDec
   }
 }
 
-async function recognise(path: string, weights: Weights): Promise<ChunkedDecoder> {
+async function recognise(path: string, weights: Weights): Promise<StagedDecoder> {
   if ((await stat(path)).isFile()) return taehvDecoder(detectTaehv(weights), weights);
   const json = await readJson(join(path, 'config.json'));
   if (json._class_name === 'AutoencoderKLWan') return wanDecoder(readWanVaeConfig(json));

@@ -1,10 +1,12 @@
-// Streams a video decoder: a few latent frames at a time through Programs whose causal caches are inputs and outputs, so that memory does
-// not grow with the length of the video.
+// Streams a video decoder: frames flow through a chain of stages, a few at a time, and each stage remembers what a causal convolution looks
+// back at. A large picture is decoded in strips, so that what is remembered stays small.
 import type { CpuDevice } from '../backend/cpu.ts';
+import { free } from '../backend/free.ts';
 import type { Program } from '../dit/graph.ts';
 import { compile, type Executable } from '../dit/onnx/executor.ts';
 import type { Weights } from '../dit/weights.ts';
 import { elements, type Tensor } from '../tensor.ts';
+import { workingBytes } from './memory.ts';
 
 /** Frames of a decoded video: data [frames, 3, height, width] in [0, 1]. */
 export interface DecodedFrames {
@@ -31,33 +33,56 @@ interface LatentFormat {
 export interface VideoDecoder extends LatentFormat {
   /** Decodes denoised latents [channels, frames, height, width] to frames in order, a few at a time. */
   decode(latents: Float32Array, shape: readonly number[], options?: { readonly signal?: AbortSignal }): AsyncIterable<DecodedFrames>;
+  /** Bytes that `decode` needs for latents of this shape, weights included. */
+  bytes(shape: readonly number[]): number;
   dispose(): Promise<void>;
 }
 
-/** One piece of a video: `frames` latent frames of height x width; `first` opens the video. */
-export interface Chunk {
-  readonly frames: number;
-  readonly height: number;
-  readonly width: number;
-  readonly first: boolean;
+/** A band of the picture: cells [start, end) of `size` along height (axis 2) or width (axis 3). */
+export interface Strip {
+  readonly axis: 2 | 3;
+  readonly start: number;
+  readonly end: number;
+  readonly size: number;
 }
 
 /**
- * A decoder in pieces. Its Programs take `latents` [frames, channels, height, width] and `cache.*` (zeros before the first chunk), and give
- * `frames` [n, 3, h, w] in [0, 1] and the caches for the next chunk; a cache that a chunk leaves out keeps its value.
+ * A part of a decoder with a memory of its own. Its Programs take `frames` [n, c, h, w] and `cache.*`, and give `frames` and the caches for
+ * the next run. A cache is of frames before those at hand; what is missing in front, before the video, is zeros.
  */
-export interface ChunkedDecoder extends LatentFormat {
-  /** Numbers of latent frames in each chunk of a video. */
-  chunks(frames: number, height: number, width: number): readonly number[];
-  trace(chunk: Chunk): Program;
-  /** The first chunk has a Program of its own. */
+export interface Stage {
+  /** Frames of one run, at most. */
+  readonly most: number;
+  /** The first frame of the video is run alone, by a Program of its own. */
   readonly firstApart: boolean;
+  trace(shape: readonly number[], first: boolean): Program;
+}
+
+/** A decoder as a chain of stages: the first takes latents [n, channels, height, width], the last gives colours [n, 3, h, w] in [0, 1]. */
+export interface StagedDecoder extends LatentFormat {
+  /** Parts of the picture that are decoded one after the other, each for the whole video: caches are as large as a strip. */
+  strips(height: number, width: number): readonly Strip[];
+  /** Stages that decode one strip; they take the latents of the whole picture. */
+  stages(height: number, width: number, strip: Strip): readonly Stage[];
   /** Frames at the start of the video that are computed but not part of it. */
   readonly trim: number;
 }
 
-/** Binds a chunked decoder to weights. */
-export function streamedDecoder(decoder: ChunkedDecoder, weights: Weights, device: CpuDevice): VideoDecoder {
+/** What all stages of a run share. */
+interface Context {
+  readonly weights: Weights;
+  readonly device: CpuDevice;
+  readonly signal?: AbortSignal;
+}
+
+/** Numbers of some frames, [n, c, h, w]. Whoever takes a piece owns it. */
+interface Piece {
+  readonly data: Float32Array;
+  readonly shape: readonly number[];
+}
+
+/** Binds a decoder to weights. */
+export function streamedDecoder(decoder: StagedDecoder, weights: Weights, device: CpuDevice): VideoDecoder {
   const { spatial, temporal, channels, mean, std } = decoder;
   return {
     spatial,
@@ -65,77 +90,172 @@ export function streamedDecoder(decoder: ChunkedDecoder, weights: Weights, devic
     channels,
     ...(mean && { mean }),
     ...(std && { std }),
-    decode: (latents, shape, options = {}) => decode(decoder, weights, device, latents, shape, options.signal),
+    decode: (latents, shape, { signal } = {}) => decode(decoder, { weights, device, ...(signal && { signal }) }, latents, shape),
+    bytes: (shape) => bytes(decoder, weights, shape),
     dispose: () => weights.close(),
   };
 }
 
+function bytes(decoder: StagedDecoder, weights: Weights, [channels, frames, height, width]: readonly number[]): number {
+  const strips = decoder.strips(height, width);
+  const working = Math.max(...strips.map((strip) => workingBytes(decoder.stages(height, width, strip), [frames, channels, height, width])));
+  const stored = [...weights.tensors.values()].reduce((sum, { name, shape }) => sum + (ENCODER.test(name) ? 0 : 4 * elements(shape)), 0);
+  const video = strips.length > 1 ? 12 * frames * decoder.temporal * height * width * decoder.spatial ** 2 : 0;
+  return working + stored + video;
+}
+
+/** Weights that a decoder never reads. */
+const ENCODER = /^(encoder|quant_conv)\./;
+
 async function* decode(
-  decoder: ChunkedDecoder,
-  weights: Weights,
-  device: CpuDevice,
+  decoder: StagedDecoder,
+  context: Context,
   latents: Float32Array,
   shape: readonly number[],
-  signal: AbortSignal | undefined,
 ): AsyncGenerator<DecodedFrames> {
   const [channels, frames, height, width] = shape;
   if (shape.length !== 4 || channels !== decoder.channels || elements(shape) !== latents.length)
     throw new RangeError(
       `latents of shape [${shape}] (${latents.length} numbers) cannot be decoded; this decoder takes [${decoder.channels}, frames, height, width]`,
     );
+  const whole = { data: framesOf(latents, shape, decoder), shape: [frames, channels, height, width] };
+  const strips = decoder.strips(height, width);
+  if (strips.length > 1) return yield* assembled(decoder, context, whole, strips);
+  for await (const piece of colours(decoder, context, whole, strips[0])) yield described(piece);
+}
+
+const described = ({ data, shape: [frames, , height, width] }: Piece): DecodedFrames => ({ data, frames, height, width });
+
+/** Frames of a strip, a few at a time, as the last stage gives them. */
+async function* colours(decoder: StagedDecoder, context: Context, latents: Piece, strip: Strip): AsyncGenerator<Piece> {
+  let pieces: AsyncIterable<Piece> = once({ ...latents, data: latents.data.slice() });
+  const [height, width] = latents.shape.slice(2);
+  for (const stage of decoder.stages(height, width, strip)) pieces = flow(stage, pieces, context);
+  let { trim } = decoder;
+  for await (const { data, shape } of pieces) {
+    const [frames, ...rest] = shape;
+    yield { data: data.subarray(trim * elements(rest)), shape: [frames - trim, ...rest] };
+    trim = 0;
+  }
+}
+
+async function* once(piece: Piece): AsyncGenerator<Piece> {
+  yield piece;
+}
+
+/** The frames of a video in strips: they are kept until the last strip completes them. */
+async function* assembled(
+  decoder: StagedDecoder,
+  context: Context,
+  latents: Piece,
+  strips: readonly Strip[],
+): AsyncGenerator<DecodedFrames> {
+  const [height, width] = latents.shape.slice(2).map((size) => size * decoder.spatial);
+  const video = new Map<number, Float32Array>();
+  for (const strip of strips) {
+    let at = 0;
+    for await (const { data, shape } of colours(decoder, context, latents, strip)) {
+      const size = data.length / shape[0];
+      for (let frame = 0; frame < shape[0]; frame++, at++) {
+        const picture = video.get(at) ?? new Float32Array(3 * height * width);
+        video.set(at, picture);
+        paste(picture, [height, width], data.subarray(frame * size, (frame + 1) * size), strip, decoder.spatial);
+        if (strip.end < strip.size) continue;
+        video.delete(at);
+        yield { data: picture, frames: 1, height, width };
+      }
+      free(data);
+    }
+  }
+}
+
+/** Copies the part of a frame that a strip covers, [3, h, w], to its place in the picture. */
+function paste(picture: Float32Array, [height, width]: readonly number[], part: Float32Array, strip: Strip, spatial: number): void {
+  const [start, end] = [strip.start * spatial, strip.end * spatial];
+  const run = strip.axis === 3 ? end - start : (end - start) * width;
+  const stride = strip.axis === 3 ? width : height * width;
+  const offset = strip.axis === 3 ? start : start * width;
+  for (let from = 0, to = offset; from < part.length; from += run, to += stride) picture.set(part.subarray(from, from + run), to);
+}
+
+/** Runs a stage over all pieces; its caches live as long. */
+async function* flow(stage: Stage, pieces: AsyncIterable<Piece>, { weights, device, signal }: Context): AsyncGenerator<Piece> {
   const caches = new Map<string, Tensor>();
   let loaded: { key: string; program: Program; executable: Executable } | undefined;
-  let start = 0;
+  let first = true;
   try {
-    for (const count of decoder.chunks(frames, height, width)) {
-      signal?.throwIfAborted();
-      const first = start === 0;
-      const key = `${count} ${first && decoder.firstApart}`;
-      if (loaded?.key !== key) {
-        // Chunks of a kind follow each other, so the weights are held once.
-        await loaded?.executable.dispose();
-        const program = decoder.trace({ frames: count, height, width, first });
-        loaded = { key, program, executable: await compile(program, weights, device, { arena: false }) };
+    for await (const { data, shape } of pieces) {
+      const size = data.length / shape[0];
+      let start = 0;
+      for (const frames of split(stage, shape[0], first)) {
+        signal?.throwIfAborted();
+        const part = [frames, ...shape.slice(1)];
+        const key = `${part} ${first && stage.firstApart}`;
+        if (loaded?.key !== key) {
+          // Pieces of a kind follow each other, so the weights are held once.
+          await loaded?.executable.dispose();
+          const program = stage.trace(part, first);
+          loaded = { key, program, executable: await compile(program, weights, device, { arena: false }) };
+        }
+        const result = await step(loaded, data.subarray(start * size, (start + frames) * size), part, caches, device);
+        start += frames;
+        first = false;
+        if (start === shape[0]) free(data);
+        yield result;
       }
-      const inputs: Record<string, Tensor> = Object.fromEntries(cacheInputs(loaded.program, caches, device));
-      inputs.latents = device.upload(framesOf(latents, shape, start, count, decoder), [count, channels, height, width]);
-      const { frames: output, ...next } = loaded.executable.run(inputs);
-      for (const [name, tensor] of Object.entries(next)) caches.set(name, tensor);
-      yield trimmed((await device.read(output)) as Float32Array, output.shape, first ? decoder.trim : 0);
-      start += count;
     }
   } finally {
+    for (const tensor of caches.values()) free((await device.read(tensor)) as Float32Array);
     await loaded?.executable.dispose();
   }
 }
 
-function trimmed(data: Float32Array, [frames, planes, height, width]: readonly number[], trim: number): DecodedFrames {
-  return { data: data.subarray(trim * planes * height * width), frames: frames - trim, height, width };
+function split({ most, firstApart }: Stage, frames: number, first: boolean): number[] {
+  return first && firstApart ? [1, ...evenChunks(frames - 1, most)] : evenChunks(frames, most);
 }
 
-function* cacheInputs(program: Program, caches: Map<string, Tensor>, device: CpuDevice): Generator<[string, Tensor]> {
-  for (const { operation, shape } of program.nodes)
+/** One run of a stage. A function of its own, so that nothing of it stays alive while the next stage works. */
+async function step(
+  { program, executable }: { readonly program: Program; readonly executable: Executable },
+  data: Float32Array,
+  shape: readonly number[],
+  caches: Map<string, Tensor>,
+  device: CpuDevice,
+): Promise<Piece> {
+  const inputs: Record<string, Tensor> = { frames: device.upload(data, shape) };
+  for (const { operation, shape: wanted } of program.nodes)
     if (operation.op === 'input' && operation.name.startsWith('cache.'))
-      yield [operation.name, caches.get(operation.name) ?? device.upload(new Float32Array(elements(shape)), shape)];
+      inputs[operation.name] = await withZerosInFront(caches.get(operation.name), wanted, device);
+  const { frames, ...next } = executable.run(inputs);
+  const result = { data: (await device.read(frames)) as Float32Array, shape: frames.shape };
+  for (const [name, tensor] of Object.entries(next)) {
+    if (inputs[name]) free((await device.read(inputs[name])) as Float32Array);
+    // What came in is freed by the caller, so a cache of just that is a copy.
+    caches.set(name, tensor === inputs.frames ? device.upload(data.slice(), shape) : tensor);
+  }
+  return result;
 }
 
-/** Latent frames start..start+count as [count, channels, height, width], with the statistics undone. */
-function framesOf(
-  latents: Float32Array,
-  [channels, frames, height, width]: readonly number[],
-  start: number,
-  count: number,
-  { mean, std }: ChunkedDecoder,
-): Float32Array {
+async function withZerosInFront(cache: Tensor | undefined, shape: readonly number[], device: CpuDevice): Promise<Tensor> {
+  if (cache?.shape.join() === shape.join()) return cache;
+  const known = cache ? await device.read(cache) : [];
+  const numbers = new Float32Array(elements(shape));
+  numbers.set(known, numbers.length - known.length);
+  return device.upload(numbers, shape);
+}
+
+/** Latents [channels, frames, height, width] as [frames, channels, height, width], with the statistics undone. */
+function framesOf(latents: Float32Array, [channels, frames, height, width]: readonly number[], { mean, std }: LatentFormat): Float32Array {
   const plane = height * width;
-  const z = new Float32Array(count * channels * plane);
-  for (let frame = 0; frame < count; frame++)
-    for (let channel = 0; channel < channels; channel++) {
-      const from = (channel * frames + start + frame) * plane;
+  const z = new Float32Array(latents.length);
+  for (let channel = 0; channel < channels; channel++) {
+    const [scale, shift] = [std?.[channel] ?? 1, mean?.[channel] ?? 0];
+    for (let frame = 0; frame < frames; frame++) {
+      const from = (channel * frames + frame) * plane;
       const to = (frame * channels + channel) * plane;
-      const [scale, shift] = [std?.[channel] ?? 1, mean?.[channel] ?? 0];
       for (let i = 0; i < plane; i++) z[to + i] = latents[from + i] * scale + shift;
     }
+  }
   return z;
 }
 

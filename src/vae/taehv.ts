@@ -4,7 +4,8 @@ import { type Config, integer, numbers } from '../dit/config.ts';
 import { type Tracer, trace, type Value } from '../dit/graph.ts';
 import type { Weights } from '../dit/weights.ts';
 import { UnsupportedError } from '../errors.ts';
-import { type Chunk, type ChunkedDecoder, evenChunks } from './stream.ts';
+import { pixelShuffle } from './pixels.ts';
+import type { StagedDecoder } from './stream.ts';
 
 const KINDS = ['Clamp', 'Conv2d', 'ReLU', 'MemBlock', 'Upsample', 'TGrow', 'PixelShuffle'] as const;
 type Kind = (typeof KINDS)[number];
@@ -100,16 +101,17 @@ function withShapes(weights: Weights, kinds: readonly Kind[], strides: readonly 
   return { layers, patch, channels: weights.get(`decoder.${first}.weight`).shape[1] };
 }
 
-/** Activations of one chunk stay near this size, so that they are read back from a cache close to the cores. */
-const CHUNK_BYTES = 64 * 2 ** 20;
-const MOST_CHUNK_FRAMES = 4;
+/** Activations of one run stay near this size, so that they are read back from a cache close to the cores. */
+const RUN_BYTES = 64 * 2 ** 20;
+const MOST_FRAMES = 4;
 
-/** The decoder in pieces of up to four latent frames. */
-export function taehvDecoder(config: TaehvConfig, weights: Weights): ChunkedDecoder {
+/** The decoder as one stage that takes up to four latent frames: its caches are small. */
+export function taehvDecoder(config: TaehvConfig, weights: Weights): StagedDecoder {
   const { layers, patch, channels } = config;
   const upsampled = 2 ** layers.filter(({ kind }) => kind === 'Upsample').length;
   const temporal = layers.reduce((product, { stride = 1 }) => product * stride, 1);
   const widest = Math.max(...layers.slice(layers.findLastIndex(({ kind }) => kind === 'MemBlock')).map(({ out = 0 }) => out));
+  const bytesPerCell = 4 * widest * temporal * upsampled ** 2;
   return {
     spatial: upsampled * patch,
     temporal,
@@ -117,23 +119,20 @@ export function taehvDecoder(config: TaehvConfig, weights: Weights): ChunkedDeco
     ...(config.mean && { mean: config.mean }),
     ...(config.std && { std: config.std }),
     trim: temporal - 1,
-    firstApart: false,
-    chunks(frames, height, width) {
-      const bytes = 4 * widest * temporal * height * width * upsampled ** 2;
-      return evenChunks(frames, Math.max(1, Math.min(MOST_CHUNK_FRAMES, Math.floor(CHUNK_BYTES / bytes))));
-    },
-    trace: (chunk) => trace((tracer) => decode(tracer, config, weights, chunk)),
+    strips: (_height, width) => [{ axis: 3, start: 0, end: width, size: width }],
+    stages: (height, width) => [
+      {
+        most: Math.max(1, Math.min(MOST_FRAMES, Math.floor(RUN_BYTES / (bytesPerCell * height * width)))),
+        firstApart: false,
+        trace: (shape) => trace((tracer) => decode(tracer, config, weights, shape)),
+      },
+    ],
   };
 }
 
-function decode(
-  g: Tracer,
-  { layers, channels, patch }: TaehvConfig,
-  weights: Weights,
-  { frames, height, width }: Chunk,
-): Record<string, Value> {
+function decode(g: Tracer, { layers, patch }: TaehvConfig, weights: Weights, shape: readonly number[]): Record<string, Value> {
   const caches: Record<string, Value> = {};
-  let x = g.input('latents', [frames, channels, height, width]);
+  let x = g.input('frames', shape);
   for (const [index, layer] of layers.entries()) {
     const name = `decoder.${index}`;
     if (layer.kind === 'Clamp') x = g.mul(g.activate(g.mul(x, g.constant(1 / 3)), 'tanh'), g.constant(3));
@@ -147,7 +146,7 @@ function decode(
       if (layers[index - 1]?.kind === 'Upsample') x = g.upsample(x, [1, 1, 2, 2]);
     }
   }
-  return { frames: g.clip(pixelShuffle(g, x, patch), 0, 1), ...caches };
+  return { frames: g.clip(pixelShuffle(g, x, patch, 'rows'), 0, 1), ...caches };
 }
 
 function conv3(g: Tracer, x: Value, name: string, out: number, bias = true): Value {
@@ -174,13 +173,4 @@ function grow(g: Tracer, x: Value, name: string, stride: number, weights: Weight
   let weight = g.weight(`${name}.conv.weight`, [rows, channels, 1, 1]);
   if (rows > channels * stride) weight = g.slice(weight, 0, rows - channels * stride, rows);
   return g.reshape(g.conv(x, weight, undefined), [frames * stride, channels, height, width]);
-}
-
-/** Channels -> pixels: [n, c * patch^2, h, w] -> [n, c, h * patch, w * patch], stored as (c, row, column). */
-function pixelShuffle(g: Tracer, x: Value, patch: number): Value {
-  if (patch === 1) return x;
-  const [frames, channels, height, width] = x.shape;
-  const out = channels / patch ** 2;
-  const parts = g.transpose(g.reshape(x, [frames, out, patch, patch, height, width]), [0, 1, 4, 2, 5, 3]);
-  return g.reshape(parts, [frames, out, height * patch, width * patch]);
 }

@@ -1,64 +1,24 @@
-// AutoencoderKLWan (Wan 2.1 and 2.2), decoder only. Frames lie in the batch axis and a causal 3D convolution is a 2D one over the channels
-// of three neighbouring frames: the same sums, but on ONNX Runtime's fast 2D path.
-import { boolean, type Config, integer, number, numbers } from '../dit/config.ts';
+// AutoencoderKLWan (Wan 2.1 and 2.2), decoder only. Frames lie in the batch axis and a causal 3D convolution is a sum of 2D ones, which are
+// ONNX Runtime's fast path. Norms look along channels alone, so all but the middle can work on a strip of the picture with a margin.
 import { type Tracer, trace, type Value } from '../dit/graph.ts';
-import { UnsupportedError } from '../errors.ts';
-import type { Chunk, ChunkedDecoder } from './stream.ts';
+import { workingBytes } from './memory.ts';
+import { pixelShuffle } from './pixels.ts';
+import type { Stage, StagedDecoder, Strip } from './stream.ts';
+import type { WanVaeConfig } from './wan-config.ts';
 
-/** Fields of config.json that shape the decoder. */
-export interface WanVaeConfig {
-  readonly base: number;
-  readonly channels: number;
-  readonly multipliers: readonly number[];
-  readonly blocks: number;
-  /** For each up block but the last: does it double the frames? */
-  readonly temporal: readonly boolean[];
-  /** Wan 2.2: up blocks with a shortcut around them. */
-  readonly residual: boolean;
-  readonly outChannels: number;
-  readonly patch: number;
-  readonly spatial: number;
-  readonly mean: readonly number[];
-  readonly std: readonly number[];
-}
+/** Working memory that strips are cut for. */
+const STRIP_BYTES = 1.25e9;
+/** Two frames share products, see `overTime`. */
+const PAIR = 2;
 
-const MEAN = [
-  -0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508, 0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921,
-];
-const STD = [2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743, 3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.916];
-
-/**
- * Reads config.json of an AutoencoderKLWan; missing fields are those of Wan 2.1.
- * @throws UnsupportedError for attention inside the scales, which no published checkpoint has.
- */
-export function readWanVaeConfig(json: Config): WanVaeConfig {
-  const scales = numbers(json, 'attn_scales', []);
-  if (scales.length > 0) throw new UnsupportedError(`attn_scales [${scales}] of AutoencoderKLWan is not supported; it must be empty`);
-  const multipliers = numbers(json, 'dim_mult', [1, 2, 4, 4]);
-  const channels = integer(json, 'z_dim', 16);
-  const down = json.temperal_downsample ?? [false, true, true];
-  if (!Array.isArray(down) || down.length !== multipliers.length - 1)
-    throw new RangeError(
-      `temperal_downsample needs ${multipliers.length - 1} entries for dim_mult [${multipliers}], got ${JSON.stringify(down)}`,
-    );
-  const patch = integer(json, 'patch_size', 1);
-  return {
-    base: number(json, 'decoder_base_dim', number(json, 'base_dim', 96)),
-    channels,
-    multipliers,
-    blocks: integer(json, 'num_res_blocks', 2),
-    temporal: down.map(Boolean).reverse(),
-    residual: boolean(json, 'is_residual', false),
-    outChannels: integer(json, 'out_channels', 3),
-    patch,
-    spatial: 2 ** (multipliers.length - 1) * patch,
-    mean: numbers(json, 'latents_mean', MEAN, channels),
-    std: numbers(json, 'latents_std', STD, channels),
-  };
-}
-
-/** The decoder in pieces: the first latent frame alone, because it is never doubled in time, then one at a time. */
-export function wanDecoder(config: WanVaeConfig): ChunkedDecoder {
+/** The decoder as a chain of stages: the small middle, which sees the whole picture, then one for each block, which see a strip. */
+export function wanDecoder(config: WanVaeConfig): StagedDecoder {
+  const stages = (strip: Strip): Stage[] =>
+    layersOf(config, strip).map((layer) => ({
+      most: PAIR,
+      firstApart: true,
+      trace: (shape, first) => trace((g) => traced(g, layer, strip, shape, first)),
+    }));
   return {
     spatial: config.spatial,
     temporal: 2 ** config.temporal.filter(Boolean).length,
@@ -66,69 +26,181 @@ export function wanDecoder(config: WanVaeConfig): ChunkedDecoder {
     mean: config.mean,
     std: config.std,
     trim: 0,
-    firstApart: true,
-    chunks: (frames) => new Array(frames).fill(1),
-    trace: (chunk) => trace((tracer) => decode(tracer, config, chunk)),
+    stages: (_height, _width, strip) => stages(strip),
+    strips(height, width) {
+      const size = Math.max(height, width);
+      const { cells: margin } = margins(config);
+      // Thinner strips would be margins for the most part.
+      const most = Math.max(1, Math.floor((2 * (size - 2 * margin)) / margin));
+      for (let count = 1; ; count++) {
+        const strips = cut(width >= height ? 3 : 2, size, count);
+        // The second strip has a margin on both sides.
+        if (count === most || workingBytes(stages(strips[Math.min(1, count - 1)]), [PAIR, config.channels, height, width]) <= STRIP_BYTES)
+          return strips;
+      }
+    },
   };
 }
 
-/** What the layers of one Program share: the tracer, the caches they leave behind, and whether this chunk opens the video. */
-interface Layers {
-  readonly g: Tracer;
-  readonly first: boolean;
-  readonly caches: Record<string, Value>;
+function cut(axis: 2 | 3, size: number, count: number): Strip[] {
+  const border = (index: number): number => Math.round((size * index) / count);
+  return Array.from({ length: count }, (_, index) => ({ axis, start: border(index), end: border(index + 1), size }));
 }
 
-function decode(g: Tracer, config: WanVaeConfig, { frames, height, width, first }: Chunk): Record<string, Value> {
-  const layers: Layers = { g, first, caches: {} };
-  const { base, channels, multipliers, blocks, residual } = config;
+/** Cells that a strip needs beyond its ends, at first those that the convolutions behind use up, and what is left of them in pixels. */
+export function margins({ multipliers, blocks, patch }: WanVaeConfig): { readonly cells: number; readonly left: number } {
+  for (let cells = 1; ; cells++) {
+    let left = cells;
+    for (let index = 0; index < multipliers.length; index++) {
+      left -= 2 * (blocks + 1);
+      if (index < multipliers.length - 1) left = 2 * left - 1;
+    }
+    if (left >= 1) return { cells, left: (left - 1) * patch };
+  }
+}
+
+/** What the layers of one Program share. */
+interface Layers {
+  readonly g: Tracer;
+  /** This piece opens the video: it is one frame with nothing before it. */
+  readonly first: boolean;
+  /** What the next piece has to know. */
+  readonly caches: Record<string, Value>;
+  /** The axis along which x is a strip, and whether the picture goes on before its start and after its end. */
+  readonly axis: 2 | 3;
+  readonly open: readonly [boolean, boolean];
+}
+
+type Layer = (layers: Layers, x: Value) => Value;
+
+function traced(g: Tracer, layer: Layer, strip: Strip, shape: readonly number[], first: boolean): Record<string, Value> {
+  const caches: Record<string, Value> = {};
+  return { frames: layer({ g, first, caches, axis: strip.axis, open: [false, false] }, g.input('frames', shape)), ...caches };
+}
+
+/** The decoder's layers in order; each is a stage. Those of a block with a shortcut around it stay together. */
+function layersOf(config: WanVaeConfig, strip: Strip): Layer[] {
+  const { base, multipliers, blocks, residual } = config;
   const last = multipliers.length - 1;
   const widths = [multipliers[last], ...multipliers.toReversed()].map((multiplier) => base * multiplier);
-  let x = g.input('latents', [frames, channels, height, width]);
-  x = pointwise(layers, x, 'post_quant_conv', channels, [1, 1, 1]);
-  x = causal(layers, x, 'decoder.conv_in', widths[0]);
-  x = resnet(layers, x, 'decoder.mid_block.resnets.0', widths[0]);
-  x = attention(layers, x, 'decoder.mid_block.attentions.0');
-  x = resnet(layers, x, 'decoder.mid_block.resnets.1', widths[0]);
-  for (let index = 0; index <= last; index++) {
+  const { cells, left } = margins(config);
+  const open = [strip.start > cells, strip.end + cells < strip.size] as const;
+  const window = [open[0] ? strip.start - cells : 0, open[1] ? strip.end + cells : strip.size];
+  const ups = multipliers.flatMap((_, index): Layer[] => {
     const name = `decoder.up_blocks.${index}`;
     const out = widths[index + 1];
     const doubled = index < last && config.temporal[index];
-    const entered = x;
-    for (let block = 0; block <= blocks; block++) x = resnet(layers, x, `${name}.resnets.${block}`, out);
-    if (index === last) continue;
-    x = upsample(layers, x, residual ? `${name}.upsampler` : `${name}.upsamplers.0`, residual ? out : out / 2, doubled);
-    if (residual) x = g.add(x, repeated(layers, entered, out, doubled ? 2 : 1));
-  }
-  x = g.activate(norm(layers, x, 'decoder.norm_out', 3), 'silu');
-  x = unpatchify(g, causal(layers, x, 'decoder.conv_out', config.outChannels), config.patch);
-  const video = g.clip(g.add(g.mul(x, g.constant(0.5)), g.constant(0.5)), 0, 1);
-  return { frames: video, ...layers.caches };
+    const parts = Array.from(
+      { length: blocks + 1 },
+      (_, block): Layer =>
+        (l, x) =>
+          resnet(l, x, `${name}.resnets.${block}`, out),
+    );
+    if (index === last) return parts;
+    const upsampler = residual ? `${name}.upsampler` : `${name}.upsamplers.0`;
+    parts.push((l, x) => upsample(l, x, upsampler, residual ? out : out / 2, doubled));
+    return residual ? [around(parts, out, doubled ? 2 : 1)] : parts;
+  });
+  const from = open[0] ? left : strip.start * config.spatial;
+  const pixels = (strip.end - strip.start) * config.spatial;
+  const onStrip =
+    (layer: Layer): Layer =>
+    (l, x) =>
+      layer({ ...l, open }, x);
+  return [
+    (l, x) => l.g.slice(middle(l, x, config, widths[0]), strip.axis, window[0], window[1]),
+    ...ups.map(onStrip),
+    onStrip((l, x) => l.g.slice(head(l, x, config), strip.axis, from, from + pixels)),
+  ];
 }
 
-/** x with the frames of `cache.<name>` (as many as a kernel of 3 looks back) in front; leaves the last two frames for the next chunk. */
-function remembered({ g, caches }: Layers, x: Value, name: string): Value {
-  const key = `cache.${name}`;
-  const all = g.concat([g.input(key, [2, ...x.shape.slice(1)]), x], 0);
-  caches[key] = g.slice(all, 0, x.shape[0], x.shape[0] + 2);
-  return all;
+function middle(layers: Layers, latents: Value, { channels }: WanVaeConfig, width: number): Value {
+  let x = pointwise(layers, latents, 'post_quant_conv', channels, [1, 1, 1]);
+  x = causal(layers, x, 'decoder.conv_in', width);
+  x = resnet(layers, x, 'decoder.mid_block.resnets.0', width);
+  x = attention(layers, x, 'decoder.mid_block.attentions.0');
+  return resnet(layers, x, 'decoder.mid_block.resnets.1', width);
 }
 
-/** Causal convolution, kernel 3 in time and `size` in space: weight [out, in, 3, size, size] over [frames + 2, in, h, w] -> [frames, out, h, w]. */
-function overTime(g: Tracer, all: Value, name: string, out: number, size: number): Value {
-  const frames = all.shape[0] - 2;
-  const channels = all.shape[1];
-  const neighbours = g.concat(
-    [0, 1, 2].map((offset) => g.slice(all, 0, offset, offset + frames)),
-    1,
-  );
+function head(layers: Layers, x: Value, { outChannels, patch }: WanVaeConfig): Value {
+  const { g } = layers;
+  const y = causalNarrow(layers, g.activate(norm(layers, x, 'decoder.norm_out', 3), 'silu'), 'decoder.conv_out', outChannels);
+  const colours = pixelShuffle(g, y, patch, 'columns');
+  return g.clip(g.add(g.mul(colours, g.constant(0.5)), g.constant(0.5)), 0, 1);
+}
+
+/** An up block with a shortcut around it. */
+const around =
+  (parts: readonly Layer[], out: number, time: number): Layer =>
+  (layers, x) => {
+    const y = parts.reduce((value, part) => part(layers, value), x);
+    return layers.g.add(y, within(layers, repeated(layers, x, out, time), y));
+  };
+
+/** 2D convolution by a kernel of `size`: zeros around the picture, and where it goes on the result is smaller than x. */
+function convolve({ g, axis, open }: Layers, x: Value, weight: Value, bias?: Value): Value {
+  const padding = (weight.shape[2] - 1) / 2;
+  const pads = new Array(4).fill(padding);
+  if (open[0]) pads[axis - 2] = 0;
+  if (open[1]) pads[axis] = 0;
+  return g.conv(x, weight, bias, { pads });
+}
+
+/** x as far as y reaches. */
+function within({ g, axis, open }: Layers, x: Value, y: Value): Value {
+  const surplus = x.shape[axis] - y.shape[axis];
+  if (surplus === 0) return x;
+  const start = open[0] ? surplus / (open[1] ? 2 : 1) : 0;
+  return g.slice(x, axis, start, start + y.shape[axis]);
+}
+
+const causal = (layers: Layers, x: Value, name: string, out: number): Value => overTime(layers, x, name, out, 3);
+
+/**
+ * Causal convolution of one or two frames, kernel 3 in time and `size` in space, weight [out, in, 3, size, size]: a sum of 2D convolutions.
+ * Two frames take four of them instead of six (Winograd's F(2, 3), arXiv 1509.09308, section 4.1). Leaves the last two frames for the next piece.
+ */
+function overTime(layers: Layers, x: Value, name: string, out: number, size: number): Value {
+  const { g, first, caches } = layers;
+  const [frames, channels] = x.shape;
   const stored = g.weight(`${name}.weight`, [out, channels, 3, size, size]);
-  const weight = g.reshape(g.transpose(stored, [0, 2, 1, 3, 4]), [out, 3 * channels, size, size]);
-  return g.conv(neighbours, weight, g.weight(`${name}.bias`, [out]), { pads: new Array(4).fill((size - 1) / 2) });
+  const [oldest, older, now] = [0, 1, 2].map((tap) => g.reshape(g.slice(stored, 2, tap, tap + 1), [out, channels, size, size]));
+  const bias = g.weight(`${name}.bias`, [out]);
+  const key = `cache.${name}`;
+  if (first) {
+    caches[key] = g.concat([g.mul(x, g.constant(0)), x], 0);
+    return convolve(layers, x, now, bias);
+  }
+  const before = g.input(key, [2, ...x.shape.slice(1)]);
+  const [a, b] = [g.slice(before, 0, 0, 1), g.slice(before, 0, 1, 2)];
+  caches[key] = frames === 1 ? g.concat([b, x], 0) : x;
+  if (frames === 1) return g.add(g.add(convolve(layers, x, now, bias), convolve(layers, b, older)), convolve(layers, a, oldest));
+  const [c, d] = [g.slice(x, 0, 0, 1), g.slice(x, 0, 1, 2)];
+  const half = g.constant(0.5);
+  const ends = g.add(oldest, now);
+  const start = convolve(layers, g.sub(a, c), oldest, bias);
+  const end = convolve(layers, g.sub(d, b), now, bias);
+  const sum = convolve(layers, g.add(b, c), g.mul(g.add(ends, older), half));
+  const difference = convolve(layers, g.sub(c, b), g.mul(g.sub(ends, older), half));
+  return g.concat([g.add(start, g.add(sum, difference)), g.add(end, g.sub(sum, difference))], 0);
 }
 
-const causal = (layers: Layers, x: Value, name: string, out: number): Value =>
-  overTime(layers.g, remembered(layers, x, name), name, out, 3);
+/** The same to few channels: each frame gives its share of the three frames it counts in, and shares are remembered, which are far smaller than x. */
+function causalNarrow(layers: Layers, x: Value, name: string, out: number): Value {
+  const { g, first, caches } = layers;
+  const [frames, channels] = x.shape;
+  const stored = g.weight(`${name}.weight`, [out, channels, 3, 3, 3]);
+  const weight = g.reshape(g.transpose(stored, [2, 0, 1, 3, 4]), [3 * out, channels, 3, 3]);
+  const shares = convolve(layers, x, weight);
+  const bias = g.reshape(g.weight(`${name}.bias`, [out]), [out, 1, 1]);
+  const key = `cache.${name}`;
+  caches[key] = shares;
+  if (first) return g.add(g.slice(shares, 1, 2 * out, 3 * out), bias);
+  const all = g.concat([g.input(key, [2, ...shares.shape.slice(1)]), shares], 0);
+  caches[key] = g.slice(all, 0, frames, frames + 2);
+  const [oldest, older, now] = [0, 1, 2].map((tap) => g.slice(g.slice(all, 0, tap, tap + frames), 1, tap * out, (tap + 1) * out));
+  return g.add(g.add(g.add(now, bias), older), oldest);
+}
 
 /** 1 x 1 convolution whose weight is stored with `ones` behind [out, in]. */
 function pointwise({ g }: Layers, x: Value, name: string, out: number, ones: readonly number[]): Value {
@@ -147,7 +219,8 @@ function resnet(layers: Layers, x: Value, name: string, out: number): Value {
   const { g } = layers;
   let y = causal(layers, g.activate(norm(layers, x, `${name}.norm1`, 3), 'silu'), `${name}.conv1`, out);
   y = causal(layers, g.activate(norm(layers, y, `${name}.norm2`, 3), 'silu'), `${name}.conv2`, out);
-  return g.add(y, x.shape[1] === out ? x : pointwise(layers, x, `${name}.conv_shortcut`, out, [1, 1, 1]));
+  const shortcut = within(layers, x, y);
+  return g.add(y, x.shape[1] === out ? shortcut : pointwise(layers, shortcut, `${name}.conv_shortcut`, out, [1, 1, 1]));
 }
 
 /** Self-attention over the pixels of each frame, one head. */
@@ -168,18 +241,14 @@ function upsample(layers: Layers, x: Value, name: string, out: number, doubled: 
   const { g } = layers;
   const y = g.upsample(doubled ? doubleFrames(layers, x, `${name}.time_conv`) : x, [1, 1, 2, 2]);
   const weight = g.weight(`${name}.resample.1.weight`, [out, x.shape[1], 3, 3]);
-  return g.conv(y, weight, g.weight(`${name}.resample.1.bias`, [out]), { pads: [1, 1, 1, 1] });
+  return convolve(layers, y, weight, g.weight(`${name}.resample.1.bias`, [out]));
 }
 
 /** Each frame becomes two, by a convolution in time; the first frame of the video passes as it is, and is not in the history of the others. */
 function doubleFrames(layers: Layers, x: Value, name: string): Value {
-  const { g, first } = layers;
+  if (layers.first) return x;
   const [frames, channels, height, width] = x.shape;
-  if (first && frames === 1) return x;
-  const rest = first ? g.slice(x, 0, 1, frames) : x;
-  const pairs = overTime(g, remembered(layers, rest, name), name, 2 * channels, 1);
-  const doubled = g.reshape(pairs, [2 * rest.shape[0], channels, height, width]);
-  return first ? g.concat([g.slice(x, 0, 0, 1), doubled], 0) : doubled;
+  return layers.g.reshape(overTime(layers, x, name, 2 * channels, 1), [2 * frames, channels, height, width]);
 }
 
 /** The shortcut of a residual up block: channels repeated and spread over `time` frames and 2 x 2 pixels; the first frame of a video stays single. */
@@ -188,14 +257,5 @@ function repeated({ g, first }: Layers, x: Value, out: number, time: number): Va
   const wide = g.repeat(x, 1, (out * time * 4) / channels);
   const parts = g.transpose(g.reshape(wide, [frames, out, time, 2, 2, height, width]), [0, 2, 1, 5, 3, 6, 4]);
   const spread = g.reshape(parts, [frames * time, out, 2 * height, 2 * width]);
-  return first && time > 1 ? g.slice(spread, 0, time - 1, frames * time) : spread;
-}
-
-/** Channels -> pixels: [n, c * patch^2, h, w] -> [n, c, h * patch, w * patch], stored as (c, column, row). */
-function unpatchify(g: Tracer, x: Value, patch: number): Value {
-  if (patch === 1) return x;
-  const [frames, channels, height, width] = x.shape;
-  const out = channels / patch ** 2;
-  const parts = g.transpose(g.reshape(x, [frames, out, patch, patch, height, width]), [0, 1, 4, 3, 5, 2]);
-  return g.reshape(parts, [frames, out, height * patch, width * patch]);
+  return first ? g.slice(spread, 0, time - 1, time) : spread;
 }

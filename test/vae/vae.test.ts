@@ -7,9 +7,10 @@ import { type CpuDevice, openCpu } from '../../src/backend/cpu.ts';
 import { readJson } from '../../src/dit/config.ts';
 import { memoryWeights, openWeights, type TensorData, type Weights } from '../../src/dit/weights.ts';
 import { loadVae } from '../../src/vae/index.ts';
-import { type ChunkedDecoder, evenChunks, streamedDecoder } from '../../src/vae/stream.ts';
+import { evenChunks, type StagedDecoder, type Strip, streamedDecoder } from '../../src/vae/stream.ts';
 import { detectTaehv, readTinyWanConfig, taehvDecoder } from '../../src/vae/taehv.ts';
-import { readWanVaeConfig, wanDecoder } from '../../src/vae/wan.ts';
+import { margins, wanDecoder } from '../../src/vae/wan.ts';
+import { readWanVaeConfig } from '../../src/vae/wan-config.ts';
 
 const golden = fileURLToPath(new URL('../golden', import.meta.url));
 const taehvFile = join(golden, 'taehv-wan22', 'taehv', 'taew2_2.safetensors');
@@ -24,7 +25,7 @@ afterAll(() => device.dispose());
 /** Smooth, different numbers for every cell. */
 const waves = (length: number): Float32Array => Float32Array.from({ length }, (_, i) => Math.sin(i * 0.7) + Math.cos(i * 0.13));
 
-async function frames(decoder: ChunkedDecoder, weights: Weights, latents: Float32Array, shape: readonly number[]): Promise<Float32Array[]> {
+async function frames(decoder: StagedDecoder, weights: Weights, latents: Float32Array, shape: readonly number[]): Promise<Float32Array[]> {
   const parts: Float32Array[] = [];
   for await (const { data, frames: count } of streamedDecoder(decoder, weights, device).decode(latents, shape)) {
     const size = data.length / count;
@@ -35,30 +36,57 @@ async function frames(decoder: ChunkedDecoder, weights: Weights, latents: Float3
 
 function expectClose(actual: readonly Float32Array[], expected: readonly Float32Array[]): void {
   expect(actual.length).toBe(expected.length);
-  const difference = Math.max(...actual.flatMap((frame, i) => Array.from(frame, (value, at) => Math.abs(value - expected[i][at]))));
+  const differences = actual.map((frame, i) => frame.reduce((most, value, at) => Math.max(most, Math.abs(value - expected[i][at])), 0));
+  const difference = Math.max(...differences);
   expect(difference).toBeLessThan(1e-5);
 }
 
+/** The same decoder with at most `most` frames in each run of a stage. */
+const inPieces = (decoder: StagedDecoder, most: number): StagedDecoder => ({
+  ...decoder,
+  stages: (...place) => decoder.stages(...place).map((stage) => ({ ...stage, most })),
+});
+
 describe('streaming', () => {
-  test('the Wan decoder gives the same frames in chunks as in one causal pass', async () => {
+  test('the Wan decoder gives the same frames one by one as in pairs', async () => {
     const weights = await openWeights(wanFolder);
     const decoder = wanDecoder(readWanVaeConfig(await readJson(join(wanFolder, 'config.json'))));
-    const shape = [decoder.channels, 5, 3, 2];
-    const latents = waves(decoder.channels * 30);
-    const whole = await frames({ ...decoder, chunks: () => [5] }, weights, latents, shape);
-    expect(whole.length).toBe(17);
-    expectClose(await frames(decoder, weights, latents, shape), whole);
-    expectClose(await frames({ ...decoder, chunks: () => [2, 2, 1] }, weights, latents, shape), whole);
+    const shape = [decoder.channels, 4, 3, 2];
+    const latents = waves(decoder.channels * 24);
+    const pairs = await frames(decoder, weights, latents, shape);
+    expect(pairs.length).toBe(13);
+    expectClose(await frames(inPieces(decoder, 1), weights, latents, shape), pairs);
     await weights.close();
   });
-  test('TAEHV gives the same frames whatever the chunks', async () => {
+  test.each([
+    [3, [2, 44], [21, 1, 22]],
+    [2, [43, 2], [1, 20, 22]],
+  ] as const)('a picture in strips along axis %i is the whole picture', async (axis, [height, width], sizes) => {
+    const weights = await openWeights(wanFolder);
+    const decoder = wanDecoder(readWanVaeConfig(await readJson(join(wanFolder, 'config.json'))));
+    const shape = [decoder.channels, 2, height, width];
+    const latents = waves(decoder.channels * 2 * height * width);
+    const size = axis === 3 ? width : height;
+    let end = 0;
+    const strips = sizes.map((cells): Strip => {
+      end += cells;
+      return { axis, start: end - cells, end, size };
+    });
+    expect(decoder.strips(height, width).length).toBe(1);
+    expectClose(
+      await frames({ ...decoder, strips: () => strips }, weights, latents, shape),
+      await frames(decoder, weights, latents, shape),
+    );
+    await weights.close();
+  });
+  test('TAEHV gives the same frames whatever the pieces', async () => {
     const weights = await openWeights(taehvFile);
     const decoder = taehvDecoder(detectTaehv(weights), weights);
     const shape = [decoder.channels, 6, 2, 3];
     const latents = waves(decoder.channels * 36);
-    const whole = await frames({ ...decoder, chunks: () => [6] }, weights, latents, shape);
+    const whole = await frames(inPieces(decoder, 6), weights, latents, shape);
     expect(whole.length).toBe(21);
-    expectClose(await frames({ ...decoder, chunks: () => [1, 1, 1, 1, 1, 1] }, weights, latents, shape), whole);
+    expectClose(await frames(inPieces(decoder, 1), weights, latents, shape), whole);
     expectClose(await frames(decoder, weights, latents, shape), whole);
     await weights.close();
   });
@@ -74,14 +102,29 @@ describe('streaming', () => {
         return parts;
       }),
     );
-    expect(after.slice(0, 2)).toEqual(before.slice(0, 2));
-    expect(after[2]).not.toEqual(before[2]);
+    // Frames come as 1, then in pairs; the third latent frame makes those from the sixth on.
+    expect(after.slice(0, 3)).toEqual(before.slice(0, 3));
+    expect(after[3]).not.toEqual(before[3]);
     await decoder.dispose();
   });
   test('chunks are few and even', () => {
     expect(evenChunks(13, 4)).toEqual([4, 3, 3, 3]);
     expect(evenChunks(8, 4)).toEqual([4, 4]);
     expect(evenChunks(1, 4)).toEqual([1]);
+  });
+});
+
+describe('memory', () => {
+  test('a strip has the margin that its convolutions use up', () => {
+    expect(margins(readWanVaeConfig({}))).toEqual({ cells: 13, left: 6 });
+  });
+  test('a picture is cut when what it needs at once passes 1.25 GB, along its longer side', () => {
+    const decoder = wanDecoder(readWanVaeConfig({}));
+    expect(decoder.strips(16, 16).length).toBe(1);
+    const wide = decoder.strips(60, 104);
+    expect(wide.length).toBeGreaterThan(1);
+    expect(wide.every(({ axis, size }) => axis === 3 && size === 104)).toBe(true);
+    expect(decoder.strips(104, 60).map(({ axis, start }) => [axis, start])).toEqual(wide.map(({ start }) => [2, start]));
   });
 });
 
@@ -209,11 +252,16 @@ describe('config', () => {
       { 'up_blocks.0.upsampler.time_conv.weight': [2048, 1024, 3, 1, 1], 'up_blocks.2.resnets.0.conv1.weight': [512, 1024, 3, 3, 3] },
     ],
   ])('asks for the weights of %s in their published shapes', (_name, json, channels, shapes) => {
-    const program = wanDecoder(readWanVaeConfig(json)).trace({ frames: 1, height: 4, width: 4, first: false });
-    const stored = new Map(program.nodes.flatMap(({ operation: o, shape }) => (o.op === 'weight' ? [[o.name, shape]] : [])));
+    const decoder = wanDecoder(readWanVaeConfig(json));
+    const stored = new Map<string, readonly number[]>();
+    let shape: readonly number[] = [1, channels, 4, 4];
+    for (const stage of decoder.stages(4, 4, { axis: 3, start: 0, end: 4, size: 4 })) {
+      const { nodes, outputs } = stage.trace([Math.min(2, shape[0]), ...shape.slice(1)], false);
+      for (const { operation, shape } of nodes) if (operation.op === 'weight') stored.set(operation.name, shape);
+      shape = nodes[outputs.frames].shape;
+    }
     expect(stored.get('post_quant_conv.weight')).toEqual([channels, channels, 1, 1, 1]);
     for (const [name, shape] of Object.entries(shapes)) expect(stored.get(`decoder.${name}`)).toEqual(shape);
-    const frames = program.nodes[program.outputs.frames].shape;
-    expect(frames).toEqual([4, 3, channels === 16 ? 32 : 64, channels === 16 ? 32 : 64]);
+    expect(shape.slice(1)).toEqual([3, channels === 16 ? 32 : 64, channels === 16 ? 32 : 64]);
   });
 });
