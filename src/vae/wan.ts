@@ -13,12 +13,19 @@ const PAIR = 2;
 
 /** The decoder as a chain of stages: the small middle, which sees the whole picture, then one for each block, which see a strip. */
 export function wanDecoder(config: WanVaeConfig): StagedDecoder {
-  const stages = (strip: Strip): Stage[] =>
-    layersOf(config, strip).map((layer) => ({
+  const stages = (strip: Strip): Stage[] => {
+    const window = windowOf(config, strip);
+    return layersOf(config, strip, window).map((layer) => ({
       most: PAIR,
       firstApart: true,
-      trace: (shape, first) => trace((g) => traced(g, layer, strip, shape, first)),
+      trace: (shape, first) =>
+        trace((g) => {
+          const caches: Record<string, Value> = {};
+          const frames = layer({ g, first, caches, axis: strip.axis, open: window.open }, g.input('frames', shape));
+          return { frames, ...caches };
+        }),
     }));
+  };
   return {
     spatial: config.spatial,
     temporal: 2 ** config.temporal.filter(Boolean).length,
@@ -59,6 +66,25 @@ export function margins({ multipliers, blocks, patch }: WanVaeConfig): { readonl
   }
 }
 
+/** A strip with its margins: cells [start, end), where the picture goes on beyond them, and pixels of the result that lie before the strip. */
+interface Window {
+  readonly start: number;
+  readonly end: number;
+  readonly open: readonly [boolean, boolean];
+  readonly before: number;
+}
+
+function windowOf(config: WanVaeConfig, strip: Strip): Window {
+  const { cells, left } = margins(config);
+  const open = [strip.start > cells, strip.end + cells < strip.size] as const;
+  return {
+    start: open[0] ? strip.start - cells : 0,
+    end: open[1] ? strip.end + cells : strip.size,
+    open,
+    before: open[0] ? left : strip.start * config.spatial,
+  };
+}
+
 /** What the layers of one Program share. */
 interface Layers {
   readonly g: Tracer;
@@ -73,44 +99,30 @@ interface Layers {
 
 type Layer = (layers: Layers, x: Value) => Value;
 
-function traced(g: Tracer, layer: Layer, strip: Strip, shape: readonly number[], first: boolean): Record<string, Value> {
-  const caches: Record<string, Value> = {};
-  return { frames: layer({ g, first, caches, axis: strip.axis, open: [false, false] }, g.input('frames', shape)), ...caches };
-}
+const resnetOf =
+  (name: string, out: number): Layer =>
+  (layers, x) =>
+    resnet(layers, x, name, out);
 
 /** The decoder's layers in order; each is a stage. Those of a block with a shortcut around it stay together. */
-function layersOf(config: WanVaeConfig, strip: Strip): Layer[] {
-  const { base, multipliers, blocks, residual } = config;
+function layersOf(config: WanVaeConfig, { axis, start, end }: Strip, window: Window): Layer[] {
+  const { base, multipliers, blocks, residual, spatial } = config;
   const last = multipliers.length - 1;
   const widths = [multipliers[last], ...multipliers.toReversed()].map((multiplier) => base * multiplier);
-  const { cells, left } = margins(config);
-  const open = [strip.start > cells, strip.end + cells < strip.size] as const;
-  const window = [open[0] ? strip.start - cells : 0, open[1] ? strip.end + cells : strip.size];
   const ups = multipliers.flatMap((_, index): Layer[] => {
     const name = `decoder.up_blocks.${index}`;
     const out = widths[index + 1];
     const doubled = index < last && config.temporal[index];
-    const parts = Array.from(
-      { length: blocks + 1 },
-      (_, block): Layer =>
-        (l, x) =>
-          resnet(l, x, `${name}.resnets.${block}`, out),
-    );
+    const parts = Array.from({ length: blocks + 1 }, (_, block) => resnetOf(`${name}.resnets.${block}`, out));
     if (index === last) return parts;
     const upsampler = residual ? `${name}.upsampler` : `${name}.upsamplers.0`;
-    parts.push((l, x) => upsample(l, x, upsampler, residual ? out : out / 2, doubled));
+    parts.push((layers, x) => upsample(layers, x, upsampler, residual ? out : out / 2, doubled));
     return residual ? [around(parts, out, doubled ? 2 : 1)] : parts;
   });
-  const from = open[0] ? left : strip.start * config.spatial;
-  const pixels = (strip.end - strip.start) * config.spatial;
-  const onStrip =
-    (layer: Layer): Layer =>
-    (l, x) =>
-      layer({ ...l, open }, x);
   return [
-    (l, x) => l.g.slice(middle(l, x, config, widths[0]), strip.axis, window[0], window[1]),
-    ...ups.map(onStrip),
-    onStrip((l, x) => l.g.slice(head(l, x, config), strip.axis, from, from + pixels)),
+    (layers, x) => layers.g.slice(middle({ ...layers, open: [false, false] }, x, config, widths[0]), axis, window.start, window.end),
+    ...ups,
+    (layers, x) => layers.g.slice(head(layers, x, config), axis, window.before, window.before + (end - start) * spatial),
   ];
 }
 
