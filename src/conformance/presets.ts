@@ -1,0 +1,88 @@
+// Checks of whole presets over a short run: dense, search and reuse as the schedule wants, each output held to f64 by the plan it was computed
+// with, and that plan to the one that f64 finds.
+import { createAttention } from '../attention.ts';
+import type { Backend } from '../backend/backend.ts';
+import type { Method } from '../method.ts';
+import { adaSpa, pyramidSparse } from '../methods.ts';
+import { type Grid, type Plan, tokensOf } from '../sparse3d/plan.ts';
+import type { Numbers } from '../tensor.ts';
+import { attentionBounds } from './attention.ts';
+import { type Check, difference, type Measured, unlessUnsupported, worst } from './check.ts';
+import { numbers, type Storage } from './inputs.ts';
+import { type PlanNumbers, planDifference } from './plans.ts';
+import { referenceBackend, valuesOf } from './reference-backend.ts';
+
+const STEPS = 5;
+const HEADS = 2;
+const DIM = 24;
+const grid: Grid = { frames: 5, height: 7, width: 9, text: 13 };
+
+/** The published methods. */
+export const presetChecks = (storage: Storage): readonly Check[] => [
+  presetCheck('adaSpa', adaSpa({ sparsity: 0.6 }), storage),
+  presetCheck('pyramidSparse', pyramidSparse(), storage),
+  presetCheck('pyramidSparse by rank', pyramidSparse({ sparsity: 0.7, denseSteps: 0.6 }), storage),
+];
+
+function presetCheck(name: string, method: Method, storage: Storage): Check {
+  return {
+    name: `${name}, ${STEPS} steps`,
+    size: 'small',
+    run: (ops) =>
+      unlessUnsupported(async () => {
+        const { outputs, plans } = await drive(ops, method, storage);
+        const differences: number[] = [];
+        const twin = await drive(referenceBackend, method, storage, (plan) => {
+          const used = plans[differences.length];
+          const own = { counts: Int32Array.from(valuesOf(plan.counts)), blocks: Int32Array.from(valuesOf(plan.blocks)) };
+          differences.push(planDifference(used, own, plan, plan.blocks.shape[2]));
+          const [heads, queryBlocks] = plan.counts.shape;
+          const upload = (x: Numbers) => referenceBackend.upload(x, [heads, queryBlocks, x.length / heads / queryBlocks]);
+          return { ...plan, counts: upload(used.counts), blocks: upload(used.blocks) };
+        });
+        return worst([...outputs.map((out, step) => outputAt(step, out, twin.outputs[step], storage)), plansDiffer(differences)]);
+      }),
+  };
+}
+
+function outputAt(step: number, out: Numbers, expected: Numbers, storage: Storage): Measured {
+  return { what: `out at step ${step}`, error: difference(out, expected, true), tolerance: attentionBounds(storage, true).out.tolerance };
+}
+
+/** Scores so near to each other that rounding decides are rare. */
+const plansDiffer = (shares: readonly number[]): Measured => ({
+  what: 'plan',
+  error: shares.reduce((sum, share) => sum + share, 0) / shares.length,
+  tolerance: 0.05,
+});
+
+interface Run {
+  readonly outputs: readonly Numbers[];
+  readonly plans: readonly PlanNumbers[];
+}
+
+/** Runs a method over a few steps, and notes by what plans it attended; `swap` puts another plan in the place of one. */
+async function drive(ops: Backend, method: Method, storage: Storage, swap = (plan: Plan): Plan => plan): Promise<Run> {
+  const used: Promise<PlanNumbers>[] = [];
+  const watched: Backend = {
+    ...ops,
+    attend(q, k, v, plan, ...rest) {
+      used.push(Promise.all([ops.read(plan.counts), ops.read(plan.blocks)]).then(([counts, blocks]) => ({ counts, blocks })));
+      return ops.attend(q, k, v, swap(plan), ...rest);
+    },
+  };
+  const { attention } = createAttention(watched, method);
+  const outputs: Numbers[] = [];
+  for (let step = 0; step < STEPS; step++) {
+    const [q, k, v] = [3, 4, 5].map((seed) => ops.cast(ops.upload(drifting(seed, step), [HEADS, tokensOf(grid), DIM]), storage));
+    outputs.push(await ops.read(attention(q, k, v, { step, steps: STEPS, layer: 0, layers: 1, branches: [0], grid })));
+  }
+  return { outputs, plans: await Promise.all(used) };
+}
+
+/** Numbers that change a little from step to step, as in a denoising run. */
+function drifting(seed: number, step: number): Float32Array {
+  const length = HEADS * tokensOf(grid) * DIM;
+  const change = numbers(length, 1000 * seed + step, 0.1);
+  return numbers(length, seed).map((x, at) => x + change[at]);
+}

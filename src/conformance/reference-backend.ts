@@ -1,0 +1,143 @@
+// The naive twins as a backend, in f64 on plain arrays: what every other backend is held against. Slow, and only for small tensors.
+import type { Attended, Backend } from '../backend/backend.ts';
+import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape } from '../search/cpu-select.ts';
+import { sampledScoresReference } from '../search/reference.ts';
+import { type Layout, PAD, type Plan, tokensOf } from '../sparse3d/plan.ts';
+import {
+  attendAllReference,
+  attendReference,
+  blockMassReference,
+  type PlanRow,
+  planRows,
+  type ReferenceAttended,
+  type Rows,
+  rowsOf,
+} from '../sparse3d/reference.ts';
+import { type DType, elements, type Numbers, type Tensor } from '../tensor.ts';
+import { toF16 } from './inputs.ts';
+
+interface HostTensor extends Tensor {
+  readonly values: readonly number[];
+}
+
+/** The numbers of a tensor of this backend. */
+export const valuesOf = (tensor: Tensor): readonly number[] => (tensor as HostTensor).values;
+const floats = (tensor: Tensor): Float32Array => Float32Array.from(valuesOf(tensor));
+const integers = (tensor: Tensor): Int32Array => Int32Array.from(valuesOf(tensor));
+const make = (shape: readonly number[], values: Iterable<number>, dtype: DType = 'f32'): HostTensor => ({
+  shape,
+  dtype,
+  values: [...values],
+});
+const headsOf = ({ shape: [heads, , dim], values }: HostTensor): Rows[] => rowsOf(values, heads, dim);
+const tableOf = ({ shape }: Tensor): TableShape => [shape[0], shape[1], shape[2]];
+const raster = (x: Tensor, layout: Layout): HostTensor => referenceBackend.scatter(x, layout) as HostTensor;
+
+/** Every operation in f64, as the naive twins compute it. */
+export const referenceBackend: Backend = {
+  name: 'cpu',
+  upload: (numbers, shape) => make(shape, numbers, numbers instanceof Float32Array ? 'f32' : 'i32'),
+  read: async (tensor) => (tensor.dtype === 'i32' ? integers(tensor) : doubles(tensor)),
+  cast: (x, dtype) => make(x.shape, dtype === 'f16' ? valuesOf(x).map(toF16) : valuesOf(x), dtype),
+  scope: (body) => body(),
+  keep: (x) => x,
+  release: () => undefined,
+  split(x, parts) {
+    const shape = [x.shape[0] / parts, ...x.shape.slice(1)];
+    const size = elements(shape);
+    return Array.from({ length: parts }, (_, part) => make(shape, valuesOf(x).slice(part * size, (part + 1) * size), x.dtype));
+  },
+  concat(parts) {
+    const rows = parts.reduce((sum, { shape }) => sum + shape[0], 0);
+    return make([rows, ...parts[0].shape.slice(1)], parts.flatMap(valuesOf), parts[0].dtype);
+  },
+  gather: (x, { order, grid }) => moved(x, tokensOf(grid), order),
+  scatter(x, { order, grid }) {
+    const slots = new Array<number>(tokensOf(grid));
+    for (const [slot, token] of order.entries()) if (token !== PAD) slots[token] = slot;
+    return moved(x, order.length, slots);
+  },
+  attendAll(q, k, v) {
+    const [qs, ks, vs] = [q, k, v].map((x) => headsOf(x as HostTensor));
+    return attended(
+      q,
+      qs.map((rows, head) => attendAllReference(rows, ks[head], vs[head])),
+    );
+  },
+  attend: attendByPlan,
+  blockMass(q, k, lse, layout) {
+    const [qs, ks] = [headsOf(raster(q, layout.q)), headsOf(raster(k, layout.k))];
+    const sums = rowsOf(valuesOf(raster(lse, layout.q)), 1, tokensOf(layout.q.grid))[0];
+    const mass = qs.flatMap((rows, head) => blockMassReference(rows, ks[head], sums[head], layout).flat());
+    return make([qs.length, layout.q.blocks, layout.k.blocks], mass);
+  },
+  sampledScores(q, k, layout, sampling) {
+    const [qs, ks] = [headsOf(raster(q, layout.q)), headsOf(raster(k, layout.k))];
+    const scores = qs.flatMap((rows, head) => sampledScoresReference(rows, ks[head], layout, sampling, head).flat());
+    return make([qs.length, layout.q.blocks, layout.k.blocks], scores);
+  },
+  poolCap: (k, layout, pools) => make([k.shape[0], layout.blocks], capOf(floats(k), k.shape[0], k.shape[2], layout, pools), 'i32'),
+  force(scores, force) {
+    const by = valuesOf(force);
+    const forced = (score: number, at: number) => (Number.isFinite(by[at % by.length]) ? score + by[at % by.length] : by[at % by.length]);
+    return make(scores.shape, valuesOf(scores).map(forced));
+  },
+  recall(scores, { counts, blocks }) {
+    const plan = { counts: integers(counts), blocks: integers(blocks) };
+    return make([scores.shape[0]], recallOf(floats(scores), tableOf(scores), plan, blocks.shape[2]));
+  },
+  headBudgets: (recall, options) => make(recall.shape, budgetsOf(floats(recall), options)),
+  select(scores, { cap, budgets, ...selection }) {
+    const [heads, qBlocks, kBlocks] = tableOf(scores);
+    const given = { ...selection, cap: cap && integers(cap), budgets: budgets && floats(budgets) };
+    const { counts, blocks } = selectBlocks(floats(scores), [heads, qBlocks, kBlocks], given);
+    const [levels] = [selection.levels];
+    return { counts: make([heads, qBlocks, levels.length], counts, 'i32'), blocks: make([heads, qBlocks, kBlocks], blocks, 'i32'), levels };
+  },
+  async density({ counts, blocks, levels }) {
+    const cost = valuesOf(counts).reduce((sum, count, at) => sum + count / levels[at % levels.length].pool, 0);
+    return cost / elements(blocks.shape);
+  },
+};
+
+// Larger than f32 on purpose: the twins are not rounded.
+const doubles = (tensor: Tensor): Numbers => Float64Array.from(valuesOf(tensor)) as unknown as Numbers;
+
+/** Rows of a head moved: row r of the result is row `from[r]` of x, or zero for PAD. */
+function moved(x: Tensor, rows: number, from: ArrayLike<number>): HostTensor {
+  const [heads, , dim = 1] = x.shape;
+  const values: number[] = new Array(heads * from.length * dim).fill(0);
+  for (let head = 0; head < heads; head++)
+    for (let to = 0; to < from.length; to++)
+      for (let at = 0; at < dim && from[to] !== PAD; at++)
+        values[(head * from.length + to) * dim + at] = valuesOf(x)[(head * rows + from[to]) * dim + at];
+  return make([heads, from.length, ...x.shape.slice(2)], values, x.dtype);
+}
+
+function attended(q: Tensor, heads: readonly ReferenceAttended[]): Attended {
+  const rows = q.shape.slice(0, 2);
+  return {
+    out: make(
+      q.shape,
+      heads.flatMap(({ out }) => out.flat()),
+    ),
+    lse: make(
+      rows,
+      heads.flatMap(({ lse }) => lse),
+    ),
+  };
+}
+
+function attendByPlan(q: Tensor, k: Tensor, v: Tensor, { counts, blocks, levels }: Plan, layout: { q: Layout; k: Layout }): Attended {
+  const queries = raster(q, layout.q);
+  const [ks, vs] = [k, v].map((x) => headsOf(raster(x, layout.k)));
+  const heads = headsOf(queries).map((rows, head) => {
+    const plan = planRows(integers(counts), integers(blocks), levels, head, layout.q.blocks, blocks.shape[2]);
+    // A row that reads all blocks at the finest level needs no list.
+    const all = (row: PlanRow) => row.length === layout.k.blocks && row.every(({ pool }) => pool === levels[0].pool);
+    const listed = plan.map((row) => (all(row) ? row.map(({ pool }, block) => ({ block, pool })) : row));
+    return attendReference(rows, ks[head], vs[head], listed, layout);
+  });
+  const { out, lse } = attended(queries, heads);
+  return { out: referenceBackend.gather(out, layout.q), lse: referenceBackend.gather(lse, layout.q) };
+}
