@@ -1,6 +1,6 @@
 // The ways to compute attention on a GPU, best first.
 import type { GpuDevice } from '../backend/webgpu/device.ts';
-import { type Capabilities, chooseVariant } from '../backend/webgpu/wgsl.ts';
+import { type Capabilities, chooseVariant, type Kernel } from '../backend/webgpu/wgsl.ts';
 import { type AttendCall, type AttendShape, type AttendVariant, attendHeader, dispatchTiles, withPlan } from './gpu-attend-call.ts';
 import { matrixVariant } from './gpu-attend-matrix.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
@@ -14,7 +14,7 @@ const subgroupsVariant: AttendVariant = {
     const [step, valueKeys] = call.dtype === 'f16' ? [4, 32] : [2, 16];
     const own = { SUBGROUP: device.adapter.subgroupSizes![0], STEP: step, VALUE_KEYS: valueKeys, SLACK: '0.0' };
     const whole = { ...header, enable: [...enable, 'subgroups'], off: ['subgroup_uniformity'], constants: { ...constants, ...own } };
-    dispatchTiles(device, withPlan(kernels.attendSubgroups, kernels), whole, call, 64);
+    dispatchTiles(device, withRows(kernels.attendSubgroups, kernels), whole, call, 64);
   },
 };
 
@@ -27,13 +27,17 @@ const portableVariant: AttendVariant = {
     const rows = call.dim > 128 ? 4 : 8;
     dispatchTiles(
       device,
-      withPlan(kernels.attend, kernels),
+      withRows(kernels.attend, kernels),
       { ...header, constants: { ...constants, ROWS: rows, SLACK: '8.0' } },
       call,
       8 * rows,
     );
   },
 };
+
+/** A kernel with what the variants without matrices share behind it. */
+const withRows = ({ name, body }: Kernel, kernels: Sparse3dKernels): Kernel =>
+  withPlan({ name, body: body + kernels.attendRows.body }, kernels);
 
 /** Subgroup matrices, then subgroups, then any WebGPU. */
 export const attendVariants: readonly AttendVariant[] = [matrixVariant, subgroupsVariant, portableVariant];
@@ -54,8 +58,9 @@ function lackingSubgroups(capabilities: Capabilities, shape: AttendShape): strin
   if (!features.has('subgroups')) return 'this GPU has no subgroups (feature subgroups)';
   if (smallest === 0 || smallest !== largest)
     return `it needs subgroups of one size, and here they have from ${smallest} to ${largest} lanes`;
-  if ((limits.maxComputeWorkgroupStorageSize < 40_960 && shape.dtype === 'f16') || limits.maxComputeWorkgroupStorageSize < 32_768)
-    return `it needs 40 KiB`;
+  const bytes = shape.dtype === 'f16' ? 39_424 : 27_136;
+  const most = limits.maxComputeWorkgroupStorageSize;
+  if (most < bytes) return `it needs ${bytes} bytes of workgroup memory, and this GPU gives ${most}`;
   if (shape.dim > 128) return `it takes a head dimension up to 128, not ${shape.dim}`;
   return lackingStorage(capabilities, shape);
 }

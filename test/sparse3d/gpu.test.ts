@@ -153,6 +153,31 @@ describe.skipIf(!opened)('on a GPU', () => {
       }
     });
 
+    const halfLacking = variant.lacking(gpu.adapter, { dim: 128, dtype: 'f16' });
+    if (halfLacking) console.warn(`attention of f16, variant ${variant.name}, is skipped: ${halfLacking}`);
+    test.skipIf(halfLacking).each([24, 64, 128])('f16 storage, dim %i, dense and by a plan', async (dim) => {
+      const grid = { frames: 3, height: 5, width: 7, text: 11 };
+      const layout = { q: raster(64)(grid), k: curve(16)(grid) };
+      const [heads, tokens] = [2, tokensOf(grid)];
+      const halves = handles(inputsFor(heads, tokens, tokens, dim, 41), heads, dim).map((x) => ops.cast(x, 'f16'));
+      const [q, k, v] = await Promise.all(halves.map((x) => ops.read(x) as Promise<Float32Array>));
+      const plan = randomPlan(ops.upload, heads, layout.q.blocks, layout.k.blocks, [1, 2, 8], 3);
+      const dense = ops.attendAll(halves[0], halves[1], halves[2]);
+      const [blockedQ, blockedK, blockedV] = halves.map((x, at) => ops.gather(x, at === 0 ? layout.q : layout.k));
+      const sparse = ops.attend(blockedQ, blockedK, blockedV, plan, layout);
+      for (const [{ out, lse }, expected] of [
+        [dense, twin({ q, k, v }, heads, dim)],
+        [
+          { out: ops.scatter(sparse.out, layout.q), lse: ops.scatter(sparse.lse, layout.q) },
+          twin({ q, k, v }, heads, dim, { plan, layout }),
+        ],
+      ] as const) {
+        expect(out.dtype).toBe('f16');
+        expect(relativeError(await ops.read(out), expected.out)).toBeLessThan(2e-3);
+        for (const [at, value] of (await ops.read(lse)).entries()) expect(Math.abs(value - expected.lse[at])).toBeLessThan(1e-3);
+      }
+    });
+
     test('scores that rise from key to key, by far', async () => {
       const [keys, dim] = [300, 8];
       const q = new Float32Array(5 * dim).fill(1);

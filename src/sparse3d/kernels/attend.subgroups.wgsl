@@ -1,14 +1,12 @@
 // Softmax attention by a plan, or of all keys (DENSE), for head dimensions up to 128: more workgroup memory than attend.wgsl, row maxima from
-// subgroups, and weights times values in the type of storage, in sums over VALUE_KEYS keys that are then added in f32. attend.plan.wgsl stands
-// behind it. A workgroup owns 64 query rows and walks over their keys, 128 at a time; a thread keeps 8 x 8 scores and 8 rows of 4 * PARTS
+// subgroups, and weights times values in the type of storage, in sums over VALUE_KEYS keys that are then added in f32. attend.rows.wgsl
+// and attend.plan.wgsl stand behind it. A workgroup owns 64 query rows and walks over their keys, 128 at a time; a thread keeps 8 x 8 scores and 8 rows of 4 * PARTS
 // dimensions of the output. 16 threads hold a row; where SUBGROUP is 16 or more they are lanes of one subgroup.
 
 alias Vec = vec4<Scalar>;
 alias Eight = array<Vec, 2>;
 alias Values = array<Vec, PARTS>;
 
-const VECS = DIM / 4;
-const PARTS = (VECS + 15) / 16;
 const ROWS = 8;
 const QUERIES = 64;
 const KEYS = 128;
@@ -20,13 +18,11 @@ const STRIDE = 9; // between the weights of two keys, odd against bank conflicts
 var<workgroup> stage: array<vec4f, 2 * BUFFER>; // queries and keys, two buffers in turn
 var<workgroup> weights: array<Eight, VALUE_KEYS * STRIDE>;
 var<workgroup> values: array<Values, VALUE_KEYS * 16>;
-var<workgroup> keyRow: array<u32, 2 * KEYS>; // of this tile and the next, in turn
-var<workgroup> keyBias: array<f32, 2 * KEYS>;
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let column = thread % 16;
-  let strip = thread / 16;
+  let top = thread / 16 * ROWS;
   let tile = tileOf(group.x, group.y, QUERIES);
   let head = group.y * call.rowsK;
   var output = array<vec4f, ROWS * PARTS>();
@@ -35,7 +31,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   for (var r = 0u; r < ROWS; r++) {
     shift[r] = -1e30;
   }
-  findKey(thread, 0, 0, tile);
+  findKeys(thread, 0, 0, tile);
   workgroupBarrier();
   var nextScores = fetchScores(thread, 0, tile, head, 0);
   var turn = 0u;
@@ -59,14 +55,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         let n = keysAt(buffer, QUERIES + column, p);
         let f = keysAt(buffer, QUERIES + column + 64, p);
         for (var r = 0u; r < ROWS; r++) {
-          let x = stage[buffer + swizzled(strip * ROWS + r, p)];
-          near[r] = fma(vec4f(x.x), n[0], fma(vec4f(x.y), n[1], fma(vec4f(x.z), n[2], fma(vec4f(x.w), n[3], near[r]))));
-          far[r] = fma(vec4f(x.x), f[0], fma(vec4f(x.y), f[1], fma(vec4f(x.z), f[2], fma(vec4f(x.w), f[3], far[r]))));
+          let x = stage[buffer + swizzled(top + r, p)];
+          near[r] = addProducts(x, n, near[r]);
+          far[r] = addProducts(x, f, far[r]);
         }
       }
       buffer = BUFFER - buffer;
     }
-    findKey(thread, KEYS - turn, start + KEYS, tile);
+    findKeys(thread, KEYS - turn, start + KEYS, tile);
     let nearBias = biasAt(turn + column);
     let farBias = biasAt(turn + column + 64);
     var largest: array<f32, ROWS>;
@@ -78,7 +74,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       largest[r] = max(two.x, two.y);
     }
     if (SUBGROUP < 16) {
-      largest = shareRows(largest, strip, column, true);
+      largest = shareRows(largest, top, column, true);
     }
     var grows = false;
     for (var r = 0u; r < ROWS; r++) {
@@ -86,15 +82,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     }
     if (subgroupAny(grows)) {
       largest = shuffleRows(largest, true);
-      for (var r = 0u; r < ROWS; r++) {
-        let next = max(shift[r], largest[r]);
-        let factor = exp2(shift[r] - next);
-        shift[r] = next;
-        mass[r] *= factor;
-        for (var n = 0u; n < PARTS; n++) {
-          output[r * PARTS + n] *= factor;
-        }
-      }
+      raise(largest, &shift, &mass, &output);
     }
     for (var r = 0u; r < ROWS; r++) {
       near[r] = exp2(near[r] - shift[r]);
@@ -107,8 +95,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       if (round > 0) {
         workgroupBarrier();
       }
-      for (var key = column; key < VALUE_KEYS; key += 16) {
-        weights[key * STRIDE + strip] =
+      for (var i = 0u; i < VALUE_KEYS; i += 16) {
+        weights[(column + i) * STRIDE + top / ROWS] =
           Eight(Vec(vec4f(near[0].x, near[1].x, near[2].x, near[3].x)), Vec(vec4f(near[4].x, near[5].x, near[6].x, near[7].x)));
         for (var r = 0u; r < ROWS; r++) {
           let first = near[r].x;
@@ -127,7 +115,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       }
       var sum = array<Vec, ROWS * PARTS>();
       for (var key = 0u; key < VALUE_KEYS; key++) {
-        let weight = weights[key * STRIDE + strip];
+        let weight = weights[key * STRIDE + top / ROWS];
         let value = values[key * 16 + column];
         for (var r = 0u; r < ROWS; r++) {
           for (var n = 0u; n < PARTS; n++) {
@@ -142,41 +130,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     turn = KEYS - turn;
   }
   if (SUBGROUP < 16) {
-    mass = shareRows(mass, strip, column, false);
+    mass = shareRows(mass, top, column, false);
   } else {
     mass = shuffleRows(mass, false);
   }
-  for (var r = 0u; r < ROWS && strip * ROWS + r < tile.slots; r++) {
-    let row = tile.first + strip * ROWS + r;
-    let isReal = strip * ROWS + r < tile.real;
+  for (var r = 0u; r < ROWS; r++) {
+    var row: array<vec4f, PARTS>;
     for (var n = 0u; n < PARTS; n++) {
-      let vec = column * PARTS + n;
-      if (vec < VECS) {
-        out[row * VECS + vec] = select(Vec(), Vec(output[r * PARTS + n] / mass[r]), isReal);
-      }
+      row[n] = output[r * PARTS + n];
     }
-    if (column == 0) {
-      lse[row] = select(0.0, (shift[r] + log2(mass[r])) * 0.6931471805599453, isReal);
-    }
+    finish(tile, top + r, column, row, shift[r], mass[r]);
   }
-}
-
-fn swizzled(row: u32, part: u32) -> u32 {
-  return row * STEP + (part ^ (row * STEP / 8 % STEP));
-}
-
-/** Four dimensions of the keys row, row + 16, row + 32 and row + 48: a column for each dimension. */
-fn keysAt(buffer: u32, row: u32, part: u32) -> mat4x4f {
-  return transpose(mat4x4f(
-    stage[buffer + swizzled(row, part)],
-    stage[buffer + swizzled(row + 16, part)],
-    stage[buffer + swizzled(row + 32, part)],
-    stage[buffer + swizzled(row + 48, part)],
-  ));
-}
-
-fn biasAt(slot: u32) -> vec4f {
-  return vec4f(keyBias[slot], keyBias[slot + 16], keyBias[slot + 32], keyBias[slot + 48]);
 }
 
 /** Vectors part .. part + STEP - 1 of the tile's queries and keys: a thread's share. */
@@ -201,17 +165,10 @@ fn fetchValues(thread: u32, round: u32, head: u32, turn: u32) -> array<Values, V
   for (var i = 0u; i < VALUE_LOADS; i++) {
     let row = (head + keyRow[turn + round + thread / 16 + 8 * i]) * VECS;
     for (var n = 0u; n < PARTS; n++) {
-      fetched[i][n] = v[row + min(thread % 16 * PARTS + n, VECS - 1)];
+      fetched[i][n] = v[row + min(thread % 16 + 16 * n, VECS - 1)];
     }
   }
   return fetched;
-}
-
-/** Notes the keys of a tile. */
-fn findKey(thread: u32, turn: u32, start: u32, tile: Tile) {
-  let found = keyAt(start + thread, tile.planRow);
-  keyRow[turn + thread] = found.row;
-  keyBias[turn + thread] = found.bias;
 }
 
 /** The largest, or the sum, of each row over as many of its threads as are in a subgroup. */
@@ -223,27 +180,5 @@ fn shuffleRows(x: array<f32, ROWS>, largest: bool) -> array<f32, ROWS> {
       reduced[r] = select(reduced[r] + other, max(reduced[r], other), largest);
     }
   }
-  return reduced;
-}
-
-/** The same over all 16 threads of a row, through memory. */
-fn shareRows(x: array<f32, ROWS>, strip: u32, column: u32, largest: bool) -> array<f32, ROWS> {
-  workgroupBarrier();
-  for (var r = 0u; r < ROWS; r += 4) {
-    stage[strip * 32 + r * 4 + column] = vec4f(x[r], x[r + 1], x[r + 2], x[r + 3]);
-  }
-  workgroupBarrier();
-  var reduced: array<f32, ROWS>;
-  for (var r = 0u; r < ROWS; r += 4) {
-    var all = stage[strip * 32 + r * 4];
-    for (var i = 1u; i < 16; i++) {
-      let other = stage[strip * 32 + r * 4 + i];
-      all = select(all + other, max(all, other), largest);
-    }
-    for (var i = 0u; i < 4; i++) {
-      reduced[r + i] = all[i];
-    }
-  }
-  workgroupBarrier();
   return reduced;
 }

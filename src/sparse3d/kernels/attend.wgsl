@@ -1,5 +1,5 @@
-// Softmax attention by a plan, or of all keys (DENSE), on any WebGPU: under 16 KiB of workgroup memory and no features; attend.plan.wgsl stands
-// behind it. A workgroup owns 8 * ROWS query rows and walks over their keys, 64 at a time: scores from 16 dimensions
+// Softmax attention by a plan, or of all keys (DENSE), on any WebGPU: under 16 KiB of workgroup memory and no features; attend.rows.wgsl and
+// attend.plan.wgsl stand behind it. A workgroup owns 8 * ROWS query rows and walks over their keys, 64 at a time: scores from 16 dimensions
 // at a time, then weights times values 16 keys at a time, staged as f32; what is staged next is fetched while a step computes. A thread keeps
 // ROWS x 4 scores and ROWS x PARTS vectors of the output. A row's shift follows its largest score only when that has grown by more than
 // SLACK (log2), so most tiles rescale nothing.
@@ -7,10 +7,9 @@
 alias Vec = vec4<Scalar>;
 alias Fetched = array<Vec, 4>;
 
-const VECS = DIM / 4;
-const PARTS = (VECS + 15) / 16;
 const QUERIES = 8 * ROWS;
 const KEYS = 64;
+const STEP = 4; // vectors of a row staged at a time
 const LOADS = QUERIES / 32; // of the fetched vectors, those that are queries; two are keys
 const STRIDE = QUERIES / 4 + 1; // between the weights of two keys, odd against bank conflicts
 const VALUE_KEYS = select(16, 8, DIM > 128);
@@ -18,8 +17,6 @@ const VALUES = 16 * STRIDE; // values lie behind weights
 const VALUE_LOADS = (VALUE_KEYS * VECS + 127) / 128;
 
 var<workgroup> stage: array<vec4f, max(4 * (QUERIES + KEYS), VALUES + 128 * VALUE_LOADS)>;
-var<workgroup> keyRow: array<u32, 2 * KEYS>; // of this tile and the next, in turn
-var<workgroup> keyBias: array<f32, 2 * KEYS>;
 var<workgroup> grown: u32;
 
 @compute @workgroup_size(128)
@@ -34,42 +31,33 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   for (var r = 0u; r < ROWS; r++) {
     shift[r] = -1e30;
   }
-  findKey(thread, 0, 0, tile);
+  findKeys(thread, 0, 0, tile);
   workgroupBarrier();
   var fetched = fetchScores(thread, 0, tile, head, 0);
   var turn = 0u;
   for (var start = 0u; start < tile.keys; start += KEYS) {
     var scores = array<vec4f, ROWS>();
-    for (var part = 0u; part < VECS; part += 4) {
+    for (var part = 0u; part < VECS; part += STEP) {
       workgroupBarrier();
       for (var i = 0u; i < LOADS + 2; i++) {
         let row = thread / 4 + 32 * i;
         stage[swizzled(row, thread % 4)] = vec4f(fetched[i]);
       }
       workgroupBarrier();
-      if (part + 4 < VECS) {
-        fetched = fetchScores(thread, part + 4, tile, head, turn);
+      if (part + STEP < VECS) {
+        fetched = fetchScores(thread, part + STEP, tile, head, turn);
       } else {
         fetched = fetchValues(thread, 0, head, turn);
       }
-      for (var p = 0u; p < 4; p++) {
-        let a = stage[swizzled(QUERIES + column, p)];
-        let b = stage[swizzled(QUERIES + column + 16, p)];
-        let c = stage[swizzled(QUERIES + column + 32, p)];
-        let d = stage[swizzled(QUERIES + column + 48, p)];
-        let x = vec4f(a.x, b.x, c.x, d.x);
-        let y = vec4f(a.y, b.y, c.y, d.y);
-        let z = vec4f(a.z, b.z, c.z, d.z);
-        let w = vec4f(a.w, b.w, c.w, d.w);
+      for (var p = 0u; p < STEP; p++) {
+        let keys = keysAt(0, QUERIES + column, p);
         for (var r = 0u; r < ROWS; r++) {
-          let query = stage[swizzled(top + r, p)];
-          scores[r] = fma(vec4f(query.x), x, fma(vec4f(query.y), y, fma(vec4f(query.z), z, fma(vec4f(query.w), w, scores[r]))));
+          scores[r] = addProducts(stage[swizzled(top + r, p)], keys, scores[r]);
         }
       }
     }
-    findKey(thread, KEYS - turn, start + KEYS, tile);
-    let at = turn + column;
-    let bias = vec4f(keyBias[at], keyBias[at + 16], keyBias[at + 32], keyBias[at + 48]);
+    findKeys(thread, KEYS - turn, start + KEYS, tile);
+    let bias = biasAt(turn + column);
     var largest: array<f32, ROWS>;
     var grows = false;
     for (var r = 0u; r < ROWS; r++) {
@@ -83,16 +71,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     }
     if (workgroupUniformLoad(&grown) != 0) {
       grown = 0;
-      largest = reduceRows(largest, top, column, true);
-      for (var r = 0u; r < ROWS; r++) {
-        let next = max(shift[r], largest[r]);
-        let factor = exp2(shift[r] - next);
-        shift[r] = next;
-        mass[r] *= factor;
-        for (var n = 0u; n < PARTS; n++) {
-          output[r * PARTS + n] *= factor;
-        }
-      }
+      largest = shareRows(largest, top, column, true);
+      raise(largest, &shift, &mass, &output);
     }
     for (var round = 0u; round < KEYS; round += VALUE_KEYS) {
       workgroupBarrier();
@@ -131,24 +111,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     }
     turn = KEYS - turn;
   }
-  mass = reduceRows(mass, top, column, false);
-  for (var r = 0u; r < ROWS && top + r < tile.slots; r++) {
-    let row = tile.first + top + r;
-    let isReal = top + r < tile.real;
+  mass = shareRows(mass, top, column, false);
+  for (var r = 0u; r < ROWS; r++) {
+    var row: array<vec4f, PARTS>;
     for (var n = 0u; n < PARTS; n++) {
-      let vec = column + 16 * n;
-      if (vec < VECS) {
-        out[row * VECS + vec] = select(Vec(), Vec(output[r * PARTS + n] / mass[r]), isReal);
-      }
+      row[n] = output[r * PARTS + n];
     }
-    if (column == 0) {
-      lse[row] = select(0.0, (shift[r] + log2(mass[r])) * 0.6931471805599453, isReal);
-    }
+    finish(tile, top + r, column, row, shift[r], mass[r]);
   }
-}
-
-fn swizzled(row: u32, part: u32) -> u32 {
-  return row * 4 + (part ^ (row / 2 % 4));
 }
 
 /** Dimensions 4 * part .. 4 * part + 15 of the tile's queries and keys: a thread's share. */
@@ -173,34 +143,4 @@ fn fetchValues(thread: u32, round: u32, head: u32, turn: u32) -> Fetched {
     fetched[i] = v[(head + keyRow[turn + round + min(at / VECS, VALUE_KEYS - 1)]) * VECS + at % VECS];
   }
   return fetched;
-}
-
-/** Notes the keys of a tile. */
-fn findKey(thread: u32, turn: u32, start: u32, tile: Tile) {
-  if (thread < KEYS) {
-    let found = keyAt(start + thread, tile.planRow);
-    keyRow[turn + thread] = found.row;
-    keyBias[turn + thread] = found.bias;
-  }
-}
-
-/** The largest, or the sum, of each row over the 16 threads that hold it. */
-fn reduceRows(x: array<f32, ROWS>, top: u32, column: u32, largest: bool) -> array<f32, ROWS> {
-  workgroupBarrier();
-  for (var r = 0u; r < ROWS; r += 4) {
-    stage[(top + r) * 4 + column] = vec4f(x[r], x[r + 1], x[r + 2], x[r + 3]);
-  }
-  workgroupBarrier();
-  var reduced: array<f32, ROWS>;
-  for (var r = 0u; r < ROWS; r += 4) {
-    var all = stage[(top + r) * 4];
-    for (var i = 1u; i < 16; i++) {
-      let other = stage[(top + r) * 4 + i];
-      all = select(all + other, max(all, other), largest);
-    }
-    for (var i = 0u; i < 4; i++) {
-      reduced[r + i] = all[i];
-    }
-  }
-  return reduced;
 }

@@ -1,0 +1,100 @@
+// What the kernels without matrices share, between their body and attend.plan.wgsl: 128 threads, 16 of them for each ROWS query rows, the
+// keys of a tile, and the running softmax of a row: `mass` and `output` are sums under `shift` (log2), which is no less than the largest score
+// minus SLACK. A thread's vectors of the output are column, column + 16, .. of a row.
+
+const VECS = DIM / 4;
+const PARTS = (VECS + 15) / 16;
+
+var<workgroup> keyRow: array<u32, 2 * KEYS>; // of this tile and the next, in turn
+var<workgroup> keyBias: array<f32, 2 * KEYS>;
+
+/** Notes the keys from entry `start` on. */
+fn findKeys(thread: u32, turn: u32, start: u32, tile: Tile) {
+  if (thread < KEYS) {
+    let found = keyAt(start + thread, tile.planRow);
+    keyRow[turn + thread] = found.row;
+    keyBias[turn + thread] = found.bias;
+  }
+}
+
+/** The biases of a thread's keys slot, slot + 16, slot + 32 and slot + 48. */
+fn biasAt(slot: u32) -> vec4f {
+  return vec4f(keyBias[slot], keyBias[slot + 16], keyBias[slot + 32], keyBias[slot + 48]);
+}
+
+/** Where a part of a staged row lies, so that neighbours that read the same part of their rows hit different banks. */
+fn swizzled(row: u32, part: u32) -> u32 {
+  return row * STEP + (part ^ (row * STEP / 8 % STEP));
+}
+
+/** Four dimensions of the staged keys row, row + 16, row + 32 and row + 48: a column for each dimension. */
+fn keysAt(buffer: u32, row: u32, part: u32) -> mat4x4f {
+  let rows = mat4x4f(
+    stage[buffer + swizzled(row, part)],
+    stage[buffer + swizzled(row + 16, part)],
+    stage[buffer + swizzled(row + 32, part)],
+    stage[buffer + swizzled(row + 48, part)],
+  );
+  return transpose(rows);
+}
+
+/** Scores of a row and four keys with the products of four dimensions added. */
+fn addProducts(query: vec4f, keys: mat4x4f, scores: vec4f) -> vec4f {
+  return fma(vec4f(query.x), keys[0], fma(vec4f(query.y), keys[1], fma(vec4f(query.z), keys[2], fma(vec4f(query.w), keys[3], scores))));
+}
+
+/** The largest, or the sum, of each row over its 16 threads, through memory. */
+fn shareRows(x: array<f32, ROWS>, top: u32, column: u32, largest: bool) -> array<f32, ROWS> {
+  workgroupBarrier();
+  for (var r = 0u; r < ROWS; r += 4) {
+    stage[(top + r) * 4 + column] = vec4f(x[r], x[r + 1], x[r + 2], x[r + 3]);
+  }
+  workgroupBarrier();
+  var reduced: array<f32, ROWS>;
+  for (var r = 0u; r < ROWS; r += 4) {
+    var all = stage[(top + r) * 4];
+    for (var i = 1u; i < 16; i++) {
+      let other = stage[(top + r) * 4 + i];
+      all = select(all + other, max(all, other), largest);
+    }
+    for (var i = 0u; i < 4; i++) {
+      reduced[r + i] = all[i];
+    }
+  }
+  workgroupBarrier();
+  return reduced;
+}
+
+/** Raises the shifts to the largest scores. */
+fn raise(
+  largest: array<f32, ROWS>,
+  shift: ptr<function, array<f32, ROWS>>,
+  mass: ptr<function, array<f32, ROWS>>,
+  output: ptr<function, array<vec4f, ROWS * PARTS>>,
+) {
+  for (var r = 0u; r < ROWS; r++) {
+    let next = max((*shift)[r], largest[r]);
+    let factor = exp2((*shift)[r] - next);
+    (*shift)[r] = next;
+    (*mass)[r] *= factor;
+    for (var n = 0u; n < PARTS; n++) {
+      (*output)[r * PARTS + n] *= factor;
+    }
+  }
+}
+
+/** Writes a row, given the mass of all its threads; zero where it holds no token. */
+fn finish(tile: Tile, row: u32, column: u32, output: array<vec4f, PARTS>, shift: f32, mass: f32) {
+  if (row >= tile.slots) {
+    return;
+  }
+  let isReal = row < tile.real;
+  for (var n = 0u; n < PARTS; n++) {
+    if (column + 16 * n < VECS) {
+      out[(tile.first + row) * VECS + column + 16 * n] = select(vec4<Scalar>(), vec4<Scalar>(output[n] / mass), isReal);
+    }
+  }
+  if (column == 0) {
+    lse[tile.first + row] = select(0.0, (shift + log2(mass)) * 0.6931471805599453, isReal);
+  }
+}
