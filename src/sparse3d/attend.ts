@@ -21,7 +21,7 @@ export interface AttendCall {
 }
 
 /** What one chunk holds, measured: little enough to stay near the cores. */
-const CHUNK = { rows: 16, keys: 2 * 1024 };
+const CHUNK = { rows: 16, keys: 4 * 1024 };
 /** Keys and values of the heads of one run, in bytes at most; their units take up to twice as much. */
 const GROUP_BYTES = 64 * 2 ** 20;
 
