@@ -69,7 +69,7 @@ function lackingWork({ limits }: Capabilities, { dtype, dim }: ProductCall): str
   if (dtype !== 'f16') return `it multiplies f16, not ${dtype}`;
   if (dim % 16 !== 0) return `it takes a head dimension that is a multiple of 16, not ${dim}`;
   // Keys, logits and sums of a workgroup.
-  const bytes = 32 * (2 * dim + 16) + 128 * (4 * 32 + 16) + 16 * CHUNK;
+  const bytes = 32 * (2 * dim + 16) + 128 * (4 * 32 + 32) + 16 * CHUNK;
   return bytes > limits.maxComputeWorkgroupStorageSize ? `it needs ${bytes} bytes of workgroup memory` : undefined;
 }
 

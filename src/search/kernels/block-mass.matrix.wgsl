@@ -22,10 +22,11 @@ const THREADS = 128u;
 const ROWS = 32u;
 const KEYS = 32u;
 const STEPS = u32(DIM / 16);
-// Elements of 16 bytes: a key, a row of scratch, each with one of padding against bank conflicts; and those of 32 keys that a thread moves.
+// Elements of 16 bytes: a key, a row of scratch, each padded against bank conflicts (lanes also start at different columns of a row); and those
+// of 32 keys that a thread moves.
 const KEY = u32(DIM / 8);
 const KEY_STRIDE = KEY + 1u;
-const ROW_STRIDE = KEYS / 4u + 1u;
+const ROW_STRIDE = KEYS / 4u + 2u;
 const MOVED = (KEYS * KEY + THREADS - 1u) / THREADS;
 
 var<workgroup> keys: array<vec4u, KEYS * KEY_STRIDE>;
@@ -70,6 +71,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         if (index < KEYS * KEY) { next[at] = k[begin + index]; }
       }
     }
+    let block = tile / (K_BLOCK / KEYS);
+    let within = tile % (K_BLOCK / KEYS);
+    let real = kCounts[firstBlock + block] - i32(within * KEYS);
     for (var half = 0u; half < 2u; half++) {
       var upper = Result(0.0);
       var lower = Result(0.0);
@@ -84,13 +88,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     }
     workgroupBarrier();
     let at = (part * ROWS + lane) * ROW_STRIDE;
-    let block = tile / (K_BLOCK / KEYS);
-    let within = tile % (K_BLOCK / KEYS);
-    let real = kCounts[firstBlock + block] - i32(within * KEYS);
     // Bounded, so that a stale log-sum-exp makes no infinity.
     var weights = vec4f(0.0);
     if (real >= i32(KEYS)) {
-      for (var four = 0u; four < KEYS / 4u; four++) { weights += exp2(min(scratch[at + four] * SCALE + shift, vec4f(100.0))); }
+      for (var four = 0u; four < KEYS / 4u; four++) {
+        weights += exp2(min(scratch[at + (four + lane / 4u) % (KEYS / 4u)] * SCALE + shift, vec4f(100.0)));
+      }
     } else {
       for (var four = 0u; four < KEYS / 4u; four++) {
         let weight = exp2(min(scratch[at + four] * SCALE + shift, vec4f(100.0)));

@@ -18,14 +18,17 @@ const THREADS = 128u;
 const ROWS = 32u;
 const KEYS = 32u;
 const STEPS = u32(DIM / 16);
-// Elements of 16 bytes: a key, a row of scratch, each with one of padding against bank conflicts; and those of 32 keys that a thread moves.
+// Elements of 16 bytes: a key, a row of scratch, each padded against bank conflicts (lanes also start at different columns of a row); and those
+// of 32 keys that a thread moves.
 const KEY = u32(DIM / 8);
 const KEY_STRIDE = KEY + 1u;
-const ROW_STRIDE = KEYS / 4u + 1u;
+const ROW_STRIDE = KEYS / 4u + 2u;
 const MOVED = (KEYS * KEY + THREADS - 1u) / THREADS;
 // Key blocks in a tile and tiles in a key block; one of them is 1.
 const BLOCKS = max(1u, KEYS / K_DRAWN);
 const TILES = max(1u, K_DRAWN / KEYS);
+// Columns of scratch, 4 keys each, of a block in a tile.
+const FOURS = KEYS / BLOCKS / 4u;
 
 var<workgroup> keys: array<vec4u, KEYS * KEY_STRIDE>;
 var<workgroup> scratch: array<vec4f, 4u * ROWS * ROW_STRIDE>;
@@ -84,8 +87,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     workgroupBarrier();
     let at = (part * ROWS + lane) * ROW_STRIDE;
     for (var one = 0u; one < BLOCKS; one++) {
-      for (var four = 0u; four < KEYS / BLOCKS / 4u; four++) {
-        let logits = scratch[at + one * (KEYS / BLOCKS / 4u) + four];
+      for (var four = 0u; four < FOURS; four++) {
+        let logits = scratch[at + one * FOURS + (four + lane / 4u) % FOURS];
         peak = max(peak, max(max(logits.x, logits.y), max(logits.z, logits.w)));
       }
       if ((tile + 1u) % TILES == 0u) {
