@@ -39,13 +39,18 @@ export interface VocabularyArguments {
   readonly json: boolean;
 }
 
+export interface DoctorArguments {
+  readonly command: 'doctor';
+  readonly json: boolean;
+}
+
 /** `text` is for stdout: the help, or the version. */
 export interface HelpArguments {
   readonly command: 'help';
   readonly text: string;
 }
 
-export type Arguments = GenerateArguments | VocabularyArguments | HelpArguments;
+export type Arguments = GenerateArguments | VocabularyArguments | DoctorArguments | HelpArguments;
 
 /** `832x480`, `832*480` or `832X480` as width and height in pixels. Throws a RangeError that names the value. */
 export function parseSize(text: string): { width: number; height: number } {
@@ -85,6 +90,7 @@ Examples:
   zoetrope "a blue fish swimming underwater" --size 320x320 --num-frames 49 --method adaspa --sparsity 0.8
   zoetrope "a panda playing a guitar" --model ./Wan2.1-T2V-1.3B-Diffusers --size 832x480 --steps 30 --yes
   zoetrope vocab
+  zoetrope doctor
 
 Files: .mp4 and .webm (need an ffmpeg), .gif and .webp (animated), name-%05d.png or a folder that ends in "/" (a picture a frame).`;
 
@@ -152,6 +158,13 @@ export function parseArguments(words: readonly string[], version: string): Argum
     .option('--json', 'as one JSON object', false)
     .action((options) => {
       parsed = { command: 'vocab', model: options.model, json: options.json };
+    });
+  program
+    .command('doctor')
+    .description('look at this machine and test its GPU')
+    .option('--json', 'as one JSON object', false)
+    .action(({ json }) => {
+      parsed = { command: 'doctor', json };
     });
   try {
     const [first, ...rest] = words; // `zoetrope generate "..."` is `zoetrope "..."`

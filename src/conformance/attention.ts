@@ -34,8 +34,9 @@ const DENSE: readonly DenseCase[] = [
   { heads: 1, queries: 1, keys: 1, dim: 24 },
   { heads: 3, queries: 77, keys: 77, dim: 24 },
   { heads: 1, queries: 40, keys: 130, dim: 24 },
-  { heads: 2, queries: 150, keys: 150, dim: 64, size: 'quick' },
-  { heads: 2, queries: 90, keys: 90, dim: 64, scale: 12 },
+  { heads: 1, queries: 150, keys: 150, dim: 64 },
+  { heads: 2, queries: 70, keys: 90, dim: 64, size: 'quick' },
+  { heads: 1, queries: 90, keys: 90, dim: 64, scale: 12, size: 'quick' },
   { heads: 1, queries: 9, keys: 9, dim: 8, size: 'medium' },
   { heads: 1, queries: 40, keys: 130, dim: 40, size: 'medium' },
   { heads: 2, queries: 130, keys: 130, dim: 128, size: 'medium' },
@@ -102,11 +103,14 @@ function gridChecks(storage: Storage): Check[] {
   );
   const odd: Grid = { frames: 5, height: 7, width: 9, text: 77 };
   const [own, wide] = [tiles(4, 4, 4)(odd), curve(64)(odd)];
+  const few: Grid = { frames: 2, height: 5, width: 7, text: 11 };
+  const boxes = tiles(4, 4, 4)(few);
   const full: Grid = { frames: 13, height: 17, width: 9, text: 0 };
   const curved = curve(64)(full);
   return [
     ...small,
-    planCheck(storage, 'quick', { grid: odd, layout: { q: own, k: own }, pools: [1, 4], heads: 2, dim: 64 }),
+    planCheck(storage, 'quick', { grid: few, layout: { q: boxes, k: boxes }, pools: [1, 4], heads: 1, dim: 64 }),
+    planCheck(storage, 'small', { grid: odd, layout: { q: own, k: own }, pools: [1, 4], heads: 2, dim: 64 }),
     planCheck(storage, 'medium', { grid: odd, layout: { q: wide, k: wide }, pools: [1, 2, 4, 8], heads: 1, dim: 128 }),
     planCheck(storage, 'small', { grid: odd, layout: { q: curve(16)(odd), k: own }, pools: [1, 4], heads: 1, dim: 24 }),
     planCheck(storage, 'medium', { grid: odd, layout: { q: own, k: own }, pools: [1, 8], heads: 1, dim: 256 }),

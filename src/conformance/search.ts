@@ -23,19 +23,21 @@ const LAYOUTS: readonly { readonly q: Layout; readonly k: Layout }[] = [
   { q: raster(64)({ frames: 1, height: 2, width: 3, text: 0 }), k: raster(64)({ frames: 1, height: 2, width: 3, text: 0 }) },
 ];
 
+const two = raster(64)({ frames: 2, height: 7, width: 9, text: 0 });
+const few = { q: two, k: two };
+
 const orderOf = ({ q, k }: { q: Layout; k: Layout }) => `${q.name} on ${k.name}, ${tokensOf(q.grid)} tokens`;
 
 export const scoreChecks = (storage: Storage): Check[] => [
+  blockMassCheck(storage, few, 64, 'quick'),
   blockMassCheck(storage, LAYOUTS[1], 128, 'medium'),
+  sampledCheck(storage, few, 64, 'quick'),
   ...LAYOUTS.flatMap((layout, at) => {
     const order = orderOf(layout);
     const dim = at === 0 ? 64 : 24;
     return [
       blockMassCheck(storage, layout, dim),
-      check(`sampledScores, 2 x ${dim}, ${order}`, 'small', (ops) => sampledTwice(ops, storage, layout, dim), {
-        quarter: near,
-        rows: near,
-      }),
+      sampledCheck(storage, layout, dim),
       check(`poolCap, ${order}`, 'small', (ops) => ({ cap: caps(ops, storage, layout.k) }), { cap: exact }),
     ];
   }),
@@ -50,6 +52,11 @@ function blockMassCheck(storage: Storage, layout: { q: Layout; k: Layout }, dim:
 
 const blocked = (ops: Backend, storage: Storage, seed: number, layout: Layout, dim: number) =>
   ops.gather(input(ops, storage, [2, tokensOf(layout.grid), dim], seed), layout);
+
+function sampledCheck(storage: Storage, layout: { q: Layout; k: Layout }, dim: number, size: Size = 'small'): Check {
+  const name = `sampledScores, 2 x ${dim}, ${orderOf(layout)}`;
+  return check(name, size, (ops) => sampledTwice(ops, storage, layout, dim), { quarter: near, rows: near });
+}
 
 function massOf(ops: Backend, storage: Storage, layout: { q: Layout; k: Layout }, dim: number) {
   const [q, k] = [1, 2].map((seed) => input(ops, storage, [2, tokensOf(layout.q.grid), dim], seed));

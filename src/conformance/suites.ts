@@ -1,6 +1,6 @@
 // The suites of a GPU: every storage with the variants that are best here, then every variant by name.
 import type { Backend } from '../backend/backend.ts';
-import { webgpuBackend } from '../backend/webgpu/backend.ts';
+import { type GpuVariants, webgpuBackend } from '../backend/webgpu/backend.ts';
 import type { GpuDevice } from '../backend/webgpu/device.ts';
 import { massVariants, peakVariants } from '../search/gpu-score.ts';
 import { attendVariants } from '../sparse3d/gpu-attend.ts';
@@ -18,20 +18,29 @@ export interface Suite {
   readonly checks: readonly Check[];
 }
 
-const STORAGES: readonly Storage[] = ['f32', 'f16'];
-const scoreVariants = [...new Set([...massVariants, ...peakVariants].map(({ name }) => name))];
+const STORAGES: readonly Storage[] = ['f16', 'f32'];
 
-/** Everything there is to check on a WebGPU device, of these sizes. A variant that cannot run here is skipped check by check. */
+/** Everything there is to check on a WebGPU device, of these sizes. */
 export async function gpuSuites(device: GpuDevice, sizes: readonly Size[]): Promise<readonly Suite[]> {
-  const suites: Suite[] = [];
-  const add = (name: string, ops: Backend, checks: readonly Check[]) =>
-    suites.push({ name, ops, checks: checks.filter(({ size }) => sizes.includes(size)) });
-  for (const storage of STORAGES) {
-    const attention = [...attentionChecks(storage), ...fullSizeChecks(storage).filter(({ name }) => name.startsWith('attend'))];
-    const scores = [...scoreChecks(storage), ...fullSizeChecks(storage).filter(({ name }) => name.startsWith('blockMass'))];
-    add(storage, await webgpuBackend(device), conformance(storage, sizes));
-    for (const { name } of attendVariants) add(`${storage}, attend ${name}`, await webgpuBackend(device, { attend: name }), attention);
-    for (const name of scoreVariants) add(`${storage}, score ${name}`, await webgpuBackend(device, { score: name }), scores);
-  }
-  return suites.filter(({ checks }) => checks.length > 0);
+  const ops = await webgpuBackend(device);
+  const best = STORAGES.map((storage) => ({ name: storage, ops, checks: conformance(storage, sizes) }));
+  return [...best, ...(await variantSuites(device, sizes))];
 }
+
+/** The checks of kernels that there are several of, for each by its name. One that cannot run here is skipped check by check. */
+export async function variantSuites(device: GpuDevice, sizes: readonly Size[]): Promise<readonly Suite[]> {
+  const scores = [...new Set([...massVariants, ...peakVariants].map(({ name }) => name))];
+  const of = (kernel: keyof GpuVariants, name: string, checks: (storage: Storage) => readonly Check[]) =>
+    STORAGES.map(async (storage) => ({
+      name: `${kernel} ${name}, ${storage}`,
+      ops: await webgpuBackend(device, { [kernel]: name }),
+      checks: [...checks(storage), ...fullSizeChecks(storage)].filter((check) => sizes.includes(check.size) && concerns(kernel, check)),
+    }));
+  return Promise.all([
+    ...attendVariants.flatMap(({ name }) => of('attend', name, attentionChecks)),
+    ...scores.flatMap((name) => of('score', name, scoreChecks)),
+  ]);
+}
+
+const concerns = (kernel: keyof GpuVariants, { name }: Check): boolean =>
+  (kernel === 'attend' ? /^attend/ : /^(blockMass|sampled)/).test(name);
