@@ -4,7 +4,7 @@ import { type CpuDevice, floatsOf, intsOf } from '../backend/cpu.ts';
 import { elements, type Tensor } from '../tensor.ts';
 import { attendPlan } from './attend.ts';
 import { attendFused, attendTiles } from './dense.ts';
-import { toBlocked, toRaster } from './permute.ts';
+import { gatherRows, scatterRows } from './permute.ts';
 import { type Layout, type Plan, tokensOf } from './plan.ts';
 
 /** The part of `Backend` that concerns tokens and blocks. */
@@ -37,7 +37,7 @@ function gather(device: CpuDevice, x: Tensor, layout: Layout): Tensor {
     );
   const [heads, , dim = 1] = x.shape;
   const shape = [heads, layout.order.length, ...x.shape.slice(2)];
-  return device.enqueue([{ shape }], async () => [toBlocked(await floatsOf(x), heads, dim, layout)])[0];
+  return device.enqueue([{ shape }], async () => [await gatherRows(device, await floatsOf(x), heads, dim, layout)])[0];
 }
 
 function scatter(device: CpuDevice, x: Tensor, layout: Layout): Tensor {
@@ -46,7 +46,7 @@ function scatter(device: CpuDevice, x: Tensor, layout: Layout): Tensor {
     throw new RangeError(`scatter takes [heads, ${slots}, dim] or [heads, ${slots}] for this layout of ${slots} slots, got [${x.shape}]`);
   const [heads, , dim = 1] = x.shape;
   const shape = [heads, tokensOf(layout.grid), ...x.shape.slice(2)];
-  return device.enqueue([{ shape }], async () => [toRaster(await floatsOf(x), heads, dim, layout)])[0];
+  return device.enqueue([{ shape }], async () => [await scatterRows(device, await floatsOf(x), heads, dim, layout)])[0];
 }
 
 function attendAll(device: CpuDevice, q: Tensor, k: Tensor, v: Tensor, withLse: boolean): Attended {
