@@ -10,12 +10,8 @@ import { drawCount, type Side, slotsOfHead } from './sampling.ts';
 
 type Layouts = { readonly q: Layout; readonly k: Layout };
 
-// Tiles of 256 rows x 1024 keys (1 MiB of logits) in two lanes of one thread each measured best on 2 cores, a quarter faster than one run
-// on both.
-const TILE_ROWS = 256;
-const TILE_KEYS = 1024;
-// Drawn rows meet all drawn keys at once, so these tiles may be larger.
-const TILE_LOGITS = 512 * 1024;
+/** Logits of one run, 4 MiB: rows of whole query blocks, at least one, against all keys of a head. */
+const TILE_LOGITS = 2 ** 20;
 /** A logit that no exp survives, for padding. */
 const NEVER = -1e30;
 // A sum beyond f32 would read as +Infinity, which forces a block; a stale log-sum-exp could get there.
@@ -93,10 +89,8 @@ export function blockMass(device: CpuDevice, q: Tensor, k: Tensor, lse: Tensor, 
     const session = await massSession(device, dim + 2, layout.k.block);
     const numbers = { q: await floatsOf(q), k: await floatsOf(k), lse: await floatsOf(lse), heads, dim };
     const sums = new Float64Array(heads * layout.q.blocks * layout.k.blocks);
-    for (const { rows, columns, at } of massTiles(numbers, layout)) {
-      const tile = await runTile(device, session, rows, columns, dim + 2);
-      addRows(tile, sums.subarray(at), layout.q.block, columns.length / (dim + 2) / layout.k.block, layout.k.blocks);
-    }
+    for (const { rows, columns, at } of massTiles(numbers, layout))
+      addRows(await runTile(device, session, rows, columns, dim + 2), sums.subarray(at), layout.q.block, layout.k.blocks);
     return [Float32Array.from(sums, (sum) => Math.min(sum, LARGEST))];
   });
   return mass;
@@ -114,21 +108,18 @@ function* massTiles(
   layout: Layouts,
 ): Generator<Tile> {
   const width = dim + 2;
-  const stepQ = Math.max(1, Math.floor(TILE_ROWS / layout.q.block));
-  const stepK = Math.max(1, Math.floor(TILE_KEYS / layout.k.block));
-  const blocksOf = (x: Float32Array, block: number, from: number, step: number) =>
-    x.subarray(from * block * width, (from + step) * block * width);
+  const { block, blocks } = layout.q;
+  const step = Math.max(1, Math.floor(TILE_LOGITS / slotsOf(layout.k) / block));
   for (let head = 0; head < heads; head++) {
     const bias = lse.subarray(head * slotsOf(layout.q), (head + 1) * slotsOf(layout.q));
     const rows = widen(q, head, dim, layout.q, 1 / Math.sqrt(dim), (slot, pad) => [pad ? NEVER : -bias[slot], 1]);
     const columns = widen(k, head, dim, layout.k, 1, (_, pad) => [1, pad ? NEVER : 0]);
-    for (let qBlock = 0; qBlock < layout.q.blocks; qBlock += stepQ)
-      for (let kBlock = 0; kBlock < layout.k.blocks; kBlock += stepK)
-        yield {
-          rows: blocksOf(rows, layout.q.block, qBlock, stepQ),
-          columns: blocksOf(columns, layout.k.block, kBlock, stepK),
-          at: (head * layout.q.blocks + qBlock) * layout.k.blocks + kBlock,
-        };
+    for (let from = 0; from < blocks; from += step)
+      yield {
+        rows: rows.subarray(from * block * width, (from + step) * block * width),
+        columns,
+        at: (head * blocks + from) * layout.k.blocks,
+      };
   }
 }
 
@@ -153,9 +144,12 @@ function widen(
   return wide;
 }
 
-/** Adds the rows of each query block of a tile [rows, blocks] to a table of rows of `stride` block pairs. */
-function addRows(tile: Float32Array, table: Float64Array, rowsPerBlock: number, blocks: number, stride: number): void {
-  for (let at = 0; at < tile.length; at++) table[Math.floor(at / blocks / rowsPerBlock) * stride + (at % blocks)] += tile[at];
+/** Adds the rows of each query block of a tile [rows, kBlocks] to a table [query blocks, kBlocks]. */
+function addRows(tile: Float32Array, table: Float64Array, rowsPerBlock: number, kBlocks: number): void {
+  for (let row = 0, at = 0; at < tile.length; row++) {
+    const to = Math.floor(row / rowsPerBlock) * kBlocks;
+    for (let block = 0; block < kBlocks; block++) table[to + block] += tile[at++];
+  }
 }
 
 /**
