@@ -7,9 +7,9 @@ struct Attend {
 }
 
 @group(0) @binding(0) var<uniform> call: Attend;
-@group(0) @binding(1) var<storage, read> q: array<vec4<Scalar>>;
-@group(0) @binding(2) var<storage, read> k: array<vec4<Scalar>>;
-@group(0) @binding(3) var<storage, read> v: array<vec4<Scalar>>;
+@group(0) @binding(1) var<storage, read> q: array<Cell>;
+@group(0) @binding(2) var<storage, read> k: array<Cell>;
+@group(0) @binding(3) var<storage, read> v: array<Cell>;
 @group(0) @binding(4) var<storage, read> counts: array<i32>;
 @group(0) @binding(5) var<storage, read> blocks: array<i32>;
 @group(0) @binding(6) var<storage, read> tokens: array<i32>;

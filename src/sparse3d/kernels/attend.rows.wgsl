@@ -4,6 +4,7 @@
 
 const VECS = DIM / 4;
 const PARTS = (VECS + 15) / 16;
+const SCORE_LOADS = (QUERIES + KEYS) * STEP / 128; // vectors of queries and keys that a thread stages at a time
 
 var<workgroup> keyRow: array<u32, 2 * KEYS>; // of this tile and the next, in turn
 var<workgroup> keyBias: array<f32, 2 * KEYS>;
@@ -25,6 +26,29 @@ fn biasAt(slot: u32) -> vec4f {
 /** Where a part of a staged row lies, so that neighbours that read the same part of their rows hit different banks. */
 fn swizzled(row: u32, part: u32) -> u32 {
   return row * STEP + (part ^ (row * STEP / 8 % STEP));
+}
+
+/** Vectors part .. part + STEP - 1 of the tile's queries and keys: a thread's share. */
+fn fetchScores(thread: u32, part: u32, tile: Tile, head: u32, turn: u32) -> array<vec4<Scalar>, SCORE_LOADS> {
+  var fetched: array<vec4<Scalar>, SCORE_LOADS>;
+  let vec = part + thread % STEP;
+  let inside = VECS % STEP == 0 || vec < VECS;
+  for (var i = 0u; i < SCORE_LOADS; i++) {
+    let row = thread / STEP + 128 / STEP * i;
+    if (i < QUERIES * STEP / 128) {
+      fetched[i] = select(vec4<Scalar>(), q[(tile.first + min(row, tile.slots - 1)) * VECS + vec], inside);
+    } else {
+      fetched[i] = select(vec4<Scalar>(), k[(head + keyRow[turn + row - QUERIES]) * VECS + vec], inside);
+    }
+  }
+  return fetched;
+}
+
+/** Puts them where `keysAt` and scores read them. */
+fn stageScores(thread: u32, buffer: u32, fetched: array<vec4<Scalar>, SCORE_LOADS>) {
+  for (var i = 0u; i < SCORE_LOADS; i++) {
+    stage[buffer + swizzled(thread / STEP + 128 / STEP * i, thread % STEP)] = vec4f(fetched[i]);
+  }
 }
 
 /** Four dimensions of the staged keys row, row + 16, row + 32 and row + 48: a column for each dimension. */
@@ -83,18 +107,37 @@ fn raise(
   }
 }
 
-/** Writes a row, given the mass of all its threads; zero where it holds no token. */
-fn finish(tile: Tile, row: u32, column: u32, output: array<vec4f, PARTS>, shift: f32, mass: f32) {
-  if (row >= tile.slots) {
-    return;
+/** Shifts of rows that have seen no key. */
+fn noShift() -> array<f32, ROWS> {
+  var shift: array<f32, ROWS>;
+  for (var r = 0u; r < ROWS; r++) {
+    shift[r] = -1e30;
   }
-  let isReal = row < tile.real;
-  for (var n = 0u; n < PARTS; n++) {
-    if (column + 16 * n < VECS) {
-      out[(tile.first + row) * VECS + column + 16 * n] = select(vec4<Scalar>(), vec4<Scalar>(output[n] / mass), isReal);
+  return shift;
+}
+
+/** Whether a shift is less than it has to be. */
+fn outgrown(shift: array<f32, ROWS>, largest: array<f32, ROWS>) -> bool {
+  var any = false;
+  for (var r = 0u; r < ROWS; r++) {
+    any = any || largest[r] > shift[r] + SLACK;
+  }
+  return any;
+}
+
+/** Writes the rows, given the mass of all their threads; zero where a row holds no token. */
+fn finish(tile: Tile, top: u32, column: u32, output: array<vec4f, ROWS * PARTS>, shift: array<f32, ROWS>, mass: array<f32, ROWS>) {
+  for (var r = 0u; r < ROWS; r++) {
+    let row = top + r;
+    let isReal = row < tile.real;
+    for (var n = 0u; n < PARTS; n++) {
+      let vec = column + 16 * n;
+      if (row < tile.slots && vec < VECS) {
+        out[(tile.first + row) * VECS + vec] = select(vec4<Scalar>(), vec4<Scalar>(output[r * PARTS + n] / mass[r]), isReal);
+      }
     }
-  }
-  if (column == 0) {
-    lse[tile.first + row] = select(0.0, (shift + log2(mass)) * 0.6931471805599453, isReal);
+    if (row < tile.slots && column == 0) {
+      lse[tile.first + row] = select(0.0, (shift[r] + log2(mass[r])) * 0.6931471805599453, isReal);
+    }
   }
 }

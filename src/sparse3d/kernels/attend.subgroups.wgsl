@@ -1,22 +1,20 @@
 // Softmax attention by a plan, or of all keys (DENSE), for head dimensions up to 128: more workgroup memory than attend.wgsl, row maxima from
-// subgroups, and weights times values in the type of storage, in sums over VALUE_KEYS keys that are then added in f32. attend.rows.wgsl
-// and attend.plan.wgsl stand behind it. A workgroup owns 64 query rows and walks over their keys, 128 at a time; a thread keeps 8 x 8 scores and 8 rows of 4 * PARTS
-// dimensions of the output. 16 threads hold a row; where SUBGROUP is 16 or more they are lanes of one subgroup.
-
+// subgroups, and weights times values in the type of storage, in sums over VALUE_KEYS keys that are added up in f32. Behind it stand
+// attend.rows.wgsl and attend.plan.wgsl. A workgroup owns 64 query rows and walks over their keys, 128 at a time; a thread keeps 8 x 8 scores
+// and 8 x PARTS vectors of the output. 16 threads share a row; where SUBGROUP is 16 or more they are lanes of one subgroup.
 alias Vec = vec4<Scalar>;
-alias Eight = array<Vec, 2>;
+alias Weights = array<Vec, 2>; // of 8 rows and a key
 alias Values = array<Vec, PARTS>;
 
 const ROWS = 8;
 const QUERIES = 64;
 const KEYS = 128;
 const BUFFER = (QUERIES + KEYS) * STEP; // STEP: vectors of a row staged at a time
-const SCORE_LOADS = BUFFER / 128;
 const VALUE_LOADS = VALUE_KEYS / 8;
 const STRIDE = 9; // between the weights of two keys, odd against bank conflicts
 
 var<workgroup> stage: array<vec4f, 2 * BUFFER>; // queries and keys, two buffers in turn
-var<workgroup> weights: array<Eight, VALUE_KEYS * STRIDE>;
+var<workgroup> weights: array<Weights, VALUE_KEYS * STRIDE>;
 var<workgroup> values: array<Values, VALUE_KEYS * 16>;
 
 @compute @workgroup_size(128)
@@ -27,10 +25,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let head = group.y * call.rowsK;
   var output = array<vec4f, ROWS * PARTS>();
   var mass = array<f32, ROWS>();
-  var shift: array<f32, ROWS>;
-  for (var r = 0u; r < ROWS; r++) {
-    shift[r] = -1e30;
-  }
+  var shift = noShift();
   findKeys(thread, 0, 0, tile);
   workgroupBarrier();
   var nextScores = fetchScores(thread, 0, tile, head, 0);
@@ -41,10 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     var far = array<vec4f, ROWS>(); // and from column + 64 on
     var nextValues: array<Values, VALUE_LOADS>;
     for (var part = 0u; part < VECS; part += STEP) {
-      for (var i = 0u; i < SCORE_LOADS; i++) {
-        let at = thread + 128 * i;
-        stage[buffer + swizzled(at / STEP, at % STEP)] = vec4f(nextScores[i]);
-      }
+      stageScores(thread, buffer, nextScores);
       workgroupBarrier();
       if (part + STEP < VECS) {
         nextScores = fetchScores(thread, part + STEP, tile, head, turn);
@@ -76,11 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     if (SUBGROUP < 16) {
       largest = shareRows(largest, top, column, true);
     }
-    var grows = false;
-    for (var r = 0u; r < ROWS; r++) {
-      grows = grows || largest[r] > shift[r] + SLACK;
-    }
-    if (subgroupAny(grows)) {
+    if (subgroupAny(outgrown(shift, largest))) {
       largest = shuffleRows(largest, true);
       raise(largest, &shift, &mass, &output);
     }
@@ -97,7 +85,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       }
       for (var i = 0u; i < VALUE_KEYS; i += 16) {
         weights[(column + i) * STRIDE + top / ROWS] =
-          Eight(Vec(vec4f(near[0].x, near[1].x, near[2].x, near[3].x)), Vec(vec4f(near[4].x, near[5].x, near[6].x, near[7].x)));
+          Weights(Vec(vec4f(near[0].x, near[1].x, near[2].x, near[3].x)), Vec(vec4f(near[4].x, near[5].x, near[6].x, near[7].x)));
         for (var r = 0u; r < ROWS; r++) {
           let first = near[r].x;
           near[r] = vec4f(near[r].yzw, far[r].x);
@@ -134,29 +122,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   } else {
     mass = shuffleRows(mass, false);
   }
-  for (var r = 0u; r < ROWS; r++) {
-    var row: array<vec4f, PARTS>;
-    for (var n = 0u; n < PARTS; n++) {
-      row[n] = output[r * PARTS + n];
-    }
-    finish(tile, top + r, column, row, shift[r], mass[r]);
-  }
-}
-
-/** Vectors part .. part + STEP - 1 of the tile's queries and keys: a thread's share. */
-fn fetchScores(thread: u32, part: u32, tile: Tile, head: u32, turn: u32) -> array<Vec, SCORE_LOADS> {
-  var fetched: array<Vec, SCORE_LOADS>;
-  let vec = part + thread % STEP;
-  let inside = VECS % STEP == 0 || vec < VECS;
-  for (var i = 0u; i < SCORE_LOADS; i++) {
-    let row = thread / STEP + 128 / STEP * i;
-    if (i < QUERIES * STEP / 128) {
-      fetched[i] = select(Vec(), q[(tile.first + min(row, tile.slots - 1)) * VECS + vec], inside);
-    } else {
-      fetched[i] = select(Vec(), k[(head + keyRow[turn + row - QUERIES]) * VECS + vec], inside);
-    }
-  }
-  return fetched;
+  finish(tile, top, column, output, shift, mass);
 }
 
 /** Values of the keys from `round` on: a thread's share. */

@@ -4,13 +4,11 @@
 // ROWS x 4 scores and ROWS x PARTS vectors of the output. A row's shift follows its largest score only when that has grown by more than
 // SLACK (log2), so most tiles rescale nothing.
 
-alias Vec = vec4<Scalar>;
-alias Fetched = array<Vec, 4>;
+alias Values = array<vec4<Scalar>, VALUE_LOADS>;
 
 const QUERIES = 8 * ROWS;
 const KEYS = 64;
 const STEP = 4; // vectors of a row staged at a time
-const LOADS = QUERIES / 32; // of the fetched vectors, those that are queries; two are keys
 const STRIDE = QUERIES / 4 + 1; // between the weights of two keys, odd against bank conflicts
 const VALUE_KEYS = select(16, 8, DIM > 128);
 const VALUES = 16 * STRIDE; // values lie behind weights
@@ -27,27 +25,22 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let head = group.y * call.rowsK;
   var output = array<vec4f, ROWS * PARTS>();
   var mass = array<f32, ROWS>();
-  var shift: array<f32, ROWS>;
-  for (var r = 0u; r < ROWS; r++) {
-    shift[r] = -1e30;
-  }
+  var shift = noShift();
   findKeys(thread, 0, 0, tile);
   workgroupBarrier();
-  var fetched = fetchScores(thread, 0, tile, head, 0);
+  var nextScores = fetchScores(thread, 0, tile, head, 0);
   var turn = 0u;
   for (var start = 0u; start < tile.keys; start += KEYS) {
     var scores = array<vec4f, ROWS>();
+    var nextValues: Values;
     for (var part = 0u; part < VECS; part += STEP) {
       workgroupBarrier();
-      for (var i = 0u; i < LOADS + 2; i++) {
-        let row = thread / 4 + 32 * i;
-        stage[swizzled(row, thread % 4)] = vec4f(fetched[i]);
-      }
+      stageScores(thread, 0, nextScores);
       workgroupBarrier();
       if (part + STEP < VECS) {
-        fetched = fetchScores(thread, part + STEP, tile, head, turn);
+        nextScores = fetchScores(thread, part + STEP, tile, head, turn);
       } else {
-        fetched = fetchValues(thread, 0, head, turn);
+        nextValues = fetchValues(thread, 0, head, turn);
       }
       for (var p = 0u; p < STEP; p++) {
         let keys = keysAt(0, QUERIES + column, p);
@@ -59,14 +52,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     findKeys(thread, KEYS - turn, start + KEYS, tile);
     let bias = biasAt(turn + column);
     var largest: array<f32, ROWS>;
-    var grows = false;
     for (var r = 0u; r < ROWS; r++) {
       scores[r] = fma(scores[r], vec4f(call.scale), bias);
       let pair = max(scores[r].xy, scores[r].zw);
       largest[r] = max(pair.x, pair.y);
-      grows = grows || largest[r] > shift[r] + SLACK;
     }
-    if (grows) {
+    if (outgrown(shift, largest)) {
       grown = 1;
     }
     if (workgroupUniformLoad(&grown) != 0) {
@@ -77,7 +68,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     for (var round = 0u; round < KEYS; round += VALUE_KEYS) {
       workgroupBarrier();
       for (var i = 0u; i < VALUE_LOADS; i++) {
-        stage[VALUES + thread + 128 * i] = vec4f(fetched[i]);
+        stage[VALUES + thread + 128 * i] = vec4f(nextValues[i]);
       }
       if (column / VALUE_KEYS == round / VALUE_KEYS % (16 / VALUE_KEYS)) {
         for (var r = 0u; r < ROWS; r += 4) {
@@ -92,9 +83,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       }
       workgroupBarrier();
       if (round + VALUE_KEYS < KEYS) {
-        fetched = fetchValues(thread, round + VALUE_KEYS, head, turn);
+        nextValues = fetchValues(thread, round + VALUE_KEYS, head, turn);
       } else {
-        fetched = fetchScores(thread, 0, tile, head, KEYS - turn);
+        nextScores = fetchScores(thread, 0, tile, head, KEYS - turn);
       }
       for (var key = 0u; key < VALUE_KEYS; key++) {
         var weight: array<vec4f, ROWS / 4>;
@@ -112,32 +103,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     turn = KEYS - turn;
   }
   mass = shareRows(mass, top, column, false);
-  for (var r = 0u; r < ROWS; r++) {
-    var row: array<vec4f, PARTS>;
-    for (var n = 0u; n < PARTS; n++) {
-      row[n] = output[r * PARTS + n];
-    }
-    finish(tile, top + r, column, row, shift[r], mass[r]);
-  }
-}
-
-/** Dimensions 4 * part .. 4 * part + 15 of the tile's queries and keys: a thread's share. */
-fn fetchScores(thread: u32, part: u32, tile: Tile, head: u32, turn: u32) -> Fetched {
-  var fetched: Fetched;
-  let vec = part + thread % 4;
-  let inside = VECS % 4 == 0 || vec < VECS;
-  for (var i = 0u; i < LOADS; i++) {
-    fetched[i] = select(Vec(), q[(tile.first + min(thread / 4 + 32 * i, tile.slots - 1)) * VECS + vec], inside);
-  }
-  for (var i = 0u; i < 2; i++) {
-    fetched[LOADS + i] = select(Vec(), k[(head + keyRow[turn + thread / 4 + 32 * i]) * VECS + vec], inside);
-  }
-  return fetched;
+  finish(tile, top, column, output, shift, mass);
 }
 
 /** Values of the keys from `round` on: a thread's share. */
-fn fetchValues(thread: u32, round: u32, head: u32, turn: u32) -> Fetched {
-  var fetched: Fetched;
+fn fetchValues(thread: u32, round: u32, head: u32, turn: u32) -> Values {
+  var fetched: Values;
   for (var i = 0u; i < VALUE_LOADS; i++) {
     let at = thread + 128 * i;
     fetched[i] = v[(head + keyRow[turn + round + min(at / VECS, VALUE_KEYS - 1)]) * VECS + at % VECS];

@@ -1,0 +1,172 @@
+// Softmax attention by a plan, or of all keys (DENSE), with subgroup matrices: f16 numbers, f32 sums. attend.matrix.rows.wgsl and
+// attend.plan.wgsl stand behind it.
+// Four subgroups of 32 lanes own 64 query rows and walk over their keys, 32 at a time: scores to workgroup memory, softmax there, then
+// weights times values into registers. Keys and values take turns in one buffer, and what comes next is fetched while the products run:
+// above 24 KiB of workgroup memory an H100 keeps one workgroup a core instead of two. A row's shift follows its largest score only when that
+// has grown by more than GROWTH (log2), so most tiles rescale nothing. Loops marked "unroll" hold matrices, which must stay in registers.
+// The header gives M, N, K (one product), DIMS (DIM up to a multiple of 32) and how many of each a subgroup has.
+
+alias Left = subgroup_matrix_left<f16, K, M>;
+alias Right = subgroup_matrix_right<f16, N, K>;
+alias Sum = subgroup_matrix_result<f32, N, M>;
+
+const ROWS = 64;
+const KEYS = 32;
+const THREADS = 128;
+const VECS = DIMS / 8;
+const STRIDE = VECS + 1; // odd against bank conflicts
+const SCORES = KEYS / 4 + 1;
+const RING = 8u; // tiles whose keys are known ahead
+const AHEAD = 4u; // of which so many are found at once
+const GROWTH = 8.0;
+const TILE = M * N / 4; // vectors of one sum
+const ACROSS = N / 4;
+
+var<workgroup> pairs: array<vec4u, KEYS * STRIDE>; // keys or values
+var<workgroup> scores: array<vec4u, ROWS * SCORES>; // f32 scores, then f16 weights over a lane's own part of them
+var<workgroup> scratch: array<vec4f, TILE>;
+var<workgroup> rowOf: array<u32, RING * KEYS>;
+var<workgroup> biasOf: array<f32, RING * KEYS>;
+var<workgroup> biased: array<u32, RING>;
+var<workgroup> factor: array<f32, ROWS>;
+var<workgroup> grown: u32;
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
+  let subgroup = thread / 32;
+  let lane = thread % 32;
+  let half = subgroup / 2; // the rows, and the keys or dimensions, that are this subgroup's
+  let side = subgroup % 2;
+  let tile = tileOf(group.x, group.y, ROWS);
+  let head = group.y * call.rowsK;
+
+  var queries: array<Left, QUERY_TILES * DEPTH>;
+  for (var part = 0u; part < 2; part++) {
+    for (var at = thread; at < KEYS * VECS; at += THREADS) {
+      pairs[at / VECS * STRIDE + at % VECS] = query(tile, part * KEYS + at / VECS, at % VECS);
+    }
+    workgroupBarrier();
+    if (half == part) {
+      for (var r = 0u; r < QUERY_TILES; r++) { // unroll
+        for (var d = 0u; d < DEPTH; d++) { // unroll
+          queries[r * DEPTH + d] = subgroupMatrixLoad<Left, row_major>(&pairs, r * M * STRIDE + d * K / 8, STRIDE);
+        }
+      }
+    }
+    workgroupBarrier();
+  }
+  for (var at = thread; at < RING * KEYS; at += THREADS) {
+    find(at, tile);
+  }
+  var output: array<Sum, QUERY_TILES * DIM_TILES>;
+  for (var i = 0u; i < OUTPUTS; i++) { // unroll
+    output[i] = Sum(0.0);
+  }
+  workgroupBarrier();
+
+  var state: Row;
+  var keys: array<vec4u, LOADS>;
+  var values: array<vec4u, LOADS>;
+  for (var i = 0u; i < LOADS; i++) { // unroll
+    keys[i] = keyVector(head, 0, thread + i * THREADS);
+  }
+  let tiles = (tile.keys + KEYS - 1) / KEYS;
+  for (var t = 0u; t < tiles; t++) {
+    for (var i = 0u; i < LOADS; i++) { // unroll
+      let at = thread + i * THREADS;
+      pairs[at / VECS * STRIDE + at % VECS] = keys[i];
+    }
+    workgroupBarrier();
+    for (var i = 0u; i < LOADS; i++) { // unroll
+      values[i] = valueVector(head, t, thread + i * THREADS);
+    }
+    for (var c = 0u; c < KEY_TILES; c++) { // unroll
+      let key = (side * KEY_TILES + c) * N;
+      var products: array<Sum, QUERY_TILES>;
+      for (var r = 0u; r < QUERY_TILES; r++) { // unroll
+        products[r] = Sum(0.0);
+      }
+      for (var d = 0u; d < DEPTH; d++) { // unroll
+        let right = subgroupMatrixLoad<Right, col_major>(&pairs, key * STRIDE + d * K / 8, STRIDE);
+        for (var r = 0u; r < QUERY_TILES; r++) { // unroll
+          products[r] = subgroupMatrixMultiplyAccumulate(queries[r * DEPTH + d], right, products[r]);
+        }
+      }
+      for (var r = 0u; r < QUERY_TILES; r++) { // unroll
+        subgroupMatrixStore<row_major>(&scores, (half * QUERY_TILES + r) * M * SCORES + key / 4, products[r], SCORES);
+      }
+    }
+    workgroupBarrier();
+    for (var i = 0u; i < LOADS; i++) { // unroll
+      keys[i] = keyVector(head, t + 1, thread + i * THREADS);
+    }
+
+    weigh(t, thread, &state);
+    for (var i = 0u; i < LOADS; i++) { // unroll
+      let at = thread + i * THREADS;
+      pairs[at / VECS * STRIDE + at % VECS] = values[i];
+    }
+    if (t % AHEAD == AHEAD - 2 && thread < AHEAD) {
+      biased[(t + 2 + AHEAD + thread) % RING] = 0;
+    }
+    if (t % AHEAD == AHEAD - 1) {
+      find((t + 1 + AHEAD) * KEYS + thread, tile);
+    }
+
+    if (workgroupUniformLoad(&grown) != 0) {
+      for (var turn = 0u; turn < 4; turn++) {
+        for (var i = 0u; i < OUTPUTS; i++) { // unroll
+          if (subgroup == turn) {
+            subgroupMatrixStore<row_major>(&scratch, 0, output[i], ACROSS);
+          }
+          workgroupBarrier();
+          for (var at = lane; at < TILE && subgroup == turn; at += 32) {
+            scratch[at] *= factor[(half * QUERY_TILES + i / DIM_TILES) * M + at / ACROSS];
+          }
+          workgroupBarrier();
+          if (subgroup == turn) {
+            output[i] = subgroupMatrixLoad<Sum, row_major>(&scratch, 0, ACROSS);
+          }
+          workgroupBarrier();
+        }
+      }
+      grown = 0;
+    }
+    for (var z = 0u; z < KEYS_DEEP; z++) { // unroll
+      let at = z * K / 16 * 4 + z * K % 16 / 8;
+      var weights: array<Left, QUERY_TILES>;
+      for (var r = 0u; r < QUERY_TILES; r++) { // unroll
+        weights[r] = subgroupMatrixLoad<Left, row_major>(&scores, (half * QUERY_TILES + r) * M * SCORES + at, SCORES);
+      }
+      for (var d = 0u; d < DIM_TILES; d++) { // unroll
+        let right = subgroupMatrixLoad<Right, row_major>(&pairs, z * K * STRIDE + (side * DIM_TILES + d) * N / 8, STRIDE);
+        for (var r = 0u; r < QUERY_TILES; r++) { // unroll
+          output[r * DIM_TILES + d] = subgroupMatrixMultiplyAccumulate(weights[r], right, output[r * DIM_TILES + d]);
+        }
+      }
+    }
+    workgroupBarrier();
+  }
+
+  let row = thread / 2;
+  let all = state.mass + subgroupShuffleXor(state.mass, 1);
+  if (thread % 2 == 0) {
+    factor[row] = select(0, 1 / all, row < tile.real);
+    if (row < tile.slots) {
+      lse[tile.first + row] = select(0, (state.shift + log2(all)) * 0.6931471805599453, row < tile.real);
+    }
+  }
+  workgroupBarrier();
+  for (var i = 0u; i < OUTPUTS; i++) { // unroll
+    subgroupMatrixStore<row_major>(&pairs, subgroup * TILE, output[i], ACROSS);
+    workgroupBarrier();
+    for (var at = lane; at < TILE; at += 32) {
+      let r = (half * QUERY_TILES + i / DIM_TILES) * M + at / ACROSS;
+      let column = (side * DIM_TILES + i % DIM_TILES) * N + at % ACROSS * 4;
+      if (r < tile.slots && column < DIM) {
+        out[((tile.first + r) * DIM + column) / 4] = vec4h(bitcast<vec4f>(pairs[subgroup * TILE + at]) * factor[r]);
+      }
+    }
+    workgroupBarrier();
+  }
+}
