@@ -69,11 +69,11 @@ export function attendTensors(device: GpuDevice, { q, k, v, plan, out, lse }: At
   return [q, k, v, ...tables, out, lse].map((tensor) => gpuTensor(device, tensor));
 }
 
-/** Header lines of every variant: Scalar, DIM, DENSE (no plan), and f16 where it is stored. */
+/** Header lines of every variant: Scalar, Cell (how q, k and v are bound), DIM, DENSE (no plan), and f16 where it is stored. */
 export function attendHeader({ dim, dtype, plan }: AttendCall): Header {
   return {
     enable: dtype === 'f16' ? ['f16'] : [],
-    alias: { Scalar: dtype },
+    alias: { Scalar: dtype, Cell: `vec4<${dtype}>` },
     constants: { DIM: dim, DENSE: plan === undefined },
   };
 }

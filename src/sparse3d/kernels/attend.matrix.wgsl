@@ -22,7 +22,7 @@ const GROWTH = 8.0;
 const TILE = M * N / 4; // vectors of one sum
 const ACROSS = N / 4;
 
-var<workgroup> pairs: array<vec4u, KEYS * STRIDE>; // keys or values
+var<workgroup> pairs: array<vec4u, max(KEYS * STRIDE, 4 * TILE)>; // keys or values, in the end sums
 var<workgroup> scores: array<vec4u, ROWS * SCORES>; // f32 scores, then f16 weights over a lane's own part of them
 var<workgroup> scratch: array<vec4f, TILE>;
 var<workgroup> rowOf: array<u32, RING * KEYS>;
