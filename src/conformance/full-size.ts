@@ -12,17 +12,15 @@ import { randomPlan, uploadPlan } from './plans.ts';
 
 const [HEADS, DIM, SAMPLES] = [2, 64, 24];
 const grid: Grid = { frames: 21, height: 30, width: 52, text: 0 };
-const layout = curve(64)(grid);
-const both = { q: layout, k: layout };
-const size = { heads: HEADS, queryBlocks: layout.blocks, keyBlocks: layout.blocks };
 const shape = [HEADS, tokensOf(grid), DIM];
+const layoutOf = curve(64);
 
 /** Dense attention, attention by a plan with and without pooled levels, and block mass. */
 export const fullSizeChecks = (storage: Storage): readonly Check[] => [
-  fullSize('attendAll', (ops) => dense(ops, storage)),
-  fullSize('attend', (ops) => byPlan(ops, storage, [1])),
-  fullSize('attend, pools 1 2 4 8', (ops) => byPlan(ops, storage, [1, 2, 4, 8])),
-  fullSize('blockMass', (ops) => mass(ops, storage)),
+  denseCheck(storage),
+  planCheck(storage, [1]),
+  planCheck(storage, [1, 2, 4, 8]),
+  massCheck(storage),
 ];
 
 const fullSize = (name: string, run: (ops: Backend) => Promise<readonly Measured[]>): Check => ({
@@ -31,91 +29,122 @@ const fullSize = (name: string, run: (ops: Backend) => Promise<readonly Measured
   run: (ops) => unlessUnsupported(async () => worst(await run(ops))),
 });
 
-/** q, k and v as the storage holds them: on the backend, and as rows of each head. */
-function inputs(ops: Backend, storage: Storage) {
-  const raw = [1, 2, 3].map((seed) => numbers(shape[0] * shape[1] * shape[2], seed));
-  const [q, k, v] = raw.map((x) => ops.cast(ops.upload(x, shape), storage));
-  const [qs, ks, vs] = raw.map((x) => rowsOf(storage === 'f16' ? x.map(toF16) : x, HEADS, DIM));
-  return { q, k, v, qs, ks, vs };
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
 }
+
+const raw = once(() => [1, 2, 3].map((seed) => numbers(shape[0] * shape[1] * shape[2], seed)));
+const rowsOfAll = (round: (x: number) => number) =>
+  once(() => {
+    const [q, k, v] = raw().map((x) => rowsOf(x.map(round), HEADS, DIM));
+    return { q, k, v };
+  });
+/** q, k and v as a storage holds them, as rows of each head. */
+const rows = { f32: rowsOfAll((x) => x), f16: rowsOfAll(toF16) };
+
+const upload = (ops: Backend, storage: Storage) => raw().map((x) => ops.cast(ops.upload(x, shape), storage));
 
 /** A head and a token in turn. */
-function samples(): { head: number; token: number }[] {
+const samples = once(() => {
   const random = randomFrom(77);
   return Array.from({ length: SAMPLES }, (_, at) => ({ head: at % HEADS, token: Math.floor(random() * shape[1]) }));
+});
+
+interface Sampled {
+  readonly out: readonly number[];
+  readonly lse: readonly number[];
 }
 
-/** What a token of a head attends to. */
-type EntriesOf = (head: number, token: number) => readonly Entry[];
+/** Sampled rows in f64; `entriesOf` is what a token of a head attends to. */
+function sampledTwin(storage: Storage, entriesOf: (head: number, token: number) => readonly Entry[]): Sampled {
+  const twins = samples().map(({ head, token }) => attendEntries(rows[storage]().q[head][token], entriesOf(head, token)));
+  return { out: twins.flatMap(({ out }) => out), lse: twins.map(({ lse }) => lse) };
+}
 
-/** Holds sampled rows of raster results to f64. */
-function held({ out, lse }: { out: Numbers; lse: Numbers }, qs: readonly Rows[], entriesOf: EntriesOf, storage: Storage, pooled = false) {
-  const rows = samples().map(({ head, token }) => ({
-    at: head * shape[1] + token,
-    twin: attendEntries(qs[head][token], entriesOf(head, token)),
-  }));
-  const outs = rows.flatMap(({ at }) => [...out.subarray(at * DIM, (at + 1) * DIM)]);
+/** Holds raster results to sampled rows. */
+function held(out: Numbers, lse: Numbers, twin: Sampled, storage: Storage, pooled: boolean): readonly Measured[] {
+  const at = samples().map(({ head, token }) => head * shape[1] + token);
+  const own = at.flatMap((row) => [...out.subarray(row * DIM, (row + 1) * DIM)]);
+  const sums = at.map((row) => lse[row]);
   const bounds = attentionBounds(storage, pooled);
   return [
-    {
-      what: 'out',
-      error: difference(
-        outs,
-        rows.flatMap(({ twin }) => twin.out),
-        true,
-      ),
-      tolerance: bounds.out.tolerance,
-    },
-    {
-      what: 'lse',
-      error: difference(
-        rows.map(({ at }) => lse[at]),
-        rows.map(({ twin }) => twin.lse),
-        false,
-      ),
-      tolerance: bounds.lse.tolerance,
-    },
+    { what: 'out', error: difference(own, twin.out, true), tolerance: bounds.out.tolerance },
+    { what: 'lse', error: difference(sums, twin.lse, false), tolerance: bounds.lse.tolerance },
   ];
 }
 
-async function dense(ops: Backend, storage: Storage) {
-  const { q, k, v, qs, ks, vs } = inputs(ops, storage);
-  const { out, lse } = ops.attendAll(q, k, v);
-  const entries = ks.map((keys, head) => keys.map((key, at) => ({ key, value: vs[head][at], count: 1 })));
-  return held({ out: await ops.read(out), lse: await ops.read(lse) }, qs, (head) => entries[head], storage);
+function denseCheck(storage: Storage): Check {
+  const twin = once(() => {
+    const { k, v } = rows[storage]();
+    const entries = k.map((keys, head) => keys.map((key, at) => ({ key, value: v[head][at], count: 1 })));
+    return sampledTwin(storage, (head) => entries[head]);
+  });
+  return fullSize('attendAll', async (ops) => {
+    const { out, lse } = ops.scope(() => {
+      const [q, k, v] = upload(ops, storage);
+      return ops.attendAll(q, k, v);
+    });
+    const results = [await ops.read(out), await ops.read(lse)];
+    for (const tensor of [out, lse]) ops.release(tensor);
+    return held(results[0], results[1], twin(), storage, false);
+  });
 }
 
-async function byPlan(ops: Backend, storage: Storage, pools: readonly number[]) {
-  const { q, k, v, qs, ks, vs } = inputs(ops, storage);
-  const plan = randomPlan(size, pools, 5, Math.ceil(layout.blocks / 6));
-  const blocked = [q, k, v].map((x) => ops.gather(x, layout));
-  const { out, lse } = ops.attend(blocked[0], blocked[1], blocked[2], uploadPlan(ops, plan, size, pools), both);
-  const results = { out: await ops.read(ops.scatter(out, layout)), lse: await ops.read(ops.scatter(lse, layout)) };
-  const levels = pools.map((pool) => ({ pool, upTo: 1 }));
-  const rows = ks.map((_, head) =>
-    planRows(plan.counts as Int32Array, plan.blocks as Int32Array, levels, head, layout.blocks, layout.blocks),
-  );
-  const entriesOf = (head: number, token: number) =>
-    rows[head][blockOf(token)].flatMap(({ block, pool }) => poolReference(ks[head], vs[head], layout, block, pool));
-  return held(results, qs, entriesOf, storage, pools.length > 1);
+function planCheck(storage: Storage, pools: readonly number[]): Check {
+  const layout = layoutOf(grid);
+  const size = { heads: HEADS, queryBlocks: layout.blocks, keyBlocks: layout.blocks };
+  const plan = once(() => randomPlan(size, pools, 5, Math.ceil(layout.blocks / 6)));
+  const twin = once(() => {
+    const { k, v } = rows[storage]();
+    const { counts, blocks } = plan() as { counts: Int32Array; blocks: Int32Array };
+    const levels = pools.map((pool) => ({ pool, upTo: 1 }));
+    const read = k.map((_, head) => planRows(counts, blocks, levels, head, layout.blocks, layout.blocks));
+    return sampledTwin(storage, (head, token) =>
+      read[head][blockOf(token)].flatMap(({ block, pool }) => poolReference(k[head], v[head], layout, block, pool)),
+    );
+  });
+  return fullSize(`attend, pools ${pools.join(' ')}`, async (ops) => {
+    const results = ops.scope(() => {
+      const [q, k, v] = upload(ops, storage).map((x) => ops.gather(x, layout));
+      const { out, lse } = ops.attend(q, k, v, uploadPlan(ops, plan(), size, pools), { q: layout, k: layout });
+      return [ops.scatter(out, layout), ops.scatter(lse, layout)];
+    });
+    const [out, lse] = await Promise.all(results.map((x) => ops.read(x)));
+    for (const tensor of results) ops.release(tensor);
+    return held(out, lse, twin(), storage, pools.length > 1);
+  });
 }
 
-const blockOf = (token: number): number => Math.floor(layout.order.indexOf(token) / layout.block);
+function blockOf(token: number): number {
+  const { order, block } = layoutOf(grid);
+  return Math.floor(order.indexOf(token) / block);
+}
 
-/** Mass of a few block pairs, with a log-sum-exp that is right. */
-async function mass(ops: Backend, storage: Storage) {
-  const { q, k, qs, ks } = inputs(ops, storage);
-  const { lse } = ops.attendAll(q, k, k);
-  const table = await ops.read(ops.blockMass(ops.gather(q, layout), ops.gather(k, layout), ops.gather(lse, layout), both));
-  const sums = await ops.read(lse);
-  const pairs = samples().map(({ head, token }, at) => ({ head, query: blockOf(token), key: (at * 31) % layout.blocks }));
-  const twin = ({ head, query, key }: (typeof pairs)[number]): number => {
-    const keys = tokensIn(layout, key).map((token) => ks[head][token]);
-    const rows = tokensIn(layout, query);
-    return rows.reduce((sum, token) => sum + massOf(qs[head][token], keys, sums[head * shape[1] + token]), 0);
-  };
-  const own = pairs.map(({ head, query, key }) => table[(head * layout.blocks + query) * layout.blocks + key]);
-  return [{ what: 'mass', error: difference(own, pairs.map(twin), true), tolerance: storage === 'f32' ? 1e-4 : 1e-3 }];
+/** Mass of a few block pairs, by the log-sum-exp that the backend itself found. */
+function massCheck(storage: Storage): Check {
+  const layout = layoutOf(grid);
+  const pairs = once(() => samples().map(({ head, token }, at) => ({ head, query: blockOf(token), key: (at * 31) % layout.blocks })));
+  return fullSize('blockMass', async (ops) => {
+    const results = ops.scope(() => {
+      const [q, k] = upload(ops, storage);
+      const { lse } = ops.attendAll(q, k, k);
+      const [rowsQ, rowsK, sums] = [q, k, lse].map((x) => ops.gather(x, layout));
+      return [lse, ops.blockMass(rowsQ, rowsK, sums, { q: layout, k: layout })];
+    });
+    const [lse, table] = await Promise.all(results.map((x) => ops.read(x)));
+    for (const tensor of results) ops.release(tensor);
+    const own = pairs().map(({ head, query, key }) => table[(head * layout.blocks + query) * layout.blocks + key]);
+    const { q, k } = rows[storage]();
+    const twin = pairs().map(({ head, query, key }) => {
+      const keys = tokensIn(layout, key).map((token) => k[head][token]);
+      return tokensIn(layout, query).reduce((sum, token) => sum + massOf(q[head][token], keys, lse[head * shape[1] + token]), 0);
+    });
+    return [{ what: 'mass', error: difference(own, twin, true), tolerance: storage === 'f32' ? 1e-4 : 1e-3 }];
+  });
 }
 
 const massOf = (query: readonly number[], keys: Rows, lse: number): number =>
