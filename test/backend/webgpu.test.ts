@@ -117,6 +117,17 @@ describe.skipIf(!opened)('a WebGPU device', () => {
       expect(gpu.memory.bytes).toBe(before);
     });
 
+    test('memory for the GPU, when it is told to', async () => {
+      const used = filled(gpu, 7, 3000);
+      const [one, y] = [filled(gpu, 1, 3000), zeros(gpu, 3000)];
+      axpy(gpu, 2, one, y);
+      gpu.release(one);
+      const before = gpu.memory.bytes;
+      gpu.trim();
+      expect(gpu.memory.bytes).toBeLessThanOrEqual(before - 12_000);
+      expect([(await gpu.read(used))[0], (await gpu.read(y))[0]]).toEqual([7, 2]);
+    });
+
     test('nothing that is cached', async () => {
       const owner = {};
       const make = vi.fn(() => filled(gpu, 4));

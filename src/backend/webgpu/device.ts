@@ -45,6 +45,8 @@ export interface GpuDevice {
   /** GPU times of what `body` launches, in order; needs the feature `timestamp-query`. */
   profile(body: () => void): Promise<readonly Timed[]>;
   readonly memory: BufferPool['usage'];
+  /** Gives memory that no tensor uses back to the GPU, as between runs of different sizes. */
+  trim(): void;
   /** Submits what was enqueued and waits for it. @throws the first error since the last wait. */
   idle(): Promise<void>;
   dispose(): void;
@@ -81,8 +83,7 @@ export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
     const buffer = device.createBuffer({ size: bytes, usage });
     errors.watch(({ message }) => {
       pool.lose(buffer);
-      queue.flush();
-      pool.trim();
+      self.trim();
       return `out of memory: the GPU has no room for a buffer of ${bytes} bytes (${firstLine(message)}); ask for less, or release tensors first`;
     });
     return buffer;
@@ -147,7 +148,10 @@ function storage(self: GpuDevice, { device, errors, queue, pool, scoped }: Parts
 }
 
 /** How long tensors live. */
-function lifetimes(self: GpuDevice, { scoped, alive }: Parts): Pick<GpuDevice, 'cached' | 'scope' | 'keep' | 'release'> {
+function lifetimes(
+  self: GpuDevice,
+  { queue, pool, scoped, alive }: Parts,
+): Pick<GpuDevice, 'cached' | 'scope' | 'keep' | 'release' | 'trim'> {
   const caches = new WeakMap<object, Map<string, unknown>>();
   return {
     cached<T>(owner: object, key: string, make: () => T): T {
@@ -162,6 +166,10 @@ function lifetimes(self: GpuDevice, { scoped, alive }: Parts): Pick<GpuDevice, '
       return tensor;
     },
     release: (tensor) => scoped.free(gpuTensor(self, tensor)),
+    trim() {
+      queue.flush();
+      pool.trim();
+    },
   };
 }
 
@@ -171,13 +179,13 @@ function launches({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'dis
   return {
     dispatch({ kernel, header, tensors, uniform, workgroups }) {
       errors.check();
-      const pipeline = pipelines(kernel, header);
+      const { pipeline, layout } = pipelines(kernel, header);
       const entries: GPUBindGroupEntry[] = tensors.map((tensor, index) => {
         const { buffer, bytes } = alive(tensor).lent;
         return { binding: index + 1, resource: { buffer, size: bytes } };
       });
       if (uniform) entries.unshift({ binding: 0, resource: queue.uniform(uniform) });
-      const bindings = device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries });
+      const bindings = device.createBindGroup({ label: kernel.name, layout, entries });
       queue.dispatch(kernel.name, pipeline, bindings, workgroups);
     },
     copy(from, fromByte, to, toByte, bytes) {

@@ -2,24 +2,31 @@
 import type { ErrorLog } from './errors.ts';
 import { type Header, headerText, type Kernel } from './wgsl.ts';
 
+/** A pipeline, and the layout of its group 0. */
+export interface Compiled {
+  readonly pipeline: GPUComputePipeline;
+  readonly layout: GPUBindGroupLayout;
+}
+
 /** The pipeline of a kernel under a header. A source that does not compile becomes the error of the next wait, with file and line. */
-export function pipelineCache(device: GPUDevice, errors: ErrorLog): (kernel: Kernel, header: Header) => GPUComputePipeline {
-  const known = new Map<string, GPUComputePipeline>();
+export function pipelineCache(device: GPUDevice, errors: ErrorLog): (kernel: Kernel, header: Header) => Compiled {
+  const known = new Map<string, Compiled>();
   return (kernel, header) => {
     const head = headerText(header);
     const key = `${kernel.name}\n${head}`;
-    let pipeline = known.get(key);
-    if (!pipeline) {
+    let compiled = known.get(key);
+    if (!compiled) {
       device.pushErrorScope('validation');
       const module = device.createShaderModule({ label: kernel.name, code: head + kernel.body });
-      pipeline = device.createComputePipeline({ label: kernel.name, layout: 'auto', compute: { module } });
+      const pipeline = device.createComputePipeline({ label: kernel.name, layout: 'auto', compute: { module } });
+      compiled = { pipeline, layout: pipeline.getBindGroupLayout(0) };
       errors.watch(({ message }) => {
         known.delete(key);
         return whereIn(kernel, head, module, message);
       });
-      known.set(key, pipeline);
+      known.set(key, compiled);
     }
-    return pipeline;
+    return compiled;
   };
 }
 
