@@ -79,7 +79,7 @@ export function attendHeader({ dim, dtype, plan }: AttendCall): Header {
 }
 
 /** A kernel of attention with what all of them share behind it, so that its lines keep their numbers. */
-export const withPlan = ({ name, body }: Kernel, { attendPlan }: Sparse3dKernels): Kernel => ({ name, body: body + attendPlan.body });
+export const withPlan = (kernel: Kernel, { attendPlan }: Sparse3dKernels): Kernel => ({ ...kernel, shared: [attendPlan] });
 
 /**
  * Launches a kernel with one workgroup for every `tile` query rows of a block (of a head without a plan): x counts tiles, y heads. Tiles of

@@ -174,6 +174,9 @@ describe.skipIf(!opened)('a WebGPU device', () => {
       const headless = { kernel: bad('@compute @workgroup_size(1) fn main() {}'), header: { alias: { Scalar: 'f17' } }, tensors: [] };
       gpu.dispatch({ ...headless, workgroups: [1] });
       await expect(gpu.idle()).rejects.toThrow(/^the header of bad\.wgsl, line 1: .*f17/);
+      const shared = [{ name: 'more.wgsl', body: 'fn more() {\n  return 1;\n}\n' }];
+      gpu.dispatch({ kernel: { ...bad('@compute @workgroup_size(1) fn main() {}\n'), shared }, header: {}, tensors: [], workgroups: [1] });
+      await expect(gpu.idle()).rejects.toThrow(/^more\.wgsl:2:3: /);
       gpu.dispatch({ kernel: bad('fn other() {}'), header: {}, tensors: [], workgroups: [1] });
       await expect(gpu.idle()).rejects.toThrow('bad.wgsl makes no pipeline: ');
       expect((await gpu.read(filled(gpu, 1)))[0]).toBe(1);

@@ -17,7 +17,14 @@ export function pipelineCache(device: GPUDevice, errors: ErrorLog): (kernel: Ker
     let compiled = known.get(key);
     if (!compiled) {
       device.pushErrorScope('validation');
-      const module = device.createShaderModule({ label: kernel.name, code: head + kernel.body });
+      const module = device.createShaderModule({
+        label: kernel.name,
+        code:
+          head +
+          filesOf(kernel)
+            .map(({ body }) => body)
+            .join(''),
+      });
       const pipeline = device.createComputePipeline({ label: kernel.name, layout: 'auto', compute: { module } });
       compiled = { pipeline, layout: pipeline.getBindGroupLayout(0) };
       errors.watch(({ message }) => {
@@ -30,12 +37,20 @@ export function pipelineCache(device: GPUDevice, errors: ErrorLog): (kernel: Ker
   };
 }
 
-/** "file:line:column: message" of the first error in a body. */
+const filesOf = (kernel: Kernel): readonly Kernel[] => [kernel, ...(kernel.shared ?? [])];
+
+/** "file:line:column: message" of the first error in a kernel's files. */
 async function whereIn(kernel: Kernel, head: string, module: GPUShaderModule, otherwise: string): Promise<string> {
   const { messages } = await module.getCompilationInfo();
   const error = messages.find(({ type }) => type === 'error');
   if (!error) return `${kernel.name} makes no pipeline: ${otherwise}`;
-  const line = error.lineNum - (head.split('\n').length - 1);
-  const place = line > 0 ? `${kernel.name}:${line}:${error.linePos}` : `the header of ${kernel.name}, line ${error.lineNum}`;
-  return `${place}: ${error.message}`;
+  let line = error.lineNum - linesIn(head);
+  if (line <= 0) return `the header of ${kernel.name}, line ${error.lineNum}: ${error.message}`;
+  const files = filesOf(kernel);
+  let at = 0;
+  for (; at < files.length - 1 && line > linesIn(files[at].body); at++) line -= linesIn(files[at].body);
+  return `${files[at].name}:${line}:${error.linePos}: ${error.message}`;
 }
+
+/** Lines up to the last line break. */
+const linesIn = (text: string): number => text.split('\n').length - 1;

@@ -5,6 +5,8 @@ import { UnsupportedError } from '../../errors.ts';
 export interface Kernel {
   readonly name: string;
   readonly body: string;
+  /** Files of functions that the body calls; they stand behind it, and their lines stay their own too. */
+  readonly shared?: readonly Kernel[];
 }
 
 /** What stands above a body; no text is inserted in the body, so its line numbers stay the file's. */
