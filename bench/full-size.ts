@@ -138,8 +138,8 @@ const options = {
   seed: 1,
 };
 const onStep = ({ step, steps }: StepReport): void => {
-  // The transformer is released after its last step.
-  if (step === steps - 1) setTimeout(() => phase.fill(1), 1000);
+  // The transformer is released after its last step, which takes seconds.
+  if (step === steps - 1) setTimeout(() => phase.fill(1), 5000);
 };
 const video = pipe('a panda playing a guitar', { ...options, onStep });
 let frames = 0;
