@@ -1,10 +1,9 @@
 // What the kernels without matrices share, between their body and attend.plan.wgsl: 128 threads, 16 of them for each ROWS query rows, the
 // keys of a tile, and the running softmax of a row: `mass` and `output` are sums under `shift` (log2), which is no less than the largest score
-// minus SLACK. A thread's vectors of the output are column, column + 16, .. of a row.
+// minus SLACK. The header gives ROWS, FOURS = ROWS / 4, PARTS = DIM / 64, rounded up, and SCORE_LOADS and VALUE_LOADS, the vectors that a thread
+// stages at a time. Loops marked "unroll" hold arrays that must stay in registers. A thread's vectors of the output are column, column + 16, .. of a row.
 
 const VECS = DIM / 4;
-const PARTS = (VECS + 15) / 16;
-const SCORE_LOADS = (QUERIES + KEYS) * STEP / 128; // vectors of queries and keys that a thread stages at a time
 
 var<workgroup> keyRow: array<u32, 2 * KEYS>; // of this tile and the next, in turn
 var<workgroup> keyBias: array<f32, 2 * KEYS>;
@@ -33,7 +32,7 @@ fn fetchScores(thread: u32, part: u32, tile: Tile, head: u32, turn: u32) -> arra
   var fetched: array<vec4<Scalar>, SCORE_LOADS>;
   let vec = part + thread % STEP;
   let inside = VECS % STEP == 0 || vec < VECS;
-  for (var i = 0u; i < SCORE_LOADS; i++) {
+  for (var i = 0u; i < SCORE_LOADS; i++) { // unroll
     let row = thread / STEP + 128 / STEP * i;
     if (i < QUERIES * STEP / 128) {
       fetched[i] = select(vec4<Scalar>(), q[(tile.first + min(row, tile.slots - 1)) * VECS + vec], inside);
@@ -46,7 +45,7 @@ fn fetchScores(thread: u32, part: u32, tile: Tile, head: u32, turn: u32) -> arra
 
 /** Puts them where `keysAt` and scores read them. */
 fn stageScores(thread: u32, buffer: u32, fetched: array<vec4<Scalar>, SCORE_LOADS>) {
-  for (var i = 0u; i < SCORE_LOADS; i++) {
+  for (var i = 0u; i < SCORE_LOADS; i++) { // unroll
     stage[buffer + swizzled(thread / STEP + 128 / STEP * i, thread % STEP)] = vec4f(fetched[i]);
   }
 }
@@ -70,20 +69,21 @@ fn addProducts(query: vec4f, keys: mat4x4f, scores: vec4f) -> vec4f {
 /** The largest, or the sum, of each row over its 16 threads, through memory. */
 fn shareRows(x: array<f32, ROWS>, top: u32, column: u32, largest: bool) -> array<f32, ROWS> {
   workgroupBarrier();
-  for (var r = 0u; r < ROWS; r += 4) {
-    stage[(top + r) * 4 + column] = vec4f(x[r], x[r + 1], x[r + 2], x[r + 3]);
+  for (var f = 0u; f < FOURS; f++) { // unroll
+    stage[top * 4 + 16 * f + column] = vec4f(x[4 * f], x[4 * f + 1], x[4 * f + 2], x[4 * f + 3]);
   }
   workgroupBarrier();
   var reduced: array<f32, ROWS>;
-  for (var r = 0u; r < ROWS; r += 4) {
-    var all = stage[(top + r) * 4];
+  for (var f = 0u; f < FOURS; f++) { // unroll
+    var all = stage[top * 4 + 16 * f];
     for (var i = 1u; i < 16; i++) {
-      let other = stage[(top + r) * 4 + i];
+      let other = stage[top * 4 + 16 * f + i];
       all = select(all + other, max(all, other), largest);
     }
-    for (var i = 0u; i < 4; i++) {
-      reduced[r + i] = all[i];
-    }
+    reduced[4 * f] = all.x;
+    reduced[4 * f + 1] = all.y;
+    reduced[4 * f + 2] = all.z;
+    reduced[4 * f + 3] = all.w;
   }
   workgroupBarrier();
   return reduced;
@@ -96,12 +96,12 @@ fn raise(
   mass: ptr<function, array<f32, ROWS>>,
   output: ptr<function, array<vec4f, ROWS * PARTS>>,
 ) {
-  for (var r = 0u; r < ROWS; r++) {
+  for (var r = 0u; r < ROWS; r++) { // unroll
     let next = max((*shift)[r], largest[r]);
     let factor = exp2((*shift)[r] - next);
     (*shift)[r] = next;
     (*mass)[r] *= factor;
-    for (var n = 0u; n < PARTS; n++) {
+    for (var n = 0u; n < PARTS; n++) { // unroll
       (*output)[r * PARTS + n] *= factor;
     }
   }
@@ -110,7 +110,7 @@ fn raise(
 /** Shifts of rows that have seen no key. */
 fn noShift() -> array<f32, ROWS> {
   var shift: array<f32, ROWS>;
-  for (var r = 0u; r < ROWS; r++) {
+  for (var r = 0u; r < ROWS; r++) { // unroll
     shift[r] = -1e30;
   }
   return shift;
@@ -119,7 +119,7 @@ fn noShift() -> array<f32, ROWS> {
 /** Whether a shift is less than it has to be. */
 fn outgrown(shift: array<f32, ROWS>, largest: array<f32, ROWS>) -> bool {
   var any = false;
-  for (var r = 0u; r < ROWS; r++) {
+  for (var r = 0u; r < ROWS; r++) { // unroll
     any = any || largest[r] > shift[r] + SLACK;
   }
   return any;
@@ -127,10 +127,10 @@ fn outgrown(shift: array<f32, ROWS>, largest: array<f32, ROWS>) -> bool {
 
 /** Writes the rows, given the mass of all their threads; zero where a row holds no token. */
 fn finish(tile: Tile, top: u32, column: u32, output: array<vec4f, ROWS * PARTS>, shift: array<f32, ROWS>, mass: array<f32, ROWS>) {
-  for (var r = 0u; r < ROWS; r++) {
+  for (var r = 0u; r < ROWS; r++) { // unroll
     let row = top + r;
     let isReal = row < tile.real;
-    for (var n = 0u; n < PARTS; n++) {
+    for (var n = 0u; n < PARTS; n++) { // unroll
       let vec = column + 16 * n;
       if (row < tile.slots && vec < VECS) {
         out[(tile.first + row) * VECS + vec] = select(vec4<Scalar>(), vec4<Scalar>(output[r * PARTS + n] / mass[r]), isReal);

@@ -12,7 +12,6 @@ const STEP = 4; // vectors of a row staged at a time
 const STRIDE = QUERIES / 4 + 1; // between the weights of two keys, odd against bank conflicts
 const VALUE_KEYS = select(16, 8, DIM > 128);
 const VALUES = 16 * STRIDE; // values lie behind weights
-const VALUE_LOADS = (VALUE_KEYS * VECS + 127) / 128;
 
 var<workgroup> stage: array<vec4f, max(4 * (QUERIES + KEYS), VALUES + 128 * VALUE_LOADS)>;
 var<workgroup> grown: u32;
@@ -44,7 +43,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       }
       for (var p = 0u; p < STEP; p++) {
         let keys = keysAt(0, QUERIES + column, p);
-        for (var r = 0u; r < ROWS; r++) {
+        for (var r = 0u; r < ROWS; r++) { // unroll
           scores[r] = addProducts(stage[swizzled(top + r, p)], keys, scores[r]);
         }
       }
@@ -52,7 +51,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     findKeys(thread, KEYS - turn, start + KEYS, tile);
     let bias = biasAt(turn + column);
     var largest: array<f32, ROWS>;
-    for (var r = 0u; r < ROWS; r++) {
+    for (var r = 0u; r < ROWS; r++) { // unroll
       scores[r] = fma(scores[r], vec4f(call.scale), bias);
       let pair = max(scores[r].xy, scores[r].zw);
       largest[r] = max(pair.x, pair.y);
@@ -67,18 +66,21 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     }
     for (var round = 0u; round < KEYS; round += VALUE_KEYS) {
       workgroupBarrier();
-      for (var i = 0u; i < VALUE_LOADS; i++) {
+      for (var i = 0u; i < VALUE_LOADS; i++) { // unroll
         stage[VALUES + thread + 128 * i] = vec4f(nextValues[i]);
       }
       if (column / VALUE_KEYS == round / VALUE_KEYS % (16 / VALUE_KEYS)) {
-        for (var r = 0u; r < ROWS; r += 4) {
-          let score = vec4f(scores[r].x, scores[r + 1].x, scores[r + 2].x, scores[r + 3].x);
-          let weight = exp2(score - vec4f(shift[r], shift[r + 1], shift[r + 2], shift[r + 3]));
-          stage[column % VALUE_KEYS * STRIDE + (top + r) / 4] = weight;
-          for (var i = 0u; i < 4; i++) {
-            mass[r + i] += weight[i];
-            scores[r + i] = scores[r + i].yzwx;
-          }
+        for (var f = 0u; f < FOURS; f++) { // unroll
+          let score = vec4f(scores[4 * f].x, scores[4 * f + 1].x, scores[4 * f + 2].x, scores[4 * f + 3].x);
+          let weight = exp2(score - vec4f(shift[4 * f], shift[4 * f + 1], shift[4 * f + 2], shift[4 * f + 3]));
+          stage[column % VALUE_KEYS * STRIDE + top / 4 + f] = weight;
+          mass[4 * f] += weight.x;
+          mass[4 * f + 1] += weight.y;
+          mass[4 * f + 2] += weight.z;
+          mass[4 * f + 3] += weight.w;
+        }
+        for (var r = 0u; r < ROWS; r++) { // unroll
+          scores[r] = scores[r].yzwx;
         }
       }
       workgroupBarrier();
@@ -88,13 +90,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         nextScores = fetchScores(thread, 0, tile, head, KEYS - turn);
       }
       for (var key = 0u; key < VALUE_KEYS; key++) {
-        var weight: array<vec4f, ROWS / 4>;
-        for (var r = 0u; r < ROWS; r += 4) {
-          weight[r / 4] = stage[key * STRIDE + (top + r) / 4];
+        var weight: array<vec4f, FOURS>;
+        for (var f = 0u; f < FOURS; f++) { // unroll
+          weight[f] = stage[key * STRIDE + top / 4 + f];
         }
-        for (var n = 0u; n < PARTS; n++) {
+        for (var n = 0u; n < PARTS; n++) { // unroll
           let value = stage[VALUES + key * VECS + min(column + 16 * n, VECS - 1)];
-          for (var r = 0u; r < ROWS; r++) {
+          for (var r = 0u; r < ROWS; r++) { // unroll
             output[r * PARTS + n] = fma(vec4f(weight[r / 4][r % 4]), value, output[r * PARTS + n]);
           }
         }
@@ -109,7 +111,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 /** Values of the keys from `round` on: a thread's share. */
 fn fetchValues(thread: u32, round: u32, head: u32, turn: u32) -> Values {
   var fetched: Values;
-  for (var i = 0u; i < VALUE_LOADS; i++) {
+  for (var i = 0u; i < VALUE_LOADS; i++) { // unroll
     let at = thread + 128 * i;
     fetched[i] = v[(head + keyRow[turn + round + min(at / VECS, VALUE_KEYS - 1)]) * VECS + at % VECS];
   }
