@@ -84,7 +84,7 @@ describe('the suite notices', () => {
       },
     };
     for await (const outcome of runChecks(conformance('f32', ['quick']).slice(0, 1), failing)) {
-      expect(outcome).toMatchObject({ name: 'attendAll, 2 x 64, 150 tokens', failed: 'no' });
+      expect(outcome).toMatchObject({ name: expect.stringContaining('attendAll'), failed: 'no' });
       expect(passes(outcome)).toBe(false);
     }
   });

@@ -12,7 +12,7 @@ import { numbers, type Storage } from './inputs.ts';
 import { type PlanNumbers, planDifference } from './plans.ts';
 import { referenceBackend, valuesOf } from './reference-backend.ts';
 
-const STEPS = 5;
+const STEPS = 4;
 const HEADS = 2;
 const DIM = 24;
 const grid: Grid = { frames: 5, height: 7, width: 9, text: 13 };

@@ -30,17 +30,13 @@ const orderOf = ({ q, k }: { q: Layout; k: Layout }) => `${q.name} on ${k.name},
 
 export const scoreChecks = (storage: Storage): Check[] => [
   blockMassCheck(storage, few, 64, 'quick'),
-  blockMassCheck(storage, LAYOUTS[1], 128, 'medium'),
+  blockMassCheck(storage, few, 128, 'medium'),
   sampledCheck(storage, few, 64, 'quick'),
-  ...LAYOUTS.flatMap((layout, at) => {
-    const order = orderOf(layout);
-    const dim = at === 0 ? 64 : 24;
-    return [
-      blockMassCheck(storage, layout, dim),
-      sampledCheck(storage, layout, dim),
-      check(`poolCap, ${order}`, 'small', (ops) => ({ cap: caps(ops, storage, layout.k) }), { cap: exact }),
-    ];
-  }),
+  ...LAYOUTS.flatMap((layout) => [
+    blockMassCheck(storage, layout, 24),
+    sampledCheck(storage, layout, 24),
+    check(`poolCap, ${orderOf(layout)}`, 'small', (ops) => ({ cap: caps(ops, storage, layout.k) }), { cap: exact }),
+  ]),
 ];
 
 function blockMassCheck(storage: Storage, layout: { q: Layout; k: Layout }, dim: number, size: Size = 'small'): Check {
