@@ -23,10 +23,12 @@ export interface Executable {
 export interface CompileOptions {
   /** false: each segment is loaded, run and released in turn, so that a model larger than memory runs (default true). */
   readonly resident?: boolean;
-  /** See `SessionOptions.arena`: false where intermediate values are large (default true). */
+  /** See `SessionOptions.arena`; by default true unless the sessions together would keep more than a gigabyte of intermediate values. */
   readonly arena?: boolean;
 }
 
+/** Bytes that the sessions of a Program may keep between runs. */
+const KEPT_BYTES = 1e9;
 /** Results of the prelude are kept for this many different sets of constant inputs (guidance branches). */
 const KEPT_PRELUDES = 4;
 
@@ -39,9 +41,10 @@ type Loaded = { run(feeds: readonly Numbers[]): Promise<readonly Numbers[]>; rel
 export async function compile(program: Program, weights: Weights, device: CpuDevice, options: CompileOptions = {}): Promise<Executable> {
   for (const { operation, shape } of program.nodes) if (operation.op === 'weight') weights.get(operation.name, shape);
   const segments = segment(program);
-  const prelude = segments.prelude && (await runner(segments.prelude, program, weights, device, options));
+  const own = { ...options, arena: options.arena ?? keptBytes(segments.steps.map((step) => step.segment)) < KEPT_BYTES };
+  const prelude = segments.prelude && (await runner(segments.prelude, program, weights, device, own));
   const steps: { run: Run; seams: readonly Node[] }[] = [];
-  for (const step of segments.steps) steps.push({ run: await runner(step.segment, program, weights, device, options), seams: step.seams });
+  for (const step of segments.steps) steps.push({ run: await runner(step.segment, program, weights, device, own), seams: step.seams });
   const kept: { key: readonly Tensor[]; values: Map<number, Tensor> }[] = [];
 
   const preludeOf = (values: Map<number, Tensor>): Map<number, Tensor> => {
@@ -79,6 +82,14 @@ export async function compile(program: Program, weights: Weights, device: CpuDev
     },
   };
 }
+
+/** About what the arenas of these segments grow to: twice the largest value of each. */
+function keptBytes(parts: readonly Segment[]): number {
+  const largest = ({ nodes }: Segment) => Math.max(0, ...nodes.filter(computed).map(({ shape }) => elements(shape)));
+  return parts.reduce((sum, part) => sum + 2 * 4 * largest(part), 0);
+}
+
+const computed = ({ operation }: Node): boolean => operation.op !== 'weight' && operation.op !== 'constant';
 
 function checkInput(node: Node, name: string, inputs: Readonly<Record<string, Tensor>>): Tensor {
   const tensor = inputs[name];
