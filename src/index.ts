@@ -5,6 +5,9 @@ export type { Attended, Backend, Sampling, Selection } from './backend/backend.t
 export { type CpuDevice, type CpuTensor, openCpu } from './backend/cpu.ts';
 export { cpuBackend } from './backend/cpu-backend.ts';
 export { loadRuntime, type Runtime, type RuntimeChoice, type RuntimeName } from './backend/runtime.ts';
+export type { AdapterReport, GpuOptions } from './backend/webgpu/adapter.ts';
+export { type GpuVariants, webgpuBackend } from './backend/webgpu/backend.ts';
+export { type GpuDevice, type GpuTensor, openWebgpu } from './backend/webgpu/device.ts';
 export { UnsupportedError } from './errors.ts';
 export type { Estimate } from './estimate.ts';
 export type { Attention, Call, Correction, LayoutStage, Memory, Method, Phase, Schedule, Scorer, Selector, Site } from './method.ts';

@@ -26,9 +26,7 @@ describe('the CPU', () => {
   const device = openCpu();
   afterAll(async () => (await device).dispose());
 
-  // The CPU takes lists as wide as the key blocks alone.
-  const known = checks.filter(({ name }) => name !== 'attend, a plan of all blocks');
-  test.each(known)('$name', async (check) => holds(check, cpuBackend(await device)));
+  test.each(checks)('$name', async (check) => holds(check, cpuBackend(await device)));
 
   test('skips what is stored in f16, with the reason', async () => {
     const [{ run }] = conformance('f16', ['quick']);
