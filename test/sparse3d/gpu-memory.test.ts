@@ -106,6 +106,8 @@ describe.skipIf(!opened)('the WebGPU backend', async () => {
     test('shapes that do not belong together', () => {
       expect(() => ops.attendAll(raw(1, 4, 20), raw(1, 4, 20), raw(1, 4, 20))).toThrow('dim a multiple of 8');
       expect(() => ops.attendAll(raw(1, 4, 8), raw(2, 4, 8), raw(1, 4, 8))).toThrow('attendAll needs k as f32 [1,4,8]');
+      const whole = ops.upload(new Int32Array(32), [1, 4, 8]);
+      expect(() => ops.attendAll(whole, whole, whole)).toThrow('q of f32 or f16, got i32 [1,4,8]');
       expect(() => ops.gather(raw(1, 4, 8), layout.q)).toThrow('gather takes [heads, 116, dim]');
       expect(() => ops.scatter(raw(1, 4, 8), layout.q)).toThrow('scatter takes [heads, 128, dim]');
     });
