@@ -21,7 +21,7 @@ export interface BoundAttention {
   density(): Promise<number>;
   /** Statistics since the last `take`; the count starts again. */
   take(): Promise<StepStatistics>;
-  /** Forgets plans and log-sum-exps: call it between runs. */
+  /** Forgets plans and log-sum-exps and frees their memory: call it after a run. */
   reset(): void;
 }
 
@@ -67,9 +67,9 @@ export function createAttention(ops: Backend, method: Method): BoundAttention {
   return {
     attention(q, k, v, site) {
       checkCall(q, k, v, site);
-      if (site.step < lastStep) memories.clear();
+      if (site.step < lastStep) forget(ops, memories);
       lastStep = site.step;
-      return eachItem(ops, attendItem, q, k, v, site);
+      return ops.scope(() => eachItem(ops, attendItem, q, k, v, site));
     },
     density: async () => (await statisticsOf(noted)).density,
     take() {
@@ -77,7 +77,7 @@ export function createAttention(ops: Backend, method: Method): BoundAttention {
       noted = [];
       return statisticsOf(calls);
     },
-    reset: () => memories.clear(),
+    reset: () => forget(ops, memories),
   };
 }
 
@@ -91,7 +91,7 @@ function eachItem(ops: Backend, attendItem: AttendItem, q: Tensor, k: Tensor, v:
   return ops.concat(
     branches.map((branch, item) => {
       const ordinal = branches.slice(0, item).filter((other) => other === branch).length;
-      return attendItem(queries[item], keys[item], values[item], { ...site, branches: [branch] }, ordinal);
+      return ops.scope(() => attendItem(queries[item], keys[item], values[item], { ...site, branches: [branch] }, ordinal));
     }),
   );
 }
@@ -104,10 +104,10 @@ function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: K
   const made = method.layout(site.grid, site);
   const layout = 'q' in made ? made : { q: made, k: made };
   const blocked = { q: ops.gather(q, layout.q), k: ops.gather(k, layout.k), v: ops.gather(v, layout.k) };
-  const call: Call = { ops, ...blocked, layout, site, memory };
+  const call: Call = { ops, ...blocked, layout, site, memory, forced: method.score.forced?.(layout) };
   if (due === 'search' && method.score.needsLse && !memory.lse) {
     const dense = ops.attendAll(q, k, v);
-    memory.lse = ops.gather(dense.lse, layout.q);
+    memory.lse = ops.keep(ops.gather(dense.lse, layout.q));
     keep(ops, memory, method.select(call, method.score(call), method.levels));
     return { out: dense.out, density: DENSE };
   }
@@ -117,10 +117,22 @@ function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: K
   return { out: ops.scatter(out, layout.q), density: memory.density! };
 }
 
+/** Remembers a plan in the place of the one before. Its counts are read in the order of the queue, so it may be released at any time. */
 function keep(ops: Backend, memory: Kept, plan: Plan): void {
+  const before = memory.plan;
+  for (const name of ['counts', 'blocks'] as const) {
+    ops.keep(plan[name]);
+    if (before && before[name] !== plan[name]) ops.release(before[name]);
+  }
   memory.plan = plan;
   memory.density = ops.density(plan);
   memory.density.catch(() => undefined);
+}
+
+/** Empties all memories and frees what they hold. */
+function forget(ops: Backend, memories: Map<string, Kept>): void {
+  for (const { plan, lse } of memories.values()) for (const held of [plan?.counts, plan?.blocks, lse]) if (held) ops.release(held);
+  memories.clear();
 }
 
 /** The memory of a layer and branch; `ordinal` tells items of one branch in a batch apart. Another grid is another memory. */

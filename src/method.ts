@@ -20,10 +20,16 @@ export interface Site {
 /** The seam of a model: softmax attention of q, k, v [batch * heads, tokens, dim] (raster order, text last) with scale 1/sqrt(dim). */
 export type Attention = (q: Tensor, k: Tensor, v: Tensor, site: Site) => Tensor;
 
-/** What one layer and branch remembers between steps. Tensors are blocked, in layout order. */
+/** What one layer and branch remembers between steps, and frees when it is replaced or the run ends. Tensors are blocked, in layout order. */
 export interface Memory {
   plan?: Plan;
   lse?: Tensor;
+}
+
+/** Token orders of queries and keys. */
+export interface Layouts {
+  readonly q: Layout;
+  readonly k: Layout;
 }
 
 /**
@@ -35,23 +41,30 @@ export interface Call {
   readonly q: Tensor;
   readonly k: Tensor;
   readonly v: Tensor;
-  readonly layout: { readonly q: Layout; readonly k: Layout };
+  readonly layout: Layouts;
   readonly site: Site;
   readonly memory: Memory;
+  /** What the method's scorer says of forced blocks, for selectors to pass on; see `Scorer.forced`. */
+  readonly forced?: number;
 }
 
 /**
  * The token order of queries and keys: one layout for both, or one each. Called for every attention call, so layouts keep what they made
  * per grid.
  */
-export type LayoutStage = (grid: Grid, site: Site) => Layout | { readonly q: Layout; readonly k: Layout };
+export type LayoutStage = (grid: Grid, site: Site) => Layout | Layouts;
 /** How much each query block wants each key block: f32 [heads, qBlocks, kBlocks]; +Infinity forces a block, -Infinity forbids it. */
 export interface Scorer {
   (call: Call): Tensor;
   /** Reads `memory.lse`: the first search is then a dense call that keeps its log-sum-exp. */
   readonly needsLse?: boolean;
+  /**
+   * At most so many key blocks of a row are forced, rows that are forced whole aside: plans by rank are then no wider than their cuts and
+   * these. Left out, that is unknown, and plans are as wide as there are key blocks.
+   */
+  readonly forced?: (layout: Layouts) => number;
 }
-/** Scores -> plan: the measure in which the cuts of `levels` are made. */
+/** Scores -> plan: the measure in which the cuts of `levels` are made. The plan's tensors become the attention's, which frees them in the end. */
 export type Selector = (call: Call, scores: Tensor, levels: readonly Level[]) => Plan;
 /** What is added for what the plan left out. Blocked results in and out. */
 export type Correction = (call: Call, result: Attended) => Attended;

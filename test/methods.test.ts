@@ -83,8 +83,10 @@ async function drive(ops: Ops, bound: BoundAttention, grid: Grid, steps = [0, 1,
 
 async function rowsOf(ops: Ops, { plan, layout }: Watched['attended'][number]): Promise<number[][][]> {
   const [counts, blocks] = [await ops.read(plan.counts), await ops.read(plan.blocks)];
+  const all = Array.from({ length: layout.k.blocks }, (_, block) => block);
   return Array.from({ length: HEADS * layout.q.blocks }, (_, row) => {
     let from = row * plan.blocks.shape[2];
+    if (counts[row * plan.levels.length] === all.length) return plan.levels.map((__, level) => (level === 0 ? all : []));
     return plan.levels.map((__, level) => {
       const count = counts[row * plan.levels.length + level];
       from += count;
@@ -114,7 +116,7 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('%s', (runtime) 
 
     test.each([video, joint])('makes valid plans, on $text text tokens', async (grid) => {
       const ops = await opened;
-      for (const options of [{}, { sparsity: 0.5 }]) {
+      for (const options of [{}, { sparsity: 0.5 }] as { sparsity?: number }[]) {
         const watched = watch(ops);
         const run = await drive(ops, createAttention(watched.ops, preset(options)), grid);
         expect(run.phases).toBe(expectedPhases);
@@ -131,6 +133,8 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('%s', (runtime) 
             expect(groups[0]).toEqual(expect.arrayContaining(text));
             if (row % q.blocks >= q.videoBlocks) expect(groups[0].length).toBe(k.blocks);
           }
+          expect(used.plan.keyBlocks).toBe(k.blocks);
+          if (preset === adaSpa && !options.sparsity) expect(used.plan.blocks.shape[2]).toBeLessThan(k.blocks);
         }
         for (const [step, density] of run.densities.entries()) {
           const isDense = step < watched.attended.length - 2;

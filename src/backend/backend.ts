@@ -81,7 +81,10 @@ export interface Backend {
   recall(scores: Tensor, plan: Plan): Tensor;
   /** Head budgets of AdaSpa: f32 [heads] of factors on the first cut, from recall; see search/select.ts. */
   headBudgets(recall: Tensor, options: { threshold: number; sparsity: number }): Tensor;
-  /** Scores -> plan. A row is never empty; equal scores are broken by the lower block index. */
+  /**
+   * Scores -> plan. A row is never empty; equal scores are broken by the lower block index. Rows of rank cuts whose forced blocks are known are
+   * listed no wider than that allows; a row that asks for more is read whole.
+   */
   select(scores: Tensor, selection: Selection): Plan;
   /** FLOP-equivalent share of all block pairs that a plan computes, 0..1, waiting for its counts: sum of 1/pool over read blocks / (qBlocks * kBlocks). */
   density(plan: Plan): Promise<number>;

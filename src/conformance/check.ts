@@ -77,7 +77,7 @@ const excess = ({ error, tolerance }: Measured): number => (error === 0 ? 0 : er
 interface Read {
   readonly what: string;
   readonly numbers: readonly Numbers[];
-  /** Of a plan: row width and levels. */
+  /** Of a plan: shapes, levels, key blocks. */
   readonly plan?: Plan;
 }
 
@@ -95,7 +95,7 @@ async function readAll(ops: Backend, results: Results): Promise<readonly Read[]>
 function measured({ what, numbers, plan }: Read, twin: Read, { measure, tolerance }: Bound): Measured {
   if (plan) {
     const [own, other] = [numbers, twin.numbers].map(([counts, blocks]) => ({ counts, blocks }));
-    return { what, error: planDifference(own, other, plan, twin.plan!.blocks.shape[2]), tolerance };
+    return { what, error: planDifference(own, other, plan, plan.keyBlocks ?? plan.blocks.shape[2]), tolerance };
   }
   return { what, error: difference(numbers[0], twin.numbers[0], measure === 'relative'), tolerance };
 }

@@ -35,7 +35,7 @@ function presetCheck(name: string, method: Method, storage: Storage): Check {
         const twin = await drive(referenceBackend, method, storage, (plan) => {
           const used = plans[differences.length];
           const own = { counts: Int32Array.from(valuesOf(plan.counts)), blocks: Int32Array.from(valuesOf(plan.blocks)) };
-          differences.push(planDifference(used, own, plan, plan.blocks.shape[2]));
+          differences.push(planDifference(used, own, plan, plan.keyBlocks ?? plan.blocks.shape[2]));
           const [heads, queryBlocks] = plan.counts.shape;
           const upload = (x: Numbers) => referenceBackend.upload(x, [heads, queryBlocks, x.length / heads / queryBlocks]);
           return { ...plan, counts: upload(used.counts), blocks: upload(used.blocks) };

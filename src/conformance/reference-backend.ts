@@ -7,7 +7,6 @@ import {
   attendAllReference,
   attendReference,
   blockMassReference,
-  type PlanRow,
   planRows,
   type ReferenceAttended,
   type Rows,
@@ -91,12 +90,13 @@ export const referenceBackend: Backend = {
     const [heads, qBlocks, kBlocks] = tableOf(scores);
     const given = { ...selection, cap: cap && integers(cap), budgets: budgets && floats(budgets) };
     const { counts, blocks } = selectBlocks(floats(scores), [heads, qBlocks, kBlocks], given);
-    const [levels] = [selection.levels];
-    return { counts: make([heads, qBlocks, levels.length], counts, 'i32'), blocks: make([heads, qBlocks, kBlocks], blocks, 'i32'), levels };
+    const { levels } = selection;
+    const [counted, listed] = [counts, blocks].map((x) => make([heads, qBlocks, x.length / heads / qBlocks], x, 'i32'));
+    return { counts: counted, blocks: listed, levels, keyBlocks: kBlocks };
   },
-  async density({ counts, blocks, levels }) {
+  async density({ counts, levels, blocks, keyBlocks = blocks.shape[2] }) {
     const cost = valuesOf(counts).reduce((sum, count, at) => sum + count / levels[at % levels.length].pool, 0);
-    return cost / elements(blocks.shape);
+    return (cost * levels.length) / elements(counts.shape) / keyBlocks;
   },
 };
 
@@ -132,11 +132,8 @@ function attendByPlan(q: Tensor, k: Tensor, v: Tensor, { counts, blocks, levels 
   const queries = raster(q, layout.q);
   const [ks, vs] = [k, v].map((x) => headsOf(raster(x, layout.k)));
   const heads = headsOf(queries).map((rows, head) => {
-    const plan = planRows(integers(counts), integers(blocks), levels, head, layout.q.blocks, blocks.shape[2]);
-    // A row that reads all blocks at the finest level needs no list.
-    const all = (row: PlanRow) => row.length === layout.k.blocks && row.every(({ pool }) => pool === levels[0].pool);
-    const listed = plan.map((row) => (all(row) ? row.map(({ pool }, block) => ({ block, pool })) : row));
-    return attendReference(rows, ks[head], vs[head], listed, layout);
+    const plan = planRows(integers(counts), integers(blocks), levels, head, layout.q.blocks, blocks.shape[2], layout.k.blocks);
+    return attendReference(rows, ks[head], vs[head], plan, layout);
   });
   const { out, lse } = attended(queries, heads);
   return { out: referenceBackend.gather(out, layout.q), lse: referenceBackend.gather(lse, layout.q) };

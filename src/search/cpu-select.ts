@@ -1,6 +1,7 @@
 // Selection on plain numbers: scores to plans, the share of mass that a plan keeps, head budgets, and how coarsely a key block may be read.
 import type { Selection } from '../backend/backend.ts';
 import { type Layout, type Level, PAD } from '../sparse3d/plan.ts';
+import { ceilShare, planWidth } from './width.ts';
 
 /** Heads, query blocks and key blocks of a score table. */
 export type TableShape = readonly [heads: number, qBlocks: number, kBlocks: number];
@@ -16,33 +17,43 @@ export interface PlanNumbers {
 }
 
 /**
- * `Backend.select` on numbers; blocks [heads, qBlocks, kBlocks] padded with PAD, inside a level the forced ones first, then by falling
- * score.
+ * `Backend.select` on numbers; blocks [heads, qBlocks, `planWidth`] padded with PAD, inside a level the forced ones first, then by falling
+ * score. A row that reads all in full has no list; one that does not fit its width is read so.
  */
 export function selectBlocks(scores: Float32Array, [heads, qBlocks, kBlocks]: TableShape, selection: SelectionNumbers): PlanNumbers {
   const { levels, cap, budgets } = selection;
+  const width = planWidth(selection, kBlocks);
   const counts = new Int32Array(heads * qBlocks * levels.length);
-  const blocks = new Int32Array(heads * qBlocks * kBlocks).fill(PAD);
+  const blocks = new Int32Array(heads * qBlocks * width).fill(PAD);
   for (let row = 0; row < heads * qBlocks; row++) {
     const head = Math.floor(row / qBlocks);
     const ofRow = scores.subarray(row * kBlocks, (row + 1) * kBlocks);
-    const { forced, open } = sortRow(ofRow);
-    const sorted = open.map((block) => ofRow[block]);
-    const ends = cutRow(sorted, kBlocks - forced.length, selection, budgets?.[head] ?? 1);
-    if (forced.length === 0) keepBest(open, ends);
-    const groups: number[][] = levels.map(() => []);
-    groups[0].push(...forced);
-    for (let at = 0, level = 0; at < ends[levels.length - 1]; at++) {
-      while (at >= ends[level]) level++;
-      groups[cap ? finer(levels, level, cap[head * kBlocks + open[at]]) : level].push(open[at]);
+    const groups = groupRow(ofRow, selection, budgets?.[head] ?? 1, cap?.subarray(head * kBlocks, (head + 1) * kBlocks));
+    const read = groups.flat();
+    if (groups[0].length === kBlocks || read.length > width) {
+      counts[row * levels.length] = kBlocks;
+      continue;
     }
-    counts.set(
-      groups.map((group) => group.length),
-      row * levels.length,
-    );
-    blocks.set(groups.flat(), row * kBlocks);
+    for (const [level, group] of groups.entries()) counts[row * levels.length + level] = group.length;
+    blocks.set(read, row * width);
   }
   return { counts, blocks };
+}
+
+/** The key blocks that a row of scores reads, by level. */
+function groupRow(scores: Float32Array, selection: SelectionNumbers, budget: number, cap?: Int32Array): number[][] {
+  const { levels } = selection;
+  const { forced, open } = sortRow(scores);
+  const sorted = open.map((block) => scores[block]);
+  const ends = cutRow(sorted, scores.length - forced.length, selection, budget);
+  if (forced.length === 0) keepBest(open, ends);
+  const groups: number[][] = levels.map(() => []);
+  groups[0].push(...forced);
+  for (let at = 0, level = 0; at < ends[levels.length - 1]; at++) {
+    while (at >= ends[level]) level++;
+    groups[cap ? finer(levels, level, cap[open[at]]) : level].push(open[at]);
+  }
+  return groups;
 }
 
 /** Forced blocks, and the others by falling score, equal scores by index. Forbidden ones (-Infinity, or no number) are in neither. */
@@ -83,9 +94,6 @@ function cutRow(open: readonly number[], competing: number, { measure, levels, f
   });
 }
 
-/** ceil(share * count), forgiving the rounding of shares such as 1 - 0.7, which would add a block. */
-const ceilShare = (share: number, count: number): number => Math.ceil(share * count * (1 - 1e-6));
-
 /** How many sorted blocks it takes until their mass reaches `mass`: the crossing block is in. */
 function reach(open: readonly number[], mass: number): number {
   let sum = 0;
@@ -115,7 +123,12 @@ export function recallOf(scores: Float32Array, [heads, qBlocks, kBlocks]: TableS
     let total = 0;
     for (let row = head * qBlocks; row < (head + 1) * qBlocks; row++) {
       const finite = scores.subarray(row * kBlocks, (row + 1) * kBlocks).map((score) => (Number.isFinite(score) ? score : 0));
-      total += finite.reduce((sum, score) => sum + score, 0);
+      const all = finite.reduce((sum, score) => sum + score, 0);
+      total += all;
+      if (plan.counts[row * levels] === kBlocks) {
+        kept += all;
+        continue;
+      }
       const count = plan.counts.subarray(row * levels, (row + 1) * levels).reduce((sum, blocks) => sum + blocks, 0);
       for (const block of plan.blocks.subarray(row * width, row * width + count)) kept += finite[block];
     }

@@ -1,10 +1,12 @@
 // The search operations of the CPU backend: scores from q and k as ONNX graphs, selection on plain numbers, all on the device's queue.
 import type { Backend } from '../backend/backend.ts';
 import { type CpuDevice, type CpuTensor, floatsOf, intsOf } from '../backend/cpu.ts';
-import type { Layout, Plan } from '../sparse3d/plan.ts';
+import type { Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
+import { checkBlocked, checkPair, checkSelection, checkShape } from './checks.ts';
 import { blockMass, sampledScores } from './cpu-score.ts';
 import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape } from './cpu-select.ts';
+import { planWidth } from './width.ts';
 
 /** The part of `Backend` that finds plans. */
 export type SearchOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'force' | 'recall' | 'headBudgets' | 'select'>;
@@ -42,16 +44,13 @@ export function searchOps(device: CpuDevice): SearchOps {
 }
 
 function select(device: CpuDevice, scores: Tensor, selection: Parameters<Backend['select']>[1]): Plan {
+  checkSelection(scores, selection);
   const { levels, cap, budgets } = selection;
   const [heads, qBlocks, kBlocks] = tableOf(scores);
-  if (levels.length === 0) throw new RangeError('a selection needs at least one level; use upTo(1) to read everything');
-  if (budgets && levels.length > 1) throw new RangeError(`head budgets scale one cut, got ${levels.length} levels; use upTo(share)`);
-  if (cap) checkShape('cap', cap, [heads, kBlocks]);
-  if (budgets) checkShape('budgets', budgets, [heads]);
   const [counts, blocks] = device.enqueue(
     [
       { shape: [heads, qBlocks, levels.length], dtype: 'i32' },
-      { shape: [heads, qBlocks, kBlocks], dtype: 'i32' },
+      { shape: [heads, qBlocks, planWidth(selection, kBlocks)], dtype: 'i32' },
     ],
     async () => {
       const numbers = { ...selection, cap: cap && (await intsOf(cap)), budgets: budgets && (await floatsOf(budgets)) };
@@ -59,7 +58,7 @@ function select(device: CpuDevice, scores: Tensor, selection: Parameters<Backend
       return [plan.counts, plan.blocks];
     },
   );
-  return { counts, blocks, levels };
+  return { counts, blocks, levels, keyBlocks: kBlocks };
 }
 
 function one(device: CpuDevice, shape: readonly number[], dtype: 'f32' | 'i32', job: () => Promise<Float32Array | Int32Array>): CpuTensor {
@@ -75,17 +74,3 @@ function forced(scores: Float32Array, force: Float32Array): Float32Array {
 }
 
 const tableOf = ({ shape }: Tensor): TableShape => [shape[0], shape[1], shape[2]];
-
-function checkPair(q: Tensor, k: Tensor, layout: { readonly q: Layout; readonly k: Layout }): void {
-  checkBlocked('q', q, layout.q);
-  checkShape('k', k, [q.shape[0], layout.k.blocks * layout.k.block, q.shape[2]]);
-}
-
-function checkBlocked(name: string, x: Tensor, layout: Layout): void {
-  checkShape(name, x, [x.shape[0], layout.blocks * layout.block, x.shape[2]]);
-}
-
-function checkShape(name: string, { shape }: Tensor, expected: readonly number[]): void {
-  if (shape.length !== expected.length || shape.some((size, axis) => size !== expected[axis]))
-    throw new RangeError(`${name} has shape [${shape}], expected [${expected}]; gather it with the layout that is passed along`);
-}

@@ -1,6 +1,6 @@
 // Scorers: how much does a query block want a key block. Each returns a stage, f32 [heads, qBlocks, kBlocks].
 import type { Backend, Sampling } from '../backend/backend.ts';
-import type { Call, Scorer } from '../method.ts';
+import type { Call, Layouts, Scorer } from '../method.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { mixSeeds } from './sampling.ts';
@@ -16,7 +16,7 @@ export const exact = (): Scorer => {
       throw new Error('exact() has no log-sum-exp to score with; run it through createAttention, which keeps one at the first search');
     return ops.blockMass(q, k, memory.lse, layout);
   };
-  return Object.assign(score, { needsLse: true });
+  return Object.assign(score, { needsLse: true, forced: () => 0 });
 };
 
 /**
@@ -29,7 +29,9 @@ export const sampled = ({ queries = 1 / 4, keys = 1 / 4, seed = 0 }: Partial<Sam
   for (const [name, share] of Object.entries({ queries, keys }))
     if (!(share > 0 && share <= 1))
       throw new RangeError(`sampled takes a share of ${share} of the ${name}; choose one above 0 and at most 1`);
-  return ({ ops, q, k, layout, site }) => ops.sampledScores(q, k, layout, { queries, keys, seed: mixSeeds(seed, site.step, site.layer) });
+  const score = ({ ops, q, k, layout, site }: Call): Tensor =>
+    ops.sampledScores(q, k, layout, { queries, keys, seed: mixSeeds(seed, site.step, site.layer) });
+  return Object.assign(score, { forced: () => 0 });
 };
 
 /**
@@ -40,16 +42,15 @@ export const withText = (scorer: Scorer): Scorer => {
   const tables = new WeakMap<Backend, WeakMap<Layout, WeakMap<Layout, Tensor>>>();
   const score = (call: Call): Tensor => {
     const { ops, layout } = call;
-    const scores = scorer(call);
-    if (layout.q.videoBlocks === layout.q.blocks && layout.k.videoBlocks === layout.k.blocks) return scores;
+    if (layout.q.videoBlocks === layout.q.blocks && layout.k.videoBlocks === layout.k.blocks) return scorer(call);
     const ofBackend = entry(tables, ops, () => new WeakMap<Layout, WeakMap<Layout, Tensor>>());
     const ofQuery = entry(ofBackend, layout.q, () => new WeakMap<Layout, Tensor>());
-    return ops.force(
-      scores,
-      entry(ofQuery, layout.k, () => textTable(ops, layout)),
-    );
+    const table = entry(ofQuery, layout.k, () => textTable(ops, layout));
+    return ops.scope(() => ops.force(scorer(call), table));
   };
-  return Object.assign(score, { needsLse: scorer.needsLse });
+  const inner = scorer.forced;
+  const forced = inner && ((layout: Layouts) => inner(layout) + layout.k.blocks - layout.k.videoBlocks);
+  return Object.assign(score, { needsLse: scorer.needsLse, forced });
 };
 
 function entry<K extends object, V>(map: WeakMap<K, V>, key: K, make: () => V): V {
@@ -60,9 +61,10 @@ function entry<K extends object, V>(map: WeakMap<K, V>, key: K, make: () => V): 
   return made;
 }
 
-function textTable(ops: Backend, { q, k }: Call['layout']): Tensor {
+/** A table lives as long as its backend. */
+function textTable(ops: Backend, { q, k }: Layouts): Tensor {
   const table = new Float32Array(q.blocks * k.blocks).map((_, at) =>
     Math.floor(at / k.blocks) >= q.videoBlocks || at % k.blocks >= k.videoBlocks ? Infinity : 0,
   );
-  return ops.upload(table, [q.blocks, k.blocks]);
+  return ops.keep(ops.upload(table, [q.blocks, k.blocks]));
 }

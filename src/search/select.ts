@@ -5,7 +5,10 @@ import type { Call, Selector } from '../method.ts';
 import type { Tensor } from '../tensor.ts';
 
 /** Cuts are shares of a row's key blocks: with `upTo(0.2)` the best fifth, rounded up (top-k). */
-export const rank = (): Selector => (call, scores, levels) => call.ops.select(scores, { measure: 'rank', levels });
+export const rank =
+  (): Selector =>
+  ({ ops, forced }, scores, levels) =>
+    ops.select(scores, { measure: 'rank', levels, forced });
 
 /** How coarsely a key block may be read, by how alike its tokens are. */
 export type SimilarityCap = (call: Call) => Tensor;
@@ -30,7 +33,7 @@ export interface MassOptions {
 export const mass =
   ({ floor, cap }: MassOptions = {}): Selector =>
   (call, scores, levels) =>
-    call.ops.select(scores, { measure: 'mass', levels, floor, cap: cap?.(call) });
+    call.ops.select(scores, { measure: 'mass', levels, floor, cap: cap?.(call), forced: call.forced });
 
 /**
  * Rank with three budgets (AdaSpa, arXiv 2502.21079, section 4.2): heads that keep more than `threshold` of their mass, at most half of
@@ -39,8 +42,10 @@ export const mass =
  */
 export const headAdaptive =
   ({ threshold = 0.8 } = {}): Selector =>
-  ({ ops }, scores, levels) => {
-    const recall = ops.recall(scores, ops.select(scores, { measure: 'rank', levels }));
-    const budgets = ops.headBudgets(recall, { threshold, sparsity: 1 - levels[0].upTo });
-    return ops.select(scores, { measure: 'rank', levels, budgets });
+  ({ ops, forced }, scores, levels) => {
+    const budgets = ops.scope(() => {
+      const recall = ops.recall(scores, ops.select(scores, { measure: 'rank', levels, forced }));
+      return ops.headBudgets(recall, { threshold, sparsity: 1 - levels[0].upTo });
+    });
+    return ops.select(scores, { measure: 'rank', levels, budgets, forced });
   };

@@ -7,11 +7,14 @@ const LARGEST_BUDGET = 1.5;
 /** ceil(share * count), forgiving the rounding of shares such as 1 - 0.7, which would add a block. */
 export const ceilShare = (share: number, count: number): number => Math.ceil(share * count * (1 - 1e-6));
 
+/** What of a selection decides how wide rows are. */
+type Promised = Pick<Selection, 'measure' | 'levels' | 'floor' | 'forced'> & { readonly budgets?: unknown };
+
 /**
  * Key blocks that a row of a selection lists at most, from 1 to kBlocks. Known for rank cuts when it is known how many blocks are forced;
  * a row that asks for more is read whole. Shares of mass promise nothing.
  */
-export function planWidth({ measure, levels, floor = 0, budgets, forced }: Selection, kBlocks: number): number {
+export function planWidth({ measure, levels, floor = 0, budgets, forced }: Promised, kBlocks: number): number {
   if (measure === 'mass' || forced === undefined) return kBlocks;
   const cut = levels[levels.length - 1].upTo * (budgets ? LARGEST_BUDGET : 1);
   // One more than the share of it: f32 and f64 may round to either side.

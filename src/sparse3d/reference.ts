@@ -95,7 +95,10 @@ export function blockMassReference(q: Rows, k: Rows, lse: readonly number[], lay
 export const tokensIn = (layout: Layout, block: number): number[] =>
   [...layout.order.subarray(block * layout.block, (block + 1) * layout.block)].filter((token) => token !== PAD);
 
-/** One head's rows of a plan's numbers: counts [heads, qBlocks, levels], blocks [heads, qBlocks, width]. */
+/**
+ * One head's rows of a plan's numbers: counts [heads, qBlocks, levels], blocks [heads, qBlocks, width]. A row that reads all `keyBlocks` at the
+ * finest level has no list.
+ */
 export function planRows(
   counts: Int32Array,
   blocks: Int32Array,
@@ -103,9 +106,12 @@ export function planRows(
   head: number,
   queryBlocks: number,
   width: number,
+  keyBlocks = width,
 ): PlanRow[] {
   return Array.from({ length: queryBlocks }, (_, queryBlock) => {
     const row = head * queryBlocks + queryBlock;
+    if (counts[row * levels.length] === keyBlocks)
+      return Array.from({ length: keyBlocks }, (__, block) => ({ block, pool: levels[0].pool }));
     let at = row * width;
     return levels.flatMap(({ pool }, level) =>
       Array.from({ length: counts[row * levels.length + level] }, () => ({ block: blocks[at++], pool })),

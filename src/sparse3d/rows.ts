@@ -2,7 +2,7 @@
 import type { Layout } from './plan.ts';
 import { isNearlyFull, type Units } from './units.ts';
 
-/** The numbers of a plan. `pools[level]` is the pool factor of a level; `width` key blocks at most are in a row. */
+/** The numbers of a plan. `pools[level]` is the pool factor of a level; `width` key blocks at most are listed for a row. */
 export interface PlanNumbers {
   readonly counts: Int32Array;
   readonly blocks: Int32Array;
@@ -92,12 +92,14 @@ function cutChunks(queries: number, members: number[], lists: readonly Int32Arra
 
 function unitsOfRow({ counts, blocks, pools, width }: PlanNumbers, units: Units, layout: Layout, row: number, head: number): Int32Array {
   const list: number[] = [];
-  let at = row * width;
+  // A row that reads all in full has no list.
+  const whole = counts[row * pools.length] === layout.blocks;
+  let at = whole ? 0 : row * width;
   for (let level = 0; level < pools.length; level++) {
     const pool = pools[level];
     const stored = units.stored.get(pool);
     for (let n = counts[row * pools.length + level]; n > 0; n--) {
-      const block = blocks[at++];
+      const block = whole ? at++ : blocks[at++];
       const used = Math.ceil(layout.counts[block] / (pool * units.size));
       const start = stored!.first + head * stored!.perHead + block * stored!.perBlock;
       for (let unit = 0; unit < used; unit++) list.push(start + unit);

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { budgetsOf, recallOf, type SelectionNumbers, selectBlocks } from '../../src/search/cpu-select.ts';
 import { pyramid, upTo } from '../../src/search/levels.ts';
+import { planWidth } from '../../src/search/width.ts';
 
 const row = [0.125, 0.5, 0.125, 0.25];
 /** The chosen blocks of each row, by level. */
@@ -9,14 +10,19 @@ function choose(scores: readonly number[], selection: SelectionNumbers, kBlocks 
   const qBlocks = scores.length / kBlocks / heads;
   const { counts, blocks } = selectBlocks(Float32Array.from(scores), [heads, qBlocks, kBlocks], selection);
   const levels = selection.levels.length;
+  const width = blocks.length / heads / qBlocks;
   return Array.from({ length: heads * qBlocks }, (_, at) => {
-    let from = at * kBlocks;
+    let from = at * width;
+    if (counts[at * levels] === kBlocks) {
+      expect([...blocks.subarray(from, from + width)].every((block) => block === -1)).toBe(true);
+      return selection.levels.map((__, level) => (level === 0 ? Array.from({ length: kBlocks }, (___, block) => block) : []));
+    }
     const groups = Array.from({ length: levels }, (__, level) => {
       const count = counts[at * levels + level];
       from += count;
       return [...blocks.subarray(from - count, from)];
     });
-    expect([...blocks.subarray(from, (at + 1) * kBlocks)].every((block) => block === -1)).toBe(true);
+    expect([...blocks.subarray(from, (at + 1) * width)].every((block) => block === -1)).toBe(true);
     expect(new Set(groups.flat()).size).toBe(groups.flat().length);
     return groups;
   });
@@ -27,7 +33,7 @@ describe('rank', () => {
     expect(choose(row, { measure: 'rank', levels: upTo(0.25) })).toEqual([[[1]]]);
     expect(choose(row, { measure: 'rank', levels: upTo(0.26) })).toEqual([[[1, 3]]]);
     expect(choose(row, { measure: 'rank', levels: upTo(0.75) })).toEqual([[[1, 3, 0]]]);
-    expect(choose(row, { measure: 'rank', levels: upTo(1) })).toEqual([[[1, 3, 0, 2]]]);
+    expect(choose(row, { measure: 'rank', levels: upTo(1) })).toEqual([[[0, 1, 2, 3]]]);
   });
   test('a share rounded up in its last bit adds no block', () => {
     const ten = Array.from({ length: 10 }, (_, at) => at);
@@ -52,7 +58,7 @@ describe('mass', () => {
     );
   });
   test('a cut at 1 reads blocks without mass too', () => {
-    expect(choose([1, 0, 0, 1e-30], { measure: 'mass', levels: upTo(1) })).toEqual([[[0, 3, 1, 2]]]);
+    expect(choose([1, 0, 0, 1e-30], { measure: 'mass', levels: upTo(1) })).toEqual([[[0, 1, 2, 3]]]);
   });
   test('the floor lifts the finest level and leaves the outer cut', () => {
     expect(choose(row, { measure: 'mass', levels: pyramid(0.5, 0.75), floor: 0.75 })).toEqual([[[1, 3, 0], []]]);
@@ -83,6 +89,36 @@ describe('forcing', () => {
   test('a row of forced blocks alone needs nothing else', () => {
     const scores = [Infinity, -Infinity, Infinity, 0.5];
     expect(choose(scores, { measure: 'rank', levels: [{ pool: 1, upTo: 0 }] })).toEqual([[[0, 2]]]);
+  });
+});
+
+describe('width', () => {
+  const ten = Array.from({ length: 10 }, (_, at) => at);
+  test('follows the cuts, the floor, the budgets and what is forced', () => {
+    const selection = { measure: 'rank', levels: pyramid(0.1, 0.2) } as const;
+    expect(planWidth({ ...selection, forced: 0 }, 10)).toBe(3);
+    expect(planWidth({ ...selection, forced: 4 }, 10)).toBe(7);
+    expect(planWidth({ ...selection, forced: 0, floor: 0.5 }, 10)).toBe(6);
+    expect(planWidth({ ...selection, forced: 9 }, 10)).toBe(10);
+    expect(planWidth({ ...selection, forced: 0, levels: upTo(0.4), budgets: Float32Array.of(1) }, 10)).toBe(7);
+    expect(planWidth({ ...selection, forced: 0 }, 1)).toBe(1);
+  });
+  test('is all key blocks where nothing is promised', () => {
+    expect(planWidth({ measure: 'rank', levels: upTo(0.1) }, 10)).toBe(10);
+    expect(planWidth({ measure: 'mass', levels: upTo(0.1), forced: 0 }, 10)).toBe(10);
+  });
+  test('holds every row that keeps its promise, with the same blocks', () => {
+    const selection = { measure: 'rank', levels: pyramid(0.1, 0.3) } as const;
+    const scores = [...ten, ...ten.map((score) => (score === 4 || score === 0 ? Infinity : score)), ...ten.map(() => Infinity)];
+    expect(choose(scores, { ...selection, forced: 2 }, 10)).toEqual(choose(scores, selection, 10));
+  });
+  test('a row that does not fit is read whole', () => {
+    const scores = [...ten, ...ten.map((score) => (score < 5 ? Infinity : score))];
+    const selection = { measure: 'rank', levels: pyramid(0.1, 0.2), forced: 0 } as const;
+    expect(choose(scores, selection, 10)).toEqual([
+      [[9], [8]],
+      [ten, []],
+    ]);
   });
 });
 

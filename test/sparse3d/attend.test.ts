@@ -137,6 +137,28 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('on %s', (runtim
     expect(await ops.density(all)).toBe(1);
   });
 
+  test('rows may be narrower than the key blocks, and a row of all of them needs no list', async () => {
+    const grid = { frames: 5, height: 7, width: 9, text: 20 };
+    const layout = { q: tiles(4, 4, 4)(grid), k: tiles(4, 4, 4)(grid) };
+    const { blocks: keyBlocks } = layout.k;
+    const inputs = inputsFor(2, tokensOf(grid), 8, 41);
+    const rows = 2 * layout.q.blocks;
+    const counts = Int32Array.from({ length: 2 * rows }, (_, at) => (at % 6 === 0 ? keyBlocks : at % 6 === 1 ? 0 : 1));
+    const blocks = Int32Array.from({ length: 2 * rows }, (_, at) => (at % 6 < 2 ? PAD : at % keyBlocks));
+    const plan = { levels: [1, 4].map((pool) => ({ pool, upTo: 1 })), host: { counts, blocks } };
+    const tensors = { counts: ops.upload(counts, [2, layout.q.blocks, 2]), blocks: ops.upload(blocks, [2, layout.q.blocks, 2]) };
+    const actual = await attended(inputs, 2, 8, { ...plan, ...tensors, keyBlocks }, layout);
+    const [qs, ks, vs] = [inputs.q, inputs.k, inputs.v].map((x) => rowsOf(x, 2, 8));
+    const twin = qs.flatMap((q, head) => {
+      const read = planRows(counts, blocks, plan.levels, head, layout.q.blocks, 2, keyBlocks);
+      expect(read[0].length).toBe(head === 0 ? keyBlocks : 2);
+      return attendReference(q, ks[head], vs[head], read, layout).out.flat();
+    });
+    expect(relativeError(actual.out, twin)).toBeLessThan(TOLERANCE);
+    const pairs = counts.reduce((sum, count, at) => sum + count / (at % 2 ? 4 : 1), 0);
+    expect(await ops.density({ ...plan, ...tensors, keyBlocks })).toBeCloseTo(pairs / rows / keyBlocks, 12);
+  });
+
   test('padding takes no mass, even where every token has a far lower logit than zero', async () => {
     const grid = { frames: 1, height: 3, width: 5, text: 9 };
     const layout = { q: raster(64)(grid), k: raster(64)(grid) };
