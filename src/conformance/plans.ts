@@ -43,13 +43,14 @@ export function randomPlan(
 export function uploadPlan(
   ops: Backend,
   { counts, blocks }: PlanNumbers,
-  { heads, queryBlocks }: PlanSize,
+  { heads, queryBlocks, keyBlocks }: PlanSize,
   pools: readonly number[],
 ): Plan {
   return {
     counts: ops.upload(counts, [heads, queryBlocks, pools.length]),
     blocks: ops.upload(blocks, [heads, queryBlocks, blocks.length / heads / queryBlocks]),
     levels: pools.map((pool) => ({ pool, upTo: 1 })),
+    keyBlocks,
   };
 }
 

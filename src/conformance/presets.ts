@@ -71,12 +71,15 @@ async function drive(ops: Backend, method: Method, storage: Storage, swap = (pla
       return ops.attend(q, k, v, swap(plan), ...rest);
     },
   };
-  const { attention } = createAttention(watched, method);
+  const { attention, reset } = createAttention(watched, method);
   const outputs: Numbers[] = [];
   for (let step = 0; step < STEPS; step++) {
     const [q, k, v] = [3, 4, 5].map((seed) => ops.cast(ops.upload(drifting(seed, step), [HEADS, tokensOf(grid), DIM]), storage));
-    outputs.push(await ops.read(attention(q, k, v, { step, steps: STEPS, layer: 0, layers: 1, branches: [0], grid })));
+    const out = attention(q, k, v, { step, steps: STEPS, layer: 0, layers: 1, branches: [0], grid });
+    outputs.push(await ops.read(out));
+    for (const tensor of [q, k, v, out]) ops.release(tensor);
   }
+  reset();
   return { outputs, plans: await Promise.all(used) };
 }
 

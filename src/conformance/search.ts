@@ -3,8 +3,9 @@ import type { Backend, Selection } from '../backend/backend.ts';
 import { pyramid, upTo } from '../search/levels.ts';
 import { curve, raster, tiles } from '../sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
-import { type Bound, type Check, check, type Results, type Size } from './check.ts';
+import { type Bound, type Check, check, difference, type Results, type Size } from './check.ts';
 import { input, numbers, type Storage } from './inputs.ts';
+import { planOfAll, randomPlan, uploadPlan } from './plans.ts';
 
 const near: Bound = { measure: 'absolute', tolerance: 1e-4 };
 const exact: Bound = { measure: 'absolute', tolerance: 0 };
@@ -117,6 +118,8 @@ const selectionChecks: readonly Check[] = [
   check('select, rows of nothing but forbidden blocks', 'small', (ops) => ({ plan: forbidden(ops) }), { plan: samePlan }),
   check('force', 'small', (ops) => ({ forced: forced(ops) }), { forced: { measure: 'absolute', tolerance: 1e-6 } }),
   check('recall', 'small', (ops) => ({ recall: recalled(ops) }), { recall: { measure: 'absolute', tolerance: 1e-5 } }),
+  densityCheck([1], 6),
+  densityCheck([1, 4], 6),
   check('headBudgets', 'small', budgets, { some: near, most: near, low: near }),
 ];
 
@@ -129,6 +132,22 @@ function forced(ops: Backend) {
 }
 
 const recalled = (ops: Backend) => ops.recall(scoresOf(ops), ops.select(scoresOf(ops), { measure: 'rank', levels: upTo(0.3) }));
+
+/** Density of a random plan, and of the plan of all. */
+function densityCheck(pools: readonly number[], keyBlocks: number): Check {
+  const size = { heads: 2, queryBlocks: 5, keyBlocks };
+  return {
+    name: `density, pools ${pools.join(' ')}`,
+    size: 'small',
+    async run(ops) {
+      const plan = randomPlan(size, pools, 9);
+      const cost = [...plan.counts].reduce((sum, count, at) => sum + count / pools[at % pools.length], 0);
+      const plans = [uploadPlan(ops, plan, size, pools), planOfAll(ops, size)];
+      const own = await Promise.all(plans.map((each) => ops.density(each)));
+      return { what: 'density', error: difference(own, [cost / (2 * 5 * keyBlocks), 1], false), tolerance: 1e-9 };
+    },
+  };
+}
 
 function budgets(ops: Backend): Results {
   const of = (recall: readonly number[], sparsity: number) =>
