@@ -25,7 +25,8 @@ export interface CommandQueue {
 }
 
 const SLOT = 256;
-const SLOTS = 1024;
+// When they are used up, launches are submitted: the GPU starts while more is recorded.
+const SLOTS = 128;
 const LAUNCHES_PROFILED = 2048;
 
 interface Stamps {
