@@ -12,9 +12,9 @@ import { openedOps } from './backend/opened.ts';
 import { openedGpu } from './gpu/device.ts';
 import { numbers } from './sparse3d/cases.ts';
 
-const STEPS = 6;
+const STEPS = 5;
 const [HEADS, DIM] = [2, 16];
-const grid: Grid = { frames: 5, height: 7, width: 9, text: 13 };
+const grid: Grid = { frames: 3, height: 6, width: 8, text: 9 };
 const items = [0, 1];
 
 async function drive(ops: Backend, { attention }: ReturnType<typeof createAttention>): Promise<Numbers[]> {
@@ -35,7 +35,7 @@ describe.skipIf(!gpu)('presets on the GPU', async () => {
   if (!gpu) return;
   const ops = await webgpuBackend(gpu);
   const cpu = openedOps('onnxruntime-node');
-  const presets: readonly Method[] = [adaSpa({ sparsity: 0.5 }), pyramidSparse(), pyramidSparse({ sparsity: 0.6 })];
+  const presets: readonly Method[] = [adaSpa({ sparsity: 0.5 }), pyramidSparse()];
 
   test.each(presets)('$name puts out what it does on the CPU', async (method) => {
     const [bound, onCpu] = [createAttention(ops, method), createAttention(await cpu, method)];
@@ -59,7 +59,7 @@ describe.skipIf(!gpu)('presets on the GPU', async () => {
     await drive(ops, bound);
     const { bytes } = gpu.memory;
     const densities = [bound.density()];
-    for (let run = 0; run < 2; run++) await drive(ops, bound);
+    await drive(ops, bound);
     expect(gpu.memory.bytes).toBe(bytes);
     densities.push(bound.density());
     const last = plans.slice(-items.length);
@@ -81,6 +81,6 @@ describe.skipIf(!gpu)('presets on the GPU', async () => {
       },
     };
     await drive(ops, createAttention(ops, method));
-    expect(new Set(widths)).toEqual(new Set([Math.ceil(315 / 64) + 1]));
+    expect(new Set(widths)).toEqual(new Set([3 + 1]));
   });
 });

@@ -2,7 +2,7 @@
 import type { Backend } from '../backend/backend.ts';
 import { type GpuVariants, webgpuBackend } from '../backend/webgpu/backend.ts';
 import type { GpuDevice } from '../backend/webgpu/device.ts';
-import { massVariants, peakVariants } from '../search/gpu-score.ts';
+import { massVariants, peakVariants } from '../search/gpu-product.ts';
 import { attendVariants } from '../sparse3d/gpu-attend.ts';
 import { attentionChecks } from './attention.ts';
 import type { Check, Size } from './check.ts';

@@ -6,7 +6,7 @@ import type { Capabilities, Rejected, Variant } from '../backend/webgpu/wgsl.ts'
 import { type Outcome, passes, runChecks } from '../conformance/index.ts';
 import { type Suite, variantSuites } from '../conformance/suites.ts';
 import { UnsupportedError } from '../errors.ts';
-import { massVariants, type ProductCall, peakVariants } from '../search/gpu-score.ts';
+import { massVariants, type ProductCall, peakVariants } from '../search/gpu-product.ts';
 import { attendVariants } from '../sparse3d/gpu-attend.ts';
 import type { Missing } from './report.ts';
 

@@ -1,9 +1,10 @@
 // The scoring operations on WebGPU. Products of q and k come in two variants; what they leave is reduced by small kernels.
 import type { Sampling } from '../backend/backend.ts';
 import type { GpuDevice, GpuTensor } from '../backend/webgpu/device.ts';
-import { type Capabilities, chooseVariant, type Header, type Variant } from '../backend/webgpu/wgsl.ts';
+import { chooseVariant, type Header } from '../backend/webgpu/wgsl.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { DType } from '../tensor.ts';
+import { MASS_CHUNK, massVariants, matrixKernel, peakVariants } from './gpu-product.ts';
 import type { SearchKernels } from './kernels/index.ts';
 import { drawCount, type Side, slotsOfHead } from './sampling.ts';
 
@@ -17,69 +18,7 @@ export interface Parts {
   readonly tableBytes: number;
 }
 
-/** What decides whether a variant can multiply q and k: rows of q that are summed together, rows of q, and keys of a block. */
-export interface ProductCall {
-  readonly dtype: DType;
-  readonly dim: number;
-  readonly together: number;
-  readonly rows: number;
-  readonly keys: number;
-}
-
-export interface ProductVariant extends Variant<ProductCall> {
-  readonly name: 'matrix' | 'portable';
-}
-
-/** Subgroup matrices on tensor cores, 128 rows and 32 keys at a time. */
-const matrix = (lackingShape: (call: ProductCall) => string | undefined): ProductVariant => ({
-  name: 'matrix',
-  lacking: (capabilities, call) => lackingMatrices(capabilities) ?? lackingWork(capabilities, call) ?? lackingShape(call),
-});
-const portable: ProductVariant = { name: 'portable', lacking: () => undefined };
-
-/** Ways to compute `blockMass`, best first. */
-export const massVariants: readonly ProductVariant[] = [
-  matrix(({ together, keys }) =>
-    128 % together === 0 && together % 32 === 0 && keys % 32 === 0
-      ? undefined
-      : `query blocks of ${together} and key blocks of ${keys} do not make up tiles of 128 rows and 32 keys`,
-  ),
-  portable,
-];
-
-/** Ways to compute the products of `sampledScores`, best first. */
-export const peakVariants: readonly ProductVariant[] = [
-  matrix(({ rows }) => (rows >= 32 ? undefined : `${rows} drawn rows are less than the 32 of a tile`)),
-  portable,
-];
-
-function lackingMatrices({ features, matrices, subgroupSizes = [0, 0] }: Capabilities): string | undefined {
-  for (const feature of ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'])
-    if (!features.has(feature)) return `the feature ${feature} is missing`;
-  const listed = matrices.some(
-    ({ componentType, resultComponentType, M, N, K }) =>
-      componentType === 'f16' && resultComponentType === 'f32' && M === 16 && N === 16 && K === 16,
-  );
-  if (!listed) return 'the adapter lists no 16x16x16 product of f16 into f32';
-  if (subgroupSizes.some((size) => size !== 32)) return `subgroups are ${subgroupSizes.join(' to ')} wide, not 32`;
-  return undefined;
-}
-
-function lackingWork({ limits }: Capabilities, { dtype, dim }: ProductCall): string | undefined {
-  if (dtype !== 'f16') return `it multiplies f16, not ${dtype}`;
-  if (dim % 16 !== 0) return `it takes a head dimension that is a multiple of 16, not ${dim}`;
-  // Keys, logits and sums of a workgroup.
-  const bytes = 32 * (2 * dim + 16) + 128 * (4 * 32 + 32) + 16 * CHUNK;
-  return bytes > limits.maxComputeWorkgroupStorageSize ? `it needs ${bytes} bytes of workgroup memory` : undefined;
-}
-
-// Key blocks (of mass) and tiles of 32 keys (of peaks) that one workgroup of the matrix variant walks over.
-const CHUNK = 64;
 const log2Scale = (dim: number): string => (Math.LOG2E / Math.sqrt(dim)).toFixed(12);
-const matrixHeader: Header = {
-  enable: ['f16', 'subgroups', 'chromium_experimental_subgroup_matrix'],
-  off: ['chromium.subgroup_matrix_uniformity', 'subgroup_uniformity'],
-};
 const scalarHeader = (dtype: DType): Header => ({ enable: dtype === 'f16' ? ['f16'] : [], alias: { Scalar: dtype } });
 
 const countsOf = (device: GpuDevice, layout: Layout): GpuTensor =>
@@ -96,9 +35,8 @@ export function blockMass({ device, kernels, wanted }: Parts, q: GpuTensor, k: G
   device.dispatch({
     ...(name === 'matrix'
       ? {
-          kernel: kernels.blockMassMatrix,
-          header: { ...matrixHeader, constants: { ...constants, CHUNK } },
-          workgroups: [Math.ceil(slots / 128), Math.ceil(keys.blocks / CHUNK), heads] as const,
+          ...matrixKernel(device, kernels.blockMassMatrix, dim, { ...constants, CHUNK: MASS_CHUNK }),
+          workgroups: [Math.ceil(slots / 128), Math.ceil(keys.blocks / MASS_CHUNK), heads] as const,
         }
       : {
           kernel: kernels.blockMass,
@@ -176,14 +114,13 @@ function blockPeaks({ device, kernels, wanted }: Parts, q: GpuTensor, k: GpuTens
   const call = { dtype: q.dtype, dim, together: 1, rows: allRows, keys };
   const { name } = chooseVariant(peakVariants, device.adapter, call, wanted).variant;
   const constants = { DIM: dim, K_DRAWN: keys, SCALE: log2Scale(dim) };
-  // Whole key blocks.
-  const chunk = Math.max(CHUNK, keys / 32);
+  // Tiles of 16 keys that a workgroup of the matrix variant walks over, whole key blocks.
+  const chunk = Math.max(128, keys / 16);
   device.dispatch({
     ...(name === 'matrix'
       ? {
-          kernel: kernels.blockPeakMatrix,
-          header: { ...matrixHeader, constants: { ...constants, CHUNK: chunk } },
-          workgroups: [Math.ceil(rows / 128), Math.ceil(k.shape[1] / 32 / chunk), heads] as const,
+          ...matrixKernel(device, kernels.blockPeakMatrix, dim, { ...constants, CHUNK: chunk }),
+          workgroups: [Math.ceil(rows / 128), Math.ceil(k.shape[1] / 16 / chunk), heads] as const,
         }
       : {
           kernel: kernels.blockPeak,

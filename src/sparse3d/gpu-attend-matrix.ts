@@ -51,7 +51,7 @@ function lacking(capabilities: Capabilities, { dim, dtype }: AttendShape): strin
 }
 
 /** The product to use, the largest first. */
-function productOf({ matrices }: Capabilities): MatrixShape | undefined {
+export function productOf({ matrices }: Capabilities): MatrixShape | undefined {
   const fits = ({ componentType, resultComponentType }: MatrixShape) => componentType === 'f16' && resultComponentType === 'f32';
   for (const [m, n, k] of [
     [16, 16, 16],

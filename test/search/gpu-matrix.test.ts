@@ -50,11 +50,11 @@ const played = ({ name, body }: Kernel): Kernel => ({
   name,
   body:
     body
-      .replace(/subgroup_matrix_(left|right)<f16, 16, 16>/g, 'vec2u')
-      .replace('subgroup_matrix_result<f32, 16, 16>', 'array<f32, 8>')
+      .replace(/subgroup_matrix_(left|right)<f16, \w, \w>/g, 'vec2u')
+      .replace('subgroup_matrix_result<f32, N, M>', 'array<f32, 8>')
       .replace('q: array<f16>', 'q: array<u32>')
       .replace(', @builtin(subgroup_invocation_id) lane: u32) {', ') { lane = thread % 32u;')
-      .replaceAll('Result(0.0)', 'Result()')
+      .replaceAll('Sum(0.0)', 'Sum()')
       .replaceAll('subgroupMatrixLoad<Left, row_major>(&q, ', 'vec2u(')
       .replaceAll('subgroupMatrixLoad<Right, col_major>(&keys, ', 'vec2u(')
       .replaceAll('subgroupMatrixMultiplyAccumulate(', 'product(')

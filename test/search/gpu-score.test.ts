@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { loadKernels } from '../../src/backend/webgpu/wgsl.ts';
 import { capOf } from '../../src/search/cpu-select.ts';
 import { searchGpuOps } from '../../src/search/gpu.ts';
-import { massVariants, peakVariants } from '../../src/search/gpu-score.ts';
+import { massVariants, peakVariants } from '../../src/search/gpu-product.ts';
 import { searchKernels } from '../../src/search/kernels/index.ts';
 import { sampledScoresReference } from '../../src/search/reference.ts';
 import { curve, raster, tiles } from '../../src/sparse3d/layout.ts';
@@ -105,7 +105,7 @@ describe.skipIf(!ops)('scores on the GPU', () => {
 
   test('what a variant lacks is named', () => {
     const call = { dtype: 'f16', dim: 128, together: 64, rows: 1024, keys: 64 } as const;
-    const limits = { maxComputeWorkgroupStorageSize: 32768 };
+    const limits = { maxComputeWorkgroupStorageSize: 16384 };
     const listed = { componentType: 'f16', resultComponentType: 'f32', M: 16, N: 16, K: 16 };
     const features = new Set(['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix']);
     const able = { features, limits, subgroupSizes: [32, 32] as const, matrices: [listed] };
@@ -114,8 +114,8 @@ describe.skipIf(!ops)('scores on the GPU', () => {
       expect(matrix.lacking(able, { ...call, dim: 24 })).toContain('multiple of 16');
       expect(matrix.lacking(able, { ...call, dtype: 'f32' })).toContain('f32');
       expect(matrix.lacking(able, { ...call, dim: 256 })).toContain('workgroup memory');
-      expect(matrix.lacking({ ...able, subgroupSizes: [8, 32] }, call)).toContain('8 to 32');
-      expect(matrix.lacking({ ...able, matrices: [{ ...listed, M: 8 }] }, call)).toContain('16x16x16');
+      expect(matrix.lacking({ ...able, subgroupSizes: [8, 32] }, call)).toContain('from 8 to 32');
+      expect(matrix.lacking({ ...able, matrices: [{ ...listed, M: 4 }] }, call)).toContain('16x16x16');
       expect(matrix.lacking({ ...able, features: new Set() }, call)).toContain('shader-f16');
     }
     expect(massVariants[0].lacking(able, { ...call, together: 24 })).toContain('tiles');

@@ -1,11 +1,13 @@
-// Mass of block pairs with subgroup matrices, 16 x 16 x 16, f16 into f32. A workgroup takes 128 rows, 32 for each of its four subgroups, and
-// CHUNK key blocks, 32 keys at a time: a subgroup multiplies, stores the logits in its own scratch, and each lane sums the exponentials of one row.
-// Header: DIM, a multiple of 16; Q_BLOCK 32, 64 or 128; K_BLOCK, a multiple of 32; SCALE, log2(e) / sqrt(dim); CHUNK.
+// Mass of block pairs with subgroup matrices, f16 into f32. A workgroup takes 128 rows, 32 for each of its four subgroups, and CHUNK key blocks,
+// 16 keys at a time: a subgroup multiplies, stores the logits in its own scratch, and each lane sums the exponentials of one row. Up to 16 KiB of
+// workgroup memory an H100 keeps three workgroups a core. Loops marked "unroll" hold matrices, which must stay in registers.
+// Header: M, N, K of one product; ROW_TILES, KEY_TILES and DEPTH, so many of them make 32 rows, 16 keys, DIM; LOADS, vectors of 16 keys a thread;
+// DIM; Q_BLOCK 32, 64 or 128; K_BLOCK, a multiple of 16; SCALE, log2(e) / sqrt(dim); CHUNK.
 struct Sizes { qBlocks: u32, kBlocks: u32 }
 
-alias Left = subgroup_matrix_left<f16, 16, 16>;
-alias Right = subgroup_matrix_right<f16, 16, 16>;
-alias Result = subgroup_matrix_result<f32, 16, 16>;
+alias Left = subgroup_matrix_left<f16, K, M>;
+alias Right = subgroup_matrix_right<f16, N, K>;
+alias Sum = subgroup_matrix_result<f32, N, M>;
 
 @group(0) @binding(0) var<uniform> sizes: Sizes;
 @group(0) @binding(1) var<storage, read> q: array<f16>;
@@ -20,14 +22,12 @@ const LOG2E = 1.4426950408889634;
 const NEVER = -1000.0;
 const THREADS = 128u;
 const ROWS = 32u;
-const KEYS = 32u;
-const STEPS = u32(DIM / 16);
-// Elements of 16 bytes: a key, a row of scratch, each padded against bank conflicts (lanes also start at different columns of a row); and those
-// of 32 keys that a thread moves.
+const KEYS = 16u;
+// Elements of 16 bytes: a key, and with one of padding against bank conflicts a key and a row of scratch.
 const KEY = u32(DIM / 8);
 const KEY_STRIDE = KEY + 1u;
-const ROW_STRIDE = KEYS / 4u + 2u;
-const MOVED = (KEYS * KEY + THREADS - 1u) / THREADS;
+const ROW_STRIDE = KEYS / 4u + 1u;
+const TILES = K_BLOCK / KEYS;
 
 var<workgroup> keys: array<vec4u, KEYS * KEY_STRIDE>;
 var<workgroup> scratch: array<vec4f, 4u * ROWS * ROW_STRIDE>;
@@ -40,70 +40,61 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   // Rows beyond the head are computed again and not written.
   let first = min(group.x * THREADS + part * ROWS, slots - ROWS);
   let top = group.z * slots + first;
-  var left: array<Left, 2u * STEPS>;
-  for (var at = 0u; at < STEPS; at++) {
-    left[at] = subgroupMatrixLoad<Left, row_major>(&q, top * DIM + 16u * at, DIM);
-    left[STEPS + at] = subgroupMatrixLoad<Left, row_major>(&q, (top + 16u) * DIM + 16u * at, DIM);
+  var left: array<Left, ROW_TILES * DEPTH>;
+  for (var r = 0u; r < ROW_TILES; r++) { // unroll
+    for (var d = 0u; d < DEPTH; d++) { // unroll
+      left[r * DEPTH + d] = subgroupMatrixLoad<Left, row_major>(&q, (top + r * M) * DIM + d * K, DIM);
+    }
   }
   let row = first + lane;
   let shift = select(NEVER, -LOG2E * lse[group.z * slots + row], i32(row % Q_BLOCK) < qCounts[row / Q_BLOCK]);
 
   let firstBlock = group.y * CHUNK;
   let blocks = min(CHUNK, sizes.kBlocks - firstBlock);
-  let tiles = blocks * (K_BLOCK / KEYS);
-  var begin = (group.z * sizes.kBlocks + firstBlock) * K_BLOCK * KEY;
-  var next: array<vec4u, MOVED>;
-  for (var at = 0u; at < MOVED; at++) {
-    let index = at * THREADS + thread;
-    if (index < KEYS * KEY) { next[at] = k[begin + index]; }
+  let begin = (group.z * sizes.kBlocks + firstBlock) * K_BLOCK * KEY;
+  var next: array<vec4u, LOADS>;
+  for (var i = 0u; i < LOADS; i++) { // unroll
+    next[i] = k[begin + min(i * THREADS + thread, KEYS * KEY - 1u)];
   }
   var sum = 0.0;
-  for (var tile = 0u; tile < tiles; tile++) {
-    for (var at = 0u; at < MOVED; at++) {
-      let index = at * THREADS + thread;
-      if (index < KEYS * KEY) { keys[index / KEY * KEY_STRIDE + index % KEY] = next[at]; }
+  for (var tile = 0u; tile < blocks * TILES; tile++) {
+    for (var i = 0u; i < LOADS; i++) { // unroll
+      let index = i * THREADS + thread;
+      if (index < KEYS * KEY) { keys[index / KEY * KEY_STRIDE + index % KEY] = next[i]; }
     }
     workgroupBarrier();
-    if (tile + 1u < tiles) {
-      begin += KEYS * KEY;
-      for (var at = 0u; at < MOVED; at++) {
-        let index = at * THREADS + thread;
-        if (index < KEYS * KEY) { next[at] = k[begin + index]; }
-      }
+    let following = begin + min(tile + 1u, blocks * TILES - 1u) * KEYS * KEY;
+    for (var i = 0u; i < LOADS; i++) { // unroll
+      next[i] = k[following + min(i * THREADS + thread, KEYS * KEY - 1u)];
     }
-    let block = tile / (K_BLOCK / KEYS);
-    let within = tile % (K_BLOCK / KEYS);
-    let real = kCounts[firstBlock + block] - i32(within * KEYS);
-    for (var half = 0u; half < 2u; half++) {
-      var upper = Result(0.0);
-      var lower = Result(0.0);
-      for (var at = 0u; at < STEPS; at++) {
-        let right = subgroupMatrixLoad<Right, col_major>(&keys, 16u * half * KEY_STRIDE + 2u * at, KEY_STRIDE);
-        upper = subgroupMatrixMultiplyAccumulate(left[at], right, upper);
-        lower = subgroupMatrixMultiplyAccumulate(left[STEPS + at], right, lower);
+    let real = kCounts[firstBlock + tile / TILES] - i32(tile % TILES * KEYS);
+    for (var c = 0u; c < KEY_TILES; c++) { // unroll
+      var logits: array<Sum, ROW_TILES>;
+      for (var r = 0u; r < ROW_TILES; r++) { // unroll
+        logits[r] = Sum(0.0);
       }
-      let corner = part * ROWS * ROW_STRIDE + 4u * half;
-      subgroupMatrixStore<row_major>(&scratch, corner, upper, ROW_STRIDE);
-      subgroupMatrixStore<row_major>(&scratch, corner + 16u * ROW_STRIDE, lower, ROW_STRIDE);
+      for (var d = 0u; d < DEPTH; d++) { // unroll
+        let right = subgroupMatrixLoad<Right, col_major>(&keys, c * N * KEY_STRIDE + d * K / 8, KEY_STRIDE);
+        for (var r = 0u; r < ROW_TILES; r++) { // unroll
+          logits[r] = subgroupMatrixMultiplyAccumulate(left[r * DEPTH + d], right, logits[r]);
+        }
+      }
+      for (var r = 0u; r < ROW_TILES; r++) { // unroll
+        subgroupMatrixStore<row_major>(&scratch, (part * ROWS + r * M) * ROW_STRIDE + c * N / 4, logits[r], ROW_STRIDE);
+      }
     }
     workgroupBarrier();
     let at = (part * ROWS + lane) * ROW_STRIDE;
     // Bounded, so that a stale log-sum-exp makes no infinity.
     var weights = vec4f(0.0);
-    if (real >= i32(KEYS)) {
-      for (var four = 0u; four < KEYS / 4u; four++) {
-        weights += exp2(min(scratch[at + (four + lane / 4u) % (KEYS / 4u)] * SCALE + shift, vec4f(100.0)));
-      }
-    } else {
-      for (var four = 0u; four < KEYS / 4u; four++) {
-        let weight = exp2(min(scratch[at + four] * SCALE + shift, vec4f(100.0)));
-        weights += select(vec4f(0.0), weight, vec4i(0, 1, 2, 3) + i32(4u * four) < vec4i(real));
-      }
+    for (var four = 0u; four < KEYS / 4u; four++) {
+      let weight = exp2(min(scratch[at + four] * SCALE + shift, vec4f(100.0)));
+      weights += select(vec4f(0.0), weight, vec4i(0, 1, 2, 3) + i32(4u * four) < vec4i(real));
     }
     sum += weights.x + weights.y + weights.z + weights.w;
-    if (within + 1u == K_BLOCK / KEYS) {
+    if (tile % TILES == TILES - 1u) {
       let total = subgroupAdd(sum);
-      if (lane == 0u) { sums[part * CHUNK + block] = total; }
+      if (lane == 0u) { sums[part * CHUNK + tile / TILES] = total; }
       sum = 0.0;
     }
   }

@@ -1,0 +1,83 @@
+// The ways to multiply q and k for scores on a GPU, best first, and what the one with subgroup matrices is compiled with.
+import type { GpuDevice } from '../backend/webgpu/device.ts';
+import { unroll } from '../backend/webgpu/unroll.ts';
+import type { Capabilities, Header, Kernel, Variant } from '../backend/webgpu/wgsl.ts';
+import { productOf } from '../sparse3d/gpu-attend-matrix.ts';
+import type { DType } from '../tensor.ts';
+
+/** What decides whether a variant can multiply q and k: rows of q that are summed together, rows of q, and keys of a block. */
+export interface ProductCall {
+  readonly dtype: DType;
+  readonly dim: number;
+  readonly together: number;
+  readonly rows: number;
+  readonly keys: number;
+}
+
+export interface ProductVariant extends Variant<ProductCall> {
+  readonly name: 'matrix' | 'portable';
+}
+
+/** Subgroup matrices on tensor cores, 128 rows and 16 keys at a time. */
+const matrix = (lackingShape: (call: ProductCall) => string | undefined): ProductVariant => ({
+  name: 'matrix',
+  lacking: (capabilities, call) => lackingMatrices(capabilities) ?? lackingWork(capabilities, call) ?? lackingShape(call),
+});
+const portable: ProductVariant = { name: 'portable', lacking: () => undefined };
+
+/** Ways to compute `blockMass`. */
+export const massVariants: readonly ProductVariant[] = [
+  matrix(({ together, keys }) =>
+    128 % together === 0 && together % 32 === 0 && keys % 16 === 0
+      ? undefined
+      : `query blocks of ${together} and key blocks of ${keys} do not make up tiles of 128 rows and 16 keys`,
+  ),
+  portable,
+];
+
+/** Ways to compute the products of `sampledScores`. */
+export const peakVariants: readonly ProductVariant[] = [
+  matrix(({ rows }) => (rows >= 32 ? undefined : `${rows} drawn rows are less than the 32 of a tile`)),
+  portable,
+];
+
+/** Key blocks that one workgroup of the matrix variant of block mass walks over. */
+export const MASS_CHUNK = 64;
+
+function lackingMatrices(capabilities: Capabilities): string | undefined {
+  const { features, subgroupSizes: [smallest, largest] = [0, 0] } = capabilities;
+  for (const feature of ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'])
+    if (!features.has(feature)) return `this GPU or browser lacks the feature ${feature}`;
+  if (!productOf(capabilities)) return 'this GPU lists no f16 product with f32 sums of 16x16x16, 16x8x16, 8x16x16 or 8x8x8';
+  if (smallest !== 32 || largest !== 32) return `it needs subgroups of 32 lanes, and here they have from ${smallest} to ${largest}`;
+  return undefined;
+}
+
+function lackingWork({ limits }: Capabilities, { dtype, dim }: ProductCall): string | undefined {
+  if (dtype !== 'f16') return `it takes f16, not ${dtype}`;
+  if (dim % 16 !== 0) return `it takes a head dimension that is a multiple of 16, not ${dim}`;
+  // Keys, logits and sums of a workgroup.
+  const bytes = 16 * (2 * dim + 16) + 128 * (4 * 16 + 16) + 16 * MASS_CHUNK;
+  const here = limits.maxComputeWorkgroupStorageSize;
+  return bytes > here ? `it needs ${bytes} bytes of workgroup memory, and here are ${here}` : undefined;
+}
+
+/** A kernel with subgroup matrices, unrolled for this GPU's product, and its header. */
+export function matrixKernel(
+  { adapter }: GpuDevice,
+  { name, body }: Kernel,
+  dim: number,
+  given: Readonly<Record<string, number | string>>,
+): { readonly kernel: Kernel; readonly header: Header } {
+  const { M, N, K } = productOf(adapter)!;
+  const counts = { ROW_TILES: 32 / M, KEY_TILES: 16 / N, DEPTH: dim / K, LOADS: Math.ceil((16 * dim) / 8 / 128) };
+  const constants = { M, N, K, ...counts, ...given };
+  return {
+    kernel: { name, body: unroll(body, constants) },
+    header: {
+      enable: ['f16', 'subgroups', 'chromium_experimental_subgroup_matrix'],
+      off: ['chromium.subgroup_matrix_uniformity', 'subgroup_uniformity'],
+      constants,
+    },
+  };
+}
