@@ -3,17 +3,12 @@
 /** What a lane keeps of its row: the shift of the exponent (log2), and the mass of the keys it has weighed. */
 struct Row { shift: f32, mass: f32 }
 
-/** Eight numbers of a query row, scaled so that scores are log2; zero where there is none. */
+/** Eight numbers of a query row; zero where there is none. */
 fn query(tile: Tile, row: u32, part: u32) -> vec4u {
   if (row >= tile.slots || part * 8 >= DIM) {
     return vec4u();
   }
-  let x = q[(tile.first + row) * (DIM / 8) + part];
-  return vec4u(scaled(x.x), scaled(x.y), scaled(x.z), scaled(x.w));
-}
-
-fn scaled(x: u32) -> u32 {
-  return pack2x16float(unpack2x16float(x) * call.scale);
+  return q[(tile.first + row) * (DIM / 8) + part];
 }
 
 /** Vector `at` of the keys of a tile. */
@@ -52,7 +47,7 @@ fn weigh(t: u32, thread: u32, state: ptr<function, Row>) {
   let own = row * SCORES + thread % 2 * 4;
   var s: array<vec4f, 4>;
   for (var i = 0u; i < 4; i++) {
-    s[i] = bitcast<vec4f>(scores[own + i]);
+    s[i] = bitcast<vec4f>(scores[own + i]) * call.scale;
   }
   if (biased[t % RING] != 0) {
     for (var i = 0u; i < 4; i++) {

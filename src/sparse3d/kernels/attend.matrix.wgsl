@@ -76,6 +76,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       let at = thread + i * THREADS;
       pairs[at / VECS * STRIDE + at % VECS] = keys[i];
     }
+    if (t % AHEAD == 0 && t > 0 && thread < AHEAD) {
+      biased[(t + AHEAD + thread) % RING] = 0;
+    }
     workgroupBarrier();
     for (var i = 0u; i < LOADS; i++) { // unroll
       values[i] = valueVector(head, t, thread + i * THREADS);
@@ -106,11 +109,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       let at = thread + i * THREADS;
       pairs[at / VECS * STRIDE + at % VECS] = values[i];
     }
-    if (t % AHEAD == AHEAD - 2 && thread < AHEAD) {
-      biased[(t + 2 + AHEAD + thread) % RING] = 0;
-    }
-    if (t % AHEAD == AHEAD - 1) {
-      find((t + 1 + AHEAD) * KEYS + thread, tile);
+    if (t % AHEAD == 0 && t > 0) {
+      find((t + AHEAD) * KEYS + thread, tile);
     }
 
     if (workgroupUniformLoad(&grown) != 0) {
