@@ -3,7 +3,7 @@ import type { Backend } from '../backend/backend.ts';
 import { curve, raster, tiles } from '../sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
 import { type Bound, type Check, check, type Results, type Size } from './check.ts';
-import { input, type Storage } from './inputs.ts';
+import { input, type Storage, stored } from './inputs.ts';
 import { planOfAll, randomPlan, uploadPlan } from './plans.ts';
 
 /** The output is held to what its storage can hold, the log-sum-exp to a thousandth; pooled keys of f16 are means stored in f16. */
@@ -143,7 +143,7 @@ function all(ops: Backend, storage: Storage): Results {
 function farBelow(ops: Backend, storage: Storage): Results {
   const grid: Grid = { frames: 1, height: 3, width: 5, text: 9 };
   const layout = raster(64)(grid);
-  const same = (value: number) => ops.cast(ops.upload(new Float32Array(24 * 24).fill(value), [1, 24, 24]), storage);
+  const same = (value: number) => stored(ops, storage, new Float32Array(24 * 24).fill(value), [1, 24, 24]);
   const [q, k, v] = [same(4), same(-20), input(ops, storage, [1, 24, 24], 5)].map((x) => ops.gather(x, layout));
   const [size, pools] = [{ heads: 1, queryBlocks: 2, keyBlocks: 2 }, [1, 8]];
   const plan = uploadPlan(ops, { counts: Int32Array.of(1, 1, 1, 1), blocks: Int32Array.of(0, 1, 1, 0) }, size, pools);

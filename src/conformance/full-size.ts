@@ -7,7 +7,7 @@ import { attendEntries, type Entry, planRows, poolReference, type Rows, rowsOf, 
 import type { Numbers } from '../tensor.ts';
 import { attentionBounds } from './attention.ts';
 import { type Check, difference, type Measured, unlessUnsupported, worst } from './check.ts';
-import { numbers, type Storage, toF16 } from './inputs.ts';
+import { numbers, rounded, type Storage } from './inputs.ts';
 import { randomPlan, uploadPlan } from './plans.ts';
 
 const [HEADS, DIM, SAMPLES] = [2, 64, 24];
@@ -38,15 +38,17 @@ function once<T>(make: () => T): () => T {
 }
 
 const raw = once(() => [1, 2, 3].map((seed) => numbers(shape[0] * shape[1] * shape[2], seed)));
-const rowsOfAll = (round: (x: number) => number) =>
+/** q, k and v as a storage holds them. */
+const held = { f32: raw, f16: once(() => raw().map((x) => rounded(x, 'f16'))) };
+const rowsOfAll = (storage: Storage) =>
   once(() => {
-    const [q, k, v] = raw().map((x) => rowsOf(x.map(round), HEADS, DIM));
+    const [q, k, v] = held[storage]().map((x) => rowsOf(x, HEADS, DIM));
     return { q, k, v };
   });
-/** q, k and v as a storage holds them, as rows of each head. */
-const rows = { f32: rowsOfAll((x) => x), f16: rowsOfAll(toF16) };
+/** The same as rows of each head. */
+const rows = { f32: rowsOfAll('f32'), f16: rowsOfAll('f16') };
 
-const upload = (ops: Backend, storage: Storage) => raw().map((x) => ops.cast(ops.upload(x, shape), storage));
+const upload = (ops: Backend, storage: Storage) => held[storage]().map((x) => ops.cast(ops.upload(x, shape), storage));
 
 /** A head and a token in turn. */
 const samples = once(() => {
@@ -66,7 +68,7 @@ function sampledTwin(storage: Storage, entriesOf: (head: number, token: number) 
 }
 
 /** Holds raster results to sampled rows. */
-function held(out: Numbers, lse: Numbers, twin: Sampled, storage: Storage, pooled: boolean): readonly Measured[] {
+function compared(out: Numbers, lse: Numbers, twin: Sampled, storage: Storage, pooled: boolean): readonly Measured[] {
   const at = samples().map(({ head, token }) => head * shape[1] + token);
   const own = at.flatMap((row) => [...out.subarray(row * DIM, (row + 1) * DIM)]);
   const sums = at.map((row) => lse[row]);
@@ -90,7 +92,7 @@ function denseCheck(storage: Storage): Check {
     });
     const results = [await ops.read(out), await ops.read(lse)];
     for (const tensor of [out, lse]) ops.release(tensor);
-    return held(results[0], results[1], twin(), storage, false);
+    return compared(results[0], results[1], twin(), storage, false);
   });
 }
 
@@ -115,7 +117,7 @@ function planCheck(storage: Storage, pools: readonly number[]): Check {
     });
     const [out, lse] = await Promise.all(results.map((x) => ops.read(x)));
     for (const tensor of results) ops.release(tensor);
-    return held(out, lse, twin(), storage, pools.length > 1);
+    return compared(out, lse, twin(), storage, pools.length > 1);
   });
 }
 

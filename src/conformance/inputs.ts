@@ -15,9 +15,16 @@ export function numbers(length: number, seed: number, scale = 1): Float32Array {
   });
 }
 
+/** Numbers as a storage holds them: rounded on the host, since a GPU may round to f16 either way. */
+export const rounded = (x: Float32Array, storage: Storage): Float32Array => (storage === 'f16' ? x.map(toF16) : x);
+
+/** A tensor of given numbers in a storage. */
+export const stored = (ops: Backend, storage: Storage, x: Float32Array, shape: readonly number[]): Tensor =>
+  ops.cast(ops.upload(rounded(x, storage), shape), storage);
+
 /** A tensor of seeded numbers. */
 export const input = (ops: Backend, storage: Storage, shape: readonly number[], seed: number, scale = 1): Tensor =>
-  ops.cast(ops.upload(numbers(elements(shape), seed, scale), shape), storage);
+  stored(ops, storage, numbers(elements(shape), seed, scale), shape);
 
 /** The nearest f16, ties to even. */
 export function toF16(x: number): number {

@@ -8,7 +8,7 @@ import { type Grid, type Plan, tokensOf } from '../sparse3d/plan.ts';
 import type { Numbers } from '../tensor.ts';
 import { attentionBounds } from './attention.ts';
 import { type Check, difference, type Measured, unlessUnsupported, worst } from './check.ts';
-import { numbers, type Storage } from './inputs.ts';
+import { numbers, type Storage, stored } from './inputs.ts';
 import { type PlanNumbers, planDifference } from './plans.ts';
 import { referenceBackend, valuesOf } from './reference-backend.ts';
 
@@ -74,7 +74,7 @@ async function drive(ops: Backend, method: Method, storage: Storage, swap = (pla
   const { attention, reset } = createAttention(watched, method);
   const outputs: Numbers[] = [];
   for (let step = 0; step < STEPS; step++) {
-    const [q, k, v] = [3, 4, 5].map((seed) => ops.cast(ops.upload(drifting(seed, step), [HEADS, tokensOf(grid), DIM]), storage));
+    const [q, k, v] = [3, 4, 5].map((seed) => stored(ops, storage, drifting(seed, step), [HEADS, tokensOf(grid), DIM]));
     const out = attention(q, k, v, { step, steps: STEPS, layer: 0, layers: 1, branches: [0], grid });
     outputs.push(await ops.read(out));
     for (const tensor of [q, k, v, out]) ops.release(tensor);

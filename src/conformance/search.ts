@@ -4,7 +4,7 @@ import { pyramid, upTo } from '../search/levels.ts';
 import { curve, raster, tiles } from '../sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
 import { type Bound, type Check, check, difference, type Results, type Size } from './check.ts';
-import { input, numbers, type Storage } from './inputs.ts';
+import { input, numbers, type Storage, stored } from './inputs.ts';
 import { planOfAll, randomPlan, uploadPlan } from './plans.ts';
 
 const near: Bound = { measure: 'absolute', tolerance: 1e-4 };
@@ -77,7 +77,7 @@ function caps(ops: Backend, storage: Storage, layout: Layout) {
     const turn = token * 0.35 * Math.sin(token / 60 + Math.floor(at / 8 / tokens)) ** 2;
     return axis === 0 ? Math.cos(turn) : axis === 1 ? Math.sin(turn) : 0;
   });
-  const k = ops.gather(ops.cast(ops.upload(keys, [2, tokens, 8]), storage), layout);
+  const k = ops.gather(stored(ops, storage, keys, [2, tokens, 8]), layout);
   const pools = [2, 4, 8].map((pool, at) => ({ pool, cosine: [0.7, 0.65, 0.6][at] }));
   return ops.poolCap(k, layout, pools);
 }
