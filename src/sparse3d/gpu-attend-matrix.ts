@@ -1,7 +1,7 @@
 // Attention with subgroup matrices: which product is used, and how a workgroup's work is split in products.
 import { unroll } from '../backend/webgpu/unroll.ts';
 import type { Capabilities, MatrixShape } from '../backend/webgpu/wgsl.ts';
-import { type AttendShape, type AttendVariant, attendHeader, dispatchTiles, withPlan } from './gpu-attend-call.ts';
+import { type AttendShape, type AttendVariant, attendHeader, dispatchTiles } from './gpu-attend-call.ts';
 
 /** Query rows of a workgroup. */
 const ROWS = 64;
@@ -25,14 +25,18 @@ export const matrixVariant: AttendVariant = {
       ...{ M, N, K, DIMS: dims, QUERY_TILES: queryTiles, DIM_TILES: dimTiles, OUTPUTS: queryTiles * dimTiles },
       ...{ DEPTH: dims / K, KEY_TILES: KEYS / 2 / N, KEYS_DEEP: KEYS / K, LOADS: (KEYS * dims) / 8 / THREADS },
     };
-    const body = unroll(kernels.attendMatrix.body, constants) + kernels.attendMatrixRows.body;
+    const kernel = {
+      name: kernels.attendMatrix.name,
+      body: unroll(kernels.attendMatrix.body, constants),
+      shared: [kernels.attendMatrixRows, kernels.attendPlan],
+    };
     const whole = {
       enable: ['f16', 'subgroups', 'chromium_experimental_subgroup_matrix'],
       off: ['chromium.subgroup_matrix_uniformity', 'subgroup_uniformity'],
       alias: { ...header.alias, Cell: 'vec4u' },
       constants,
     };
-    dispatchTiles(device, withPlan({ name: kernels.attendMatrix.name, body }, kernels), whole, call, ROWS);
+    dispatchTiles(device, kernel, whole, call, ROWS);
   },
 };
 
