@@ -56,8 +56,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   for (var i = 0u; i < LOADS; i++) { // unroll
     next[i] = k[begin + min(i * THREADS + thread, KEYS * KEY - 1u)];
   }
+  // One tile more than there are: the logits of the tile before are weighed while the products of the next one run.
+  let own = (part * ROWS + lane) * ROW_STRIDE;
   var sum = 0.0;
-  for (var tile = 0u; tile < blocks * TILES; tile++) {
+  for (var tile = 0u; tile <= blocks * TILES; tile++) {
+    var before: array<vec4f, 4>;
+    for (var four = 0u; four < 4; four++) { // unroll
+      before[four] = scratch[own + four];
+    }
     for (var i = 0u; i < LOADS; i++) { // unroll
       let index = i * THREADS + thread;
       if (index < KEYS * KEY) { keys[index / KEY * KEY_STRIDE + index % KEY] = next[i]; }
@@ -67,7 +73,8 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     for (var i = 0u; i < LOADS; i++) { // unroll
       next[i] = k[following + min(i * THREADS + thread, KEYS * KEY - 1u)];
     }
-    let real = kCounts[firstBlock + tile / TILES] - i32(tile % TILES * KEYS);
+    let done = max(tile, 1u) - 1u;
+    let real = select(kCounts[firstBlock + done / TILES] - i32(done % TILES * KEYS), 0, tile == 0u);
     for (var c = 0u; c < KEY_TILES; c++) { // unroll
       var logits: array<Sum, ROW_TILES>;
       for (var r = 0u; r < ROW_TILES; r++) { // unroll
@@ -83,22 +90,20 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         subgroupMatrixStore<row_major>(&scratch, (part * ROWS + r * M) * ROW_STRIDE + c * N / 4, logits[r], ROW_STRIDE);
       }
     }
-    workgroupBarrier();
-    let at = (part * ROWS + lane) * ROW_STRIDE;
     // Bounded, so that a stale log-sum-exp makes no infinity.
     var weights = vec4f(0.0);
-    for (var four = 0u; four < KEYS / 4u; four++) {
-      let weight = exp2(min(scratch[at + four] * SCALE + shift, vec4f(100.0)));
+    for (var four = 0u; four < 4; four++) { // unroll
+      let weight = exp2(min(before[four] * SCALE + shift, vec4f(100.0)));
       weights += select(vec4f(0.0), weight, vec4i(0, 1, 2, 3) + i32(4u * four) < vec4i(real));
     }
     sum += weights.x + weights.y + weights.z + weights.w;
-    if (tile % TILES == TILES - 1u) {
+    if (tile > 0u && tile % TILES == 0u) {
       let total = subgroupAdd(sum);
-      if (lane == 0u) { sums[part * CHUNK + tile / TILES] = total; }
+      if (lane == 0u) { sums[part * CHUNK + done / TILES] = total; }
       sum = 0.0;
     }
+    workgroupBarrier();
   }
-  workgroupBarrier();
   // The subgroups of a query block add up.
   const PARTS = Q_BLOCK / ROWS;
   for (var at = thread; at < 4u / PARTS * blocks; at += THREADS) {
