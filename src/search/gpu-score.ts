@@ -39,7 +39,7 @@ export function blockMass({ device, kernels, wanted }: Parts, q: GpuTensor, k: G
           workgroups: [Math.ceil(slots / 128), Math.ceil(keys.blocks / MASS_CHUNK), heads] as const,
         }
       : {
-          kernel: kernels.blockMass,
+          kernel: { ...kernels.blockMass, shared: [kernels.blockTile] },
           header: { ...scalarHeader(q.dtype), constants },
           workgroups: [Math.ceil(keys.blocks / together(keys.block)), Math.ceil(rows.blocks / together(rows.block)), heads] as const,
         }),
@@ -123,7 +123,7 @@ function blockPeaks({ device, kernels, wanted }: Parts, q: GpuTensor, k: GpuTens
           workgroups: [Math.ceil(rows / 128), Math.ceil(k.shape[1] / 16 / chunk), heads] as const,
         }
       : {
-          kernel: kernels.blockPeak,
+          kernel: { ...kernels.blockPeak, shared: [kernels.blockTile] },
           header: { ...scalarHeader(q.dtype), constants },
           workgroups: [Math.ceil(kBlocks / Math.max(1, Math.floor(64 / keys))), Math.ceil(rows / 64), heads] as const,
         }),

@@ -1,5 +1,5 @@
 // Mass of block pairs: the sum over real rows and keys of exp(scale q.k - lse[row]). A workgroup takes as many whole blocks as fit in
-// 64 x 64 slots, or 64 x 64 slots of one larger pair at a time; a thread takes 4 x 4 of them.
+// 64 x 64 slots, or 64 x 64 slots of one larger pair at a time; a thread takes 4 x 4 of them. block-tile.wgsl stands behind it.
 // Header: Scalar; DIM, Q_BLOCK, K_BLOCK; SCALE, log2(e) / sqrt(dim).
 struct Sizes { qBlocks: u32, kBlocks: u32 }
 
@@ -11,7 +11,6 @@ struct Sizes { qBlocks: u32, kBlocks: u32 }
 @group(0) @binding(5) var<storage, read> kCounts: array<i32>;
 @group(0) @binding(6) var<storage, read_write> mass: array<f32>;
 
-const SIDE = 64u;
 const LOG2E = 1.4426950408889634;
 const NEVER = -1e30;
 // Blocks that a tile takes together, and their slots.
@@ -19,13 +18,7 @@ const Q_TOGETHER = max(1u, SIDE / Q_BLOCK);
 const K_TOGETHER = max(1u, SIDE / K_BLOCK);
 const Q_SPAN = Q_TOGETHER * Q_BLOCK;
 const K_SPAN = K_TOGETHER * K_BLOCK;
-const VECTORS = u32(DIM / 4);
-// Four vectors of a row are staged at a time, and one of padding keeps the threads on different banks.
-const STAGED = 4u;
-const STRIDE = STAGED + 1u;
 
-var<workgroup> qTile: array<vec4f, SIDE * STRIDE>;
-var<workgroup> kTile: array<vec4f, SIDE * STRIDE>;
 var<workgroup> rowShift: array<f32, SIDE>;
 var<workgroup> keyShift: array<f32, SIDE>;
 var<workgroup> sums: array<f32, 256>;
@@ -42,10 +35,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   let firstK = group.x * K_TOGETHER;
   let tx = thread % 16u;
   let ty = thread / 16u;
-  // A tile's row r lies at 16 (r mod 4) + r / 4, so that the four rows of a thread are 16 apart and neighbours read neighbours.
   let staged = thread / 4u;
-  let column = thread % 4u;
-  let place = ((staged % 4u) * 16u + staged / 4u) * STRIDE + column;
   var sum = 0.0;
   for (var fromQ = 0u; fromQ < Q_SPAN; fromQ += SIDE) {
     for (var fromK = 0u; fromK < K_SPAN; fromK += SIDE) {
@@ -58,29 +48,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       let rowReal = rowAt < Q_SPAN && rowBlock < sizes.qBlocks && i32(rowAt % Q_BLOCK) < qCounts[min(rowBlock, sizes.qBlocks - 1u)];
       let keyReal = keyAt < K_SPAN && keyBlock < sizes.kBlocks && i32(keyAt % K_BLOCK) < kCounts[min(keyBlock, sizes.kBlocks - 1u)];
       workgroupBarrier();
-      if (column == 0u) {
+      if (thread % 4u == 0u) {
         rowShift[staged] = NEVER;
         if (rowReal) { rowShift[staged] = -LOG2E * lse[row]; }
         keyShift[staged] = select(NEVER, 0.0, keyReal);
       }
-      var logits = mat4x4f();
-      for (var begin = 0u; begin < VECTORS; begin += STAGED) {
-        workgroupBarrier();
-        var a = vec4f(0.0);
-        var b = vec4f(0.0);
-        if (rowReal && begin + column < VECTORS) { a = vec4f(q[row * VECTORS + begin + column]); }
-        if (keyReal && begin + column < VECTORS) { b = vec4f(k[key * VECTORS + begin + column]); }
-        qTile[place] = a;
-        kTile[place] = b;
-        workgroupBarrier();
-        for (var at = 0u; at < STAGED; at++) {
-          let four = mat4x4f(kTile[tx * STRIDE + at], kTile[(16u + tx) * STRIDE + at], kTile[(32u + tx) * STRIDE + at], kTile[(48u + tx) * STRIDE + at]);
-          logits[0] += qTile[ty * STRIDE + at] * four;
-          logits[1] += qTile[(16u + ty) * STRIDE + at] * four;
-          logits[2] += qTile[(32u + ty) * STRIDE + at] * four;
-          logits[3] += qTile[(48u + ty) * STRIDE + at] * four;
-        }
-      }
+      let logits = product(thread, select(-1, i32(row), rowReal), select(-1, i32(key), keyReal));
       let keys = vec4f(keyShift[4u * tx], keyShift[4u * tx + 1u], keyShift[4u * tx + 2u], keyShift[4u * tx + 3u]);
       sum += weigh(logits[0], 4u * ty, keys) + weigh(logits[1], 4u * ty + 1u, keys)
         + weigh(logits[2], 4u * ty + 2u, keys) + weigh(logits[3], 4u * ty + 3u, keys);

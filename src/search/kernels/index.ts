@@ -6,6 +6,7 @@ export const searchKernels = {
   blockMassMatrix: new URL('./block-mass.matrix.wgsl', import.meta.url),
   blockPeak: new URL('./block-peak.wgsl', import.meta.url),
   blockPeakMatrix: new URL('./block-peak.matrix.wgsl', import.meta.url),
+  blockTile: new URL('./block-tile.wgsl', import.meta.url),
   draw: new URL('./draw.wgsl', import.meta.url),
   sampledScores: new URL('./sampled-scores.wgsl', import.meta.url),
   poolCap: new URL('./pool-cap.wgsl', import.meta.url),
