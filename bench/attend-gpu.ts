@@ -1,5 +1,5 @@
 // Attention on a GPU: every variant dense and by plans, the search, and errors against f64 rows; GPU timestamps, medians.
-//   node dist/bench/attend-gpu.js [--shape wan-480p,wan-720p,hunyuan-720p,mini] [--stock] [--out FILE]
+//   node dist/bench/attend-gpu.js [--shape wan-480p,wan-720p,hunyuan-720p,mini] [--variants matrix,subgroups,portable] [--stock] [--out FILE]
 // --stock uses only what a browser offers without flags, with validation; otherwise all features, without validation and bounds checks.
 // Heads are read one after the other and their keys and values exceed the L2 cache together, so inputs come from memory in every run.
 import { writeFileSync } from 'node:fs';
@@ -121,7 +121,7 @@ async function errorOf(ops: Backend, { numbers, q, k, v }: Inputs, { heads, dim,
       value: rowAt(numbers.v, token),
       count: 1,
     }));
-    for (const token of [0, 63, 64, tokens >> 1, tokens - 1]) {
+    for (const token of [0, tokens >> 1, tokens - 1]) {
       const exact = attendEntries(rowAt(numbers.q, token), entries);
       const row = head * tokens + token;
       for (let at = 0; at < dim; at++) {
@@ -136,25 +136,28 @@ async function errorOf(ops: Backend, { numbers, q, k, v }: Inputs, { heads, dim,
 
 const rounded = (x: number, digits = 3): number => Number(x.toPrecision(digits));
 
-async function denseOf(gpu: GpuDevice, shape: Shape, variant: string, dtype: 'f32' | 'f16', check: boolean) {
+interface Dense {
+  readonly variant: string;
+  readonly dtype: 'f32' | 'f16';
+  readonly milliseconds: number;
+}
+
+async function denseOf(gpu: GpuDevice, shape: Shape, inputs: Inputs, variant: string, check: boolean) {
   const ops = await webgpuBackend(gpu, { attend: variant });
-  const inputs = inputsOf(gpu, ops, shape, dtype);
+  const dtype = inputs.q.dtype as 'f32' | 'f16';
   const milliseconds = await time(gpu, ops, () => ops.attendAll(inputs.q, inputs.k, inputs.v), 1);
   const errors = check ? await errorOf(ops, inputs, shape) : {};
-  for (const tensor of [inputs.q, inputs.k, inputs.v]) ops.release(tensor);
   const flop = 4 * shape.heads * tokensOf(shape.grid) ** 2 * shape.dim;
   const line = { variant, dtype, milliseconds: rounded(milliseconds, 4), teraflops: rounded(flop / milliseconds / 1e9), ...errors };
   console.log(shape.name, 'dense', JSON.stringify(line));
   return line;
 }
 
-async function sparseOf(gpu: GpuDevice, shape: Shape, variant: string, dense: number) {
+async function sparseOf(gpu: GpuDevice, shape: Shape, { q, k, v }: Inputs, { variant, milliseconds: dense }: Dense) {
   const ops = await webgpuBackend(gpu, { attend: variant });
   const layout = raster(64)(shape.grid);
   const both = { q: layout, k: layout };
-  const { q, k, v } = inputsOf(gpu, ops, shape, 'f16');
   const blocked = [q, k, v].map((x) => ops.gather(x, layout)) as [Tensor, Tensor, Tensor];
-  for (const tensor of [q, k, v]) ops.release(tensor);
   const lines = [];
   const plans = [...DENSITIES.map((share) => ({ name: `density ${share}`, shares: [share], pools: [1] })), { name: 'pyramid', ...PYRAMID }];
   const before = gpu.memory.peakBytes;
@@ -201,29 +204,41 @@ async function searchOf(
   return milliseconds;
 }
 
-async function benchShape(gpu: GpuDevice, shape: Shape) {
+async function benchShape(gpu: GpuDevice, shape: Shape, variants: readonly string[]) {
+  const ops = await webgpuBackend(gpu);
   const big = tokensOf(shape.grid) > 50_000;
-  const dtypes = (variant: string) => (variant === 'matrix' ? (['f16'] as const) : (['f16', 'f32'] as const));
   const dense = [];
   const skipped = [];
-  for (const variant of attendVariants)
-    for (const dtype of dtypes(variant.name)) {
-      const reason = variant.lacking(gpu.adapter, { dim: shape.dim, dtype });
-      if (reason) skipped.push({ variant: variant.name, dtype, reason });
-      else if (!big || dense.length === 0) dense.push(await denseOf(gpu, shape, variant.name, dtype, !big));
-    }
-  const best = dense[0];
-  const sparse = await sparseOf(gpu, shape, best.variant, best.milliseconds);
-  return { ...shape, tokens: tokensOf(shape.grid), dense, skipped, variant: best.variant, ...sparse };
+  const kept = [];
+  for (const dtype of ['f16', 'f32'] as const) {
+    const wanted = attendVariants.filter(({ name }) => variants.includes(name) && !(big && dense.length > 0));
+    const [able, unable] = [true, false].map((can) =>
+      wanted.filter((one) => (one.lacking(gpu.adapter, { dim: shape.dim, dtype }) === undefined) === can),
+    );
+    skipped.push(...unable.map((one) => ({ variant: one.name, dtype, reason: one.lacking(gpu.adapter, { dim: shape.dim, dtype }) })));
+    if (able.length === 0) continue;
+    const inputs = inputsOf(gpu, ops, shape, dtype);
+    kept.push(inputs);
+    for (const { name } of able) dense.push(await denseOf(gpu, shape, inputs, name, !big));
+  }
+  const sparse = await sparseOf(gpu, shape, kept[0], dense[0]);
+  for (const { q, k, v } of kept) for (const tensor of [q, k, v]) ops.release(tensor);
+  return { ...shape, tokens: tokensOf(shape.grid), dense, skipped, variant: dense[0].variant, ...sparse };
 }
 
 const { values } = parseArgs({
-  options: { shape: { type: 'string', default: 'wan-480p' }, stock: { type: 'boolean', default: false }, out: { type: 'string' } },
+  options: {
+    shape: { type: 'string', default: 'wan-480p' },
+    variants: { type: 'string', default: 'matrix,subgroups,portable' },
+    stock: { type: 'boolean', default: false },
+    out: { type: 'string' },
+  },
 });
 const gpu = await openWebgpu({ experimental: !values.stock, checked: values.stock });
 const { vendor, architecture, description } = gpu.adapter;
 const shapes = [];
-for (const name of values.shape.split(',')) shapes.push(await benchShape(gpu, SHAPES.find((shape) => shape.name === name)!));
+for (const name of values.shape.split(','))
+  shapes.push(await benchShape(gpu, SHAPES.find((shape) => shape.name === name)!, values.variants.split(',')));
 const result = { machine: machine(), gpu: { vendor, architecture, description }, stock: values.stock, runs: RUNS, shapes };
 if (values.out) writeFileSync(values.out, `${JSON.stringify(result, null, 1)}\n`);
 gpu.dispose();
