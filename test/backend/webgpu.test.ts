@@ -233,6 +233,9 @@ describe.skipIf(!opened)('a WebGPU device', () => {
     const stock = await openWebgpu({ experimental: false });
     expect(stock.adapter.matrices).toEqual([]);
     stock.dispose();
+    const unchecked = await openWebgpu({ checked: false });
+    expect(await unchecked.read(filled(unchecked, 3, 2))).toEqual(Float32Array.of(3, 3));
+    unchecked.dispose();
   });
 
   describe('that is lost', () => {
