@@ -18,7 +18,7 @@ export interface ProductVariant extends Variant<ProductCall> {
   readonly name: 'matrix' | 'portable';
 }
 
-/** Subgroup matrices on tensor cores, 128 rows and 16 keys at a time. */
+/** Subgroup matrices on tensor cores, four subgroups of 32 or 64 rows and 16 keys at a time. */
 const matrix = (lackingShape: (call: ProductCall) => string | undefined): ProductVariant => ({
   name: 'matrix',
   lacking: (capabilities, call) => lackingMatrices(capabilities) ?? lackingWork(capabilities, call) ?? lackingShape(call),
@@ -27,11 +27,11 @@ const portable: ProductVariant = { name: 'portable', lacking: () => undefined };
 
 /** Ways to compute `blockMass`. */
 export const massVariants: readonly ProductVariant[] = [
-  matrix(({ together, keys }) =>
-    128 % together === 0 && together % 32 === 0 && keys % 16 === 0
-      ? undefined
-      : `query blocks of ${together} and key blocks of ${keys} do not make up tiles of 128 rows and 16 keys`,
-  ),
+  matrix(({ together, dim, keys }) => {
+    const rows = 128 * laneRows(together, dim);
+    if (rows % together === 0 && together % 32 === 0 && keys % 16 === 0) return undefined;
+    return `query blocks of ${together} and key blocks of ${keys} do not make up tiles of ${rows} rows and 16 keys`;
+  }),
   portable,
 ];
 
@@ -40,6 +40,9 @@ export const peakVariants: readonly ProductVariant[] = [
   matrix(({ rows }) => (rows >= 32 ? undefined : `${rows} drawn rows are less than the 32 of a tile`)),
   portable,
 ];
+
+/** Rows that each lane sums in the matrix variant of block mass: two, where blocks are whole and registers hold the queries. */
+export const laneRows = (block: number, dim: number): number => (block % 64 === 0 && dim <= 128 ? 2 : 1);
 
 /** Key blocks that one workgroup of the matrix variant of block mass walks over. */
 export const MASS_CHUNK = 64;
@@ -56,21 +59,21 @@ function lackingMatrices(capabilities: Capabilities): string | undefined {
 function lackingWork({ limits }: Capabilities, { dtype, dim }: ProductCall): string | undefined {
   if (dtype !== 'f16') return `it takes f16, not ${dtype}`;
   if (dim % 16 !== 0) return `it takes a head dimension that is a multiple of 16, not ${dim}`;
-  // Keys, logits and sums of a workgroup.
-  const bytes = 16 * (2 * dim + 16) + 128 * (4 * 16 + 16) + 16 * MASS_CHUNK;
+  // Keys, logits and sums of a workgroup at most.
+  const bytes = 16 * (2 * dim + 16) + 256 * 4 * 16 + 16 * MASS_CHUNK;
   const here = limits.maxComputeWorkgroupStorageSize;
   return bytes > here ? `it needs ${bytes} bytes of workgroup memory, and here are ${here}` : undefined;
 }
 
-/** A kernel with subgroup matrices, unrolled for this GPU's product, and its header. */
+/** A kernel with subgroup matrices, unrolled for this GPU's product, and its header; a subgroup takes `rows` rows. */
 export function matrixKernel(
   { adapter }: GpuDevice,
   { name, body }: Kernel,
-  dim: number,
+  { rows, dim }: { readonly rows: number; readonly dim: number },
   given: Readonly<Record<string, number | string>>,
 ): { readonly kernel: Kernel; readonly header: Header } {
   const { M, N, K } = productOf(adapter)!;
-  const counts = { ROW_TILES: 32 / M, KEY_TILES: 16 / N, DEPTH: dim / K, LOADS: Math.ceil((16 * dim) / 8 / 128) };
+  const counts = { ROW_TILES: rows / M, KEY_TILES: 16 / N, DEPTH: dim / K, LOADS: Math.ceil((16 * dim) / 8 / 128) };
   const constants = { M, N, K, ...counts, ...given };
   return {
     kernel: { name, body: unroll(body, constants) },

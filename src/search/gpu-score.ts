@@ -4,7 +4,7 @@ import type { GpuDevice, GpuTensor } from '../backend/webgpu/device.ts';
 import { chooseVariant, type Header } from '../backend/webgpu/wgsl.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { DType } from '../tensor.ts';
-import { MASS_CHUNK, massVariants, matrixKernel, peakVariants } from './gpu-product.ts';
+import { laneRows, MASS_CHUNK, massVariants, matrixKernel, peakVariants } from './gpu-product.ts';
 import type { SearchKernels } from './kernels/index.ts';
 import { drawCount, type Side, slotsOfHead } from './sampling.ts';
 
@@ -32,11 +32,12 @@ export function blockMass({ device, kernels, wanted }: Parts, q: GpuTensor, k: G
   const mass = device.tensor([heads, rows.blocks, keys.blocks], 'f32');
   const constants = { DIM: dim, Q_BLOCK: rows.block, K_BLOCK: keys.block, SCALE: log2Scale(dim) };
   const together = (block: number) => Math.max(1, Math.floor(64 / block));
+  const each = laneRows(rows.block, dim);
   device.dispatch({
     ...(name === 'matrix'
       ? {
-          ...matrixKernel(device, kernels.blockMassMatrix, dim, { ...constants, CHUNK: MASS_CHUNK }),
-          workgroups: [Math.ceil(slots / 128), Math.ceil(keys.blocks / MASS_CHUNK), heads] as const,
+          ...matrixKernel(device, kernels.blockMassMatrix, { rows: 32 * each, dim }, { ...constants, LANE_ROWS: each, CHUNK: MASS_CHUNK }),
+          workgroups: [Math.ceil(slots / 128 / each), Math.ceil(keys.blocks / MASS_CHUNK), heads] as const,
         }
       : {
           kernel: { ...kernels.blockMass, shared: [kernels.blockTile] },
@@ -119,7 +120,7 @@ function blockPeaks({ device, kernels, wanted }: Parts, q: GpuTensor, k: GpuTens
   device.dispatch({
     ...(name === 'matrix'
       ? {
-          ...matrixKernel(device, kernels.blockPeakMatrix, dim, { ...constants, CHUNK: chunk }),
+          ...matrixKernel(device, kernels.blockPeakMatrix, { rows: 32, dim }, { ...constants, CHUNK: chunk }),
           workgroups: [Math.ceil(rows / 128), Math.ceil(k.shape[1] / 16 / chunk), heads] as const,
         }
       : {

@@ -1,8 +1,9 @@
-// Mass of block pairs with subgroup matrices, f16 into f32. A workgroup takes 128 rows, 32 for each of its four subgroups, and CHUNK key blocks,
-// 16 keys at a time: a subgroup multiplies, stores the logits in its own scratch, and each lane sums the exponentials of one row. Up to 16 KiB of
-// workgroup memory an H100 keeps three workgroups a core. Loops marked "unroll" hold matrices, which must stay in registers.
-// Header: M, N, K of one product; ROW_TILES, KEY_TILES and DEPTH, so many of them make 32 rows, 16 keys, DIM; LOADS, vectors of 16 keys a thread;
-// DIM; Q_BLOCK 32, 64 or 128; K_BLOCK, a multiple of 16; SCALE, log2(e) / sqrt(dim); CHUNK.
+// Mass of block pairs with subgroup matrices, f16 into f32. A workgroup of four subgroups takes 128 rows for each row that a lane sums, and CHUNK
+// key blocks, 16 keys at a time: a subgroup multiplies, stores the logits in its own scratch, and its lanes sum the exponentials of their rows.
+// More rows a subgroup read keys from workgroup memory less often; beyond 16 KiB of that an H100 keeps two workgroups a core, beyond 24 KiB one.
+// Loops marked "unroll" hold matrices, which must stay in registers.
+// Header: M, N, K of one product; ROW_TILES, KEY_TILES and DEPTH, so many of them make ROWS, 16 keys, DIM; LOADS, vectors of 16 keys a thread; DIM;
+// LANE_ROWS 1 or 2; Q_BLOCK, ROWS to 4 ROWS; K_BLOCK, a multiple of 16; SCALE, log2(e) / sqrt(dim); CHUNK.
 struct Sizes { qBlocks: u32, kBlocks: u32 }
 
 alias Left = subgroup_matrix_left<f16, K, M>;
@@ -21,24 +22,25 @@ const LOG2E = 1.4426950408889634;
 // A shift that no logit survives; rows of padding are zero.
 const NEVER = -1000.0;
 const THREADS = 128u;
-const ROWS = 32u;
+const LANES = 32u;
+const ROWS = LANES * LANE_ROWS;
 const KEYS = 16u;
-// Elements of 16 bytes: a key, and with one of padding against bank conflicts a key and a row of scratch.
+// Elements of 16 bytes: a key, with one of padding against bank conflicts, and a row of scratch, which lanes begin to read at different columns.
 const KEY = u32(DIM / 8);
 const KEY_STRIDE = KEY + 1u;
-const ROW_STRIDE = KEYS / 4u + 1u;
+const ROW = KEYS / 4u;
 const TILES = K_BLOCK / KEYS;
 
 var<workgroup> keys: array<vec4u, KEYS * KEY_STRIDE>;
-var<workgroup> scratch: array<vec4f, 4u * ROWS * ROW_STRIDE>;
+var<workgroup> scratch: array<vec4f, 4u * ROWS * ROW>;
 var<workgroup> sums: array<f32, 4u * CHUNK>;
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32, @builtin(subgroup_invocation_id) lane: u32) {
-  let part = thread / ROWS;
+  let part = thread / LANES;
   let slots = sizes.qBlocks * Q_BLOCK;
   // Rows beyond the head are computed again and not written.
-  let first = min(group.x * THREADS + part * ROWS, slots - ROWS);
+  let first = min((group.x * 4u + part) * ROWS, slots - ROWS);
   let top = group.z * slots + first;
   var left: array<Left, ROW_TILES * DEPTH>;
   for (var r = 0u; r < ROW_TILES; r++) { // unroll
@@ -46,8 +48,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       left[r * DEPTH + d] = subgroupMatrixLoad<Left, row_major>(&q, (top + r * M) * DIM + d * K, DIM);
     }
   }
-  let row = first + lane;
-  let shift = select(NEVER, -LOG2E * lse[group.z * slots + row], i32(row % Q_BLOCK) < qCounts[row / Q_BLOCK]);
+  var shifts: array<f32, LANE_ROWS>;
+  for (var e = 0u; e < LANE_ROWS; e++) { // unroll
+    let row = first + e * LANES + lane;
+    shifts[e] = select(NEVER, -LOG2E * lse[group.z * slots + row], i32(row % Q_BLOCK) < qCounts[row / Q_BLOCK]);
+  }
 
   let firstBlock = group.y * CHUNK;
   let blocks = min(CHUNK, sizes.kBlocks - firstBlock);
@@ -57,12 +62,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     next[i] = k[begin + min(i * THREADS + thread, KEYS * KEY - 1u)];
   }
   // One tile more than there are: the logits of the tile before are weighed while the products of the next one run.
-  let own = (part * ROWS + lane) * ROW_STRIDE;
+  let own = (part * ROWS + lane) * ROW;
   var sum = 0.0;
   for (var tile = 0u; tile <= blocks * TILES; tile++) {
-    var before: array<vec4f, 4>;
-    for (var four = 0u; four < 4; four++) { // unroll
-      before[four] = scratch[own + four];
+    var before: array<vec4f, ROW * LANE_ROWS>;
+    for (var e = 0u; e < LANE_ROWS; e++) { // unroll
+      for (var four = 0u; four < 4; four++) { // unroll
+        before[e * ROW + four] = scratch[own + e * LANES * ROW + (four + lane / 2u) % ROW];
+      }
     }
     for (var i = 0u; i < LOADS; i++) { // unroll
       let index = i * THREADS + thread;
@@ -87,14 +94,16 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         }
       }
       for (var r = 0u; r < ROW_TILES; r++) { // unroll
-        subgroupMatrixStore<row_major>(&scratch, (part * ROWS + r * M) * ROW_STRIDE + c * N / 4, logits[r], ROW_STRIDE);
+        subgroupMatrixStore<row_major>(&scratch, (part * ROWS + r * M) * ROW + c * N / 4, logits[r], ROW);
       }
     }
     // Bounded, so that a stale log-sum-exp makes no infinity.
     var weights = vec4f(0.0);
     for (var four = 0u; four < 4; four++) { // unroll
-      let weight = exp2(min(before[four] * SCALE + shift, vec4f(100.0)));
-      weights += select(vec4f(0.0), weight, vec4i(0, 1, 2, 3) + i32(4u * four) < vec4i(real));
+      let counted = vec4i(0, 1, 2, 3) + i32((four + lane / 2u) % ROW * 4u) < vec4i(real);
+      for (var e = 0u; e < LANE_ROWS; e++) { // unroll
+        weights += select(vec4f(0.0), exp2(min(before[e * ROW + four] * SCALE + shifts[e], vec4f(100.0))), counted);
+      }
     }
     sum += weights.x + weights.y + weights.z + weights.w;
     if (tile > 0u && tile % TILES == 0u) {
@@ -108,7 +117,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   const PARTS = Q_BLOCK / ROWS;
   for (var at = thread; at < 4u / PARTS * blocks; at += THREADS) {
     let block = at % blocks;
-    let pairQ = group.x * (THREADS / Q_BLOCK) + at / blocks;
+    let pairQ = group.x * (4u / PARTS) + at / blocks;
     var total = 0.0;
     for (var one = 0u; one < PARTS; one++) { total += sums[(at / blocks * PARTS + one) * CHUNK + block]; }
     if (pairQ < sizes.qBlocks) { mass[(group.z * sizes.qBlocks + pairQ) * sizes.kBlocks + firstBlock + block] = total; }
