@@ -29,7 +29,7 @@ const few = { q: two, k: two };
 
 const orderOf = ({ q, k }: { q: Layout; k: Layout }) => `${q.name} on ${k.name}, ${tokensOf(q.grid)} tokens`;
 
-export const scoreChecks = (storage: Storage): Check[] => [
+const scoreChecks = (storage: Storage): Check[] => [
   blockMassCheck(storage, few, 64, 'quick'),
   blockMassCheck(storage, few, 128, 'medium'),
   sampledCheck(storage, few, 64, 'quick'),
