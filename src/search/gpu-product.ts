@@ -23,7 +23,11 @@ const matrix = (lackingShape: (call: ProductCall) => string | undefined): Produc
   name: 'matrix',
   lacking: (capabilities, call) => lackingMatrices(capabilities) ?? lackingWork(capabilities, call) ?? lackingShape(call),
 });
-const portable: ProductVariant = { name: 'portable', lacking: () => undefined };
+const portable: ProductVariant = {
+  name: 'portable',
+  lacking: ({ features }, { dtype }) =>
+    dtype === 'f16' && !features.has('shader-f16') ? 'this GPU has no f16 (feature shader-f16)' : undefined,
+};
 
 /** Ways to compute `blockMass`. */
 export const massVariants: readonly ProductVariant[] = [
