@@ -198,7 +198,8 @@ async function searchOf(
   const { score, select, levels } = adaSpa({ sparsity: 0.8 });
   const lse = ops.upload(new Float32Array(heads * layout.order.length).fill(20), [heads, layout.order.length]);
   const site = { step: 30, steps: 50, layer: 0, layers: 1, branches: [0], grid };
-  const call = { ops, q, k, v, layout: { q: layout, k: layout }, site, memory: { lse } } as Call;
+  const both = { q: layout, k: layout };
+  const call: Call = { ops, q, k, v, layout: both, site, memory: { lse }, forced: score.forced?.(both) };
   const milliseconds = await time(gpu, ops, () => select(call, score(call), levels));
   ops.release(lse);
   return milliseconds;
