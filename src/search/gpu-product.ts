@@ -71,16 +71,17 @@ function lackingWork({ limits }: Capabilities, { dtype, dim }: ProductCall): str
 
 /** A kernel with subgroup matrices, unrolled for this GPU's product, and its header; a subgroup takes `rows` rows. */
 export function matrixKernel(
-  { adapter }: GpuDevice,
-  { name, body }: Kernel,
+  device: GpuDevice,
+  kernel: Kernel,
   { rows, dim }: { readonly rows: number; readonly dim: number },
   given: Readonly<Record<string, number | string>>,
 ): { readonly kernel: Kernel; readonly header: Header } {
-  const { M, N, K } = productOf(adapter)!;
+  const { M, N, K } = productOf(device.adapter)!;
   const counts = { ROW_TILES: rows / M, KEY_TILES: 16 / N, DEPTH: dim / K, LOADS: Math.ceil((16 * dim) / 8 / 128) };
   const constants = { M, N, K, ...counts, ...given };
+  const { name, body } = kernel;
   return {
-    kernel: { name, body: unroll(body, constants) },
+    kernel: device.cached(kernel, JSON.stringify(constants), () => ({ name, body: unroll(body, constants) })),
     header: {
       enable: ['f16', 'subgroups', 'chromium_experimental_subgroup_matrix'],
       off: ['chromium.subgroup_matrix_uniformity', 'subgroup_uniformity'],
