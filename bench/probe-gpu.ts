@@ -71,8 +71,8 @@ var<workgroup> sums: array<vec4f, 4 * 64>;
   var state = source[lane / 32].x;
   for (var turn = 0u; turn < 2000; turn++) {
     state = state * 1664525 + 1013904223;
-    let from = (state >> 24) % 48 * 17;
-    ${[0, 1, 2, 3, 4, 5, 6, 7].map((at) => `sum${at} = subgroupMatrixMultiplyAccumulate(left, ${load.replace('AT', `from + ${2 * at}`)}, sum${at});`).join('\n    ')}
+    let start = (state >> 24) % 48 * 17;
+    ${[0, 1, 2, 3, 4, 5, 6, 7].map((at) => `sum${at} = subgroupMatrixMultiplyAccumulate(left, ${load.replace('AT', `start + ${2 * at}`)}, sum${at});`).join('\n    ')}
   }
   ${[0, 1, 2, 3, 4, 5, 6, 7].map((at) => `subgroupMatrixStore<row_major>(&sums, lane / 32 * 64, sum${at}, 4); workgroupBarrier(); sink[(group.x * 128 + lane) % 16384] += bitcast<u32>(sums[lane].x); workgroupBarrier();`).join('\n  ')}
 }`;
