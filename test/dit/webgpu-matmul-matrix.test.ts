@@ -1,0 +1,110 @@
+// The matrix variant of linear layers without tensor cores: subgroup matrices are played by plain loops, so that the rest of the kernel (what is
+// staged where, edges, what is written) is tested on any GPU, for tilings of every kind. Real matrices are tested where there are some.
+import { describe, expect, test } from 'vitest';
+import { bytesOf, type GpuTensor } from '../../src/backend/webgpu/device.ts';
+import type { Kernel } from '../../src/backend/webgpu/wgsl.ts';
+import type { MatmulCall } from '../../src/dit/webgpu/matmul.ts';
+import { matrixWith, TILING, type Tiling } from '../../src/dit/webgpu/matmul-matrix.ts';
+import { openedGpu } from '../gpu/device.ts';
+import { type Case, epilogues, errorOf, matmulKernels } from './webgpu-matmul-cases.ts';
+
+// A lane makes half a row of a sum: it knows where the left and the right matrix lie, offset and stride.
+const PLAYED = `
+var<private> player: u32;
+fn eight(at: u32) -> mat2x4f {
+  let words = pairs[at];
+  return mat2x4f(vec4f(unpack2x16float(words.x), unpack2x16float(words.y)), vec4f(unpack2x16float(words.z), unpack2x16float(words.w)));
+}
+fn product(left: vec2u, right: vec2u, sums: array<f32, 8>) -> array<f32, 8> {
+  var result = sums;
+  for (var half = 0u; half < 2u; half++) {
+    let row = eight(left.x + player / 2u * left.y + half);
+    for (var at = 0u; at < 8u; at++) {
+      let column = eight(right.x + (8u * player + at) % 16u * right.y + half);
+      result[at] += dot(row[0], column[0]) + dot(row[1], column[1]);
+    }
+  }
+  return result;
+}
+fn toPairs(offset: u32, value: array<f32, 8>, stride: u32) {
+  for (var four = 0u; four < 2u; four++) {
+    let sums = vec4f(value[4u * four], value[4u * four + 1u], value[4u * four + 2u], value[4u * four + 3u]);
+    pairs[offset + player / 2u * stride + 2u * (player % 2u) + four] = bitcast<vec4u>(sums);
+  }
+}
+`;
+
+function played({ name, body }: Kernel): Kernel {
+  const replaced = body
+    .replaceAll(' // unroll', '')
+    .replace('subgroup_matrix_left<f16, K, M>', 'vec2u')
+    .replace('subgroup_matrix_right<f16, N, K>', 'vec2u')
+    .replace('subgroup_matrix_result<f32, N, M>', 'array<f32, 8>')
+    .replace('let lane = thread % 32;', 'let lane = thread % 32; player = lane;')
+    .replaceAll('Sum(0.0)', 'Sum()')
+    .replaceAll(/subgroupMatrixLoad<(?:Left, row|Right, col)_major>\(&pairs, (.*), STRIDE\)/g, 'vec2u($1, STRIDE)')
+    .replaceAll('subgroupMatrixMultiplyAccumulate(', 'product(')
+    .replaceAll('subgroupMatrixStore<row_major>(&pairs, ', 'toPairs(');
+  expect(replaced).not.toMatch(/subgroup[MS]|subgroup_/);
+  return { name, body: replaced + PLAYED };
+}
+
+/** Bits of f16 numbers that are exact in it. */
+function half(x: number): number {
+  if (x === 0) return 0;
+  const exponent = Math.floor(Math.log2(Math.abs(x)));
+  return (x < 0 ? 0x8000 : 0) + ((exponent + 15) << 10) + (Math.abs(x) / 2 ** exponent - 1) * 1024;
+}
+
+const gpu = (await openedGpu())!;
+
+describe.skipIf(!gpu)('matrix variant of linear layers', () => {
+  const kernels = { ...matmulKernels, matmulMatrix: played(matmulKernels.matmulMatrix) };
+  const halves = (x: Float32Array, shape: readonly number[]): GpuTensor => {
+    const tensor = gpu.tensor(shape, 'f16');
+    const bits = Uint16Array.from(x, half);
+    gpu.copy(gpu.upload(new Int32Array(bits.buffer), [bits.length / 2]), 0, tensor, 0, bytesOf(tensor));
+    return tensor;
+  };
+  /** It says that it has matrices, and compiles what plays them. */
+  function run(tiling: Tiling, call: Omit<MatmulCall, 'dtype'>) {
+    const matrices = [{ componentType: 'f16', resultComponentType: 'f32', M: 16, N: 16, K: 16 }];
+    const device = { ...gpu, adapter: { ...gpu.adapter, matrices } };
+    const owned = Object.fromEntries(
+      Object.entries(call).map(([key, value]) => [key, typeof value === 'object' ? { ...value, owner: device } : value]),
+    ) as unknown as typeof call;
+    const { header, tensors, ...launch } = matrixWith(tiling).launch(device, kernels, { ...owned, dtype: 'f16' });
+    const alias = Object.fromEntries(Object.entries(header.alias!).map(([name, type]) => [name, type.replace('f16', 'f32')]));
+    gpu.dispatch({
+      ...launch,
+      tensors: tensors.map((tensor) => ({ ...tensor, owner: gpu })),
+      header: { alias, constants: header.constants },
+    });
+  }
+
+  const SMALL: Tiling = { tile: [64, 64], sides: [2, 2], step: 32, buffers: 1, fold: 1, band: 2 };
+  const cases = epilogues([
+    [150, 64, 132],
+    [64, 40, 64],
+    [33, 8, 68],
+    [70, 200, 4],
+  ]).slice(2, 6);
+  const name = ({ rows, inputs, outputs, ...parts }: Case) => `${rows} x ${inputs} x ${outputs} ${JSON.stringify(parts)}`;
+  test.each(cases.map((one) => [name(one), one] as const))('%s', async (_, one) => {
+    expect(await errorOf(gpu, one, (call) => run(SMALL, call), halves)).toBeLessThan(1e-6);
+  });
+
+  const tilings: readonly Tiling[] = [
+    TILING,
+    { ...SMALL, step: 16, buffers: 2 },
+    { ...SMALL, step: 16, fold: 2 },
+    { ...SMALL, step: 16, buffers: 2, fold: 2 },
+    { ...SMALL, fold: 4 },
+    { ...SMALL, tile: [128, 64], sides: [4, 2], fold: 3, buffers: 2 },
+    { ...SMALL, tile: [64, 128], sides: [2, 4], buffers: 2, band: 1 },
+  ];
+  test.each(tilings.map((tiling) => [JSON.stringify(tiling), tiling] as const))('tiling %s', async (_, tiling) => {
+    const one: Case = { rows: 260, inputs: 72, outputs: 140, bias: true, gates: 2, residual: 'itself' };
+    expect(await errorOf(gpu, one, (call) => run(tiling, call), halves)).toBeLessThan(1e-6);
+  });
+});
