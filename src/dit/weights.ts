@@ -9,6 +9,12 @@ import { widen } from './widen.ts';
 
 export { type StoredTensor, type StoredType, type TensorData, writeSafetensors } from './safetensors.ts';
 
+/** Some of a tensor's numbers in a row. */
+export interface Piece {
+  readonly at: number;
+  readonly numbers: Float32Array<ArrayBuffer>;
+}
+
 /** Tensors by name. `close` frees the file handles; reading after it throws. */
 export interface Weights {
   /** The folder or file they come from, for messages. */
@@ -21,6 +27,8 @@ export interface Weights {
   bytes(name: string): Promise<Uint8Array<ArrayBuffer>>;
   /** A tensor as float32: F32, F64 (rounded), BF16 and F16 (exact). Throws an UnsupportedError for other stored types. */
   floats(name: string): Promise<Float32Array<ArrayBuffer>>;
+  /** The numbers of `floats` one piece after the other, each with the index of its first, so that a large tensor is never held whole. */
+  pieces(name: string): AsyncIterable<Piece>;
   /** Rows `ids` of a [rows, width] tensor as float32 [ids.length, width], read by offset. Throws a RangeError for an id outside the table. */
   rows(name: string, ids: ArrayLike<number>): Promise<Float32Array<ArrayBuffer>>;
   close(): Promise<void>;
@@ -147,20 +155,28 @@ function weightsOver(source: string, tensors: ReadonlyMap<string, StoredTensor>,
     get,
     bytes: async (name) => read(get(name), 0, get(name).bytes),
     floats: async (name) => readFloats(get(name), read),
+    pieces: (name) => readPieces(get(name), read),
     rows: async (name, ids) => readRows(get(name), ids, read),
     close,
   };
 }
 
+const PIECE_BYTES = 1 << 24;
+
+async function* readPieces(tensor: StoredTensor, read: ReadTensor): AsyncGenerator<Piece> {
+  const width = bytesPerElement(tensor.dtype);
+  for (let start = 0; start < tensor.bytes; start += PIECE_BYTES) {
+    const piece = await read(tensor, start, Math.min(PIECE_BYTES, tensor.bytes - start));
+    const numbers = new Float32Array(piece.length / width);
+    widen(tensor.dtype, piece, numbers, 0, `${tensor.file}: tensor "${tensor.name}"`);
+    yield { at: start / width, numbers };
+  }
+}
+
 /** Widens piece by piece, so that a large half-precision tensor is never held twice. */
 async function readFloats(tensor: StoredTensor, read: ReadTensor): Promise<Float32Array<ArrayBuffer>> {
-  const width = bytesPerElement(tensor.dtype);
-  const pieceBytes = 1 << 24;
-  const out = new Float32Array(tensor.bytes / width);
-  for (let start = 0; start < tensor.bytes; start += pieceBytes) {
-    const piece = await read(tensor, start, Math.min(pieceBytes, tensor.bytes - start));
-    widen(tensor.dtype, piece, out, start / width, `${tensor.file}: tensor "${tensor.name}"`);
-  }
+  const out = new Float32Array(tensor.bytes / bytesPerElement(tensor.dtype));
+  for await (const { at, numbers } of readPieces(tensor, read)) out.set(numbers, at);
   return out;
 }
 

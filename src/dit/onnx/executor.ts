@@ -30,7 +30,7 @@ export interface CompileOptions {
 /** Bytes that the sessions of a Program may keep between runs. */
 const KEPT_BYTES = 1e9;
 /** Results of the prelude are kept for this many different sets of constant inputs (guidance branches). */
-const KEPT_PRELUDES = 4;
+export const KEPT_PRELUDES = 4;
 
 type Loaded = { run(feeds: readonly Numbers[]): Promise<readonly Numbers[]>; release(): Promise<void> };
 
@@ -91,7 +91,8 @@ function keptBytes(parts: readonly Segment[]): number {
 
 const computed = ({ operation }: Node): boolean => operation.op !== 'weight' && operation.op !== 'constant';
 
-function checkInput(node: Node, name: string, inputs: Readonly<Record<string, Tensor>>): Tensor {
+/** The handle of an input. @throws TypeError when it is missing, RangeError for another shape. */
+export function checkInput(node: Node, name: string, inputs: Readonly<Record<string, Tensor>>): Tensor {
   const tensor = inputs[name];
   if (!tensor) throw new TypeError(`input ${name} [${node.shape}] is missing; the program takes it at every run`);
   if (tensor.shape.join() !== node.shape.join())

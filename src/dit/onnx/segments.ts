@@ -17,7 +17,7 @@ export interface Segments {
 }
 
 /** How late a node's inputs are known: never change; change with the prompt; change at every run. */
-type Variability = 'fixed' | 'constant' | 'dynamic';
+export type Variability = 'fixed' | 'constant' | 'dynamic';
 
 export function segment(program: Program): Segments {
   const { nodes } = program;
@@ -69,7 +69,8 @@ export function segment(program: Program): Segments {
   return { ...(prelude.nodes.length > 0 && { prelude }), steps, resolve };
 }
 
-function variabilityOf(node: Node, known: readonly Variability[]): Variability {
+/** How late a node is known, from what is known of the nodes before it. */
+export function variabilityOf(node: Node, known: readonly Variability[]): Variability {
   const { operation } = node;
   if (operation.op === 'input') return operation.constant ? 'constant' : 'dynamic';
   if (operation.op === 'attention' || operation.op === 'cut') return 'dynamic';

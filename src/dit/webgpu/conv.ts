@@ -1,0 +1,61 @@
+// Convolutions and vector lengths.
+import { gridOf } from '../../sparse3d/gpu-memory.ts';
+import { elements } from '../../tensor.ts';
+import { packed } from './map.ts';
+import { type Builder, changesWith, enableFor } from './steps.ts';
+import type { View } from './view.ts';
+
+export interface ConvInputs {
+  /** [batch, inputs, (t,) h, w] */
+  readonly x: View;
+  readonly weight: View;
+  readonly bias?: View;
+  readonly strides: readonly number[];
+  readonly pads: readonly number[];
+}
+
+/** A convolution of 2 or 3 axes, in the weight's type. */
+export function conv(builder: Builder, { strides, pads, ...views }: ConvInputs, shape: readonly number[]): View {
+  const weight = packed(builder, views.weight);
+  const x = packed(builder, views.x, weight.dtype);
+  const bias = views.bias && packed(builder, views.bias);
+  const y = builder.slot(shape, x.dtype, changesWith([x, weight, bias ?? x].map(({ slot }) => builder.slots[slot])));
+  const axes = strides.length;
+  // Vectors of three take four words; images have one frame.
+  const three = (values: readonly number[], missing: number): number[] => [...new Array(3 - axes).fill(missing), ...values, 0];
+  const places = [x.shape.slice(2), weight.shape.slice(2), shape.slice(2), strides].flatMap((sizes) => three(sizes, 1));
+  const uniform = new Uint32Array([elements(shape), x.shape[1], shape[1], 0, ...places, ...three(pads.slice(0, axes), 0)]);
+  const bound = [x, weight, bias ?? weight, y];
+  builder.launch(y.slot, [
+    {
+      kernel: builder.kernels.dit.conv,
+      header: {
+        enable: enableFor(...bound.map(({ dtype }) => dtype)),
+        alias: { Scalar: x.dtype, Weight: weight.dtype, Bias: bound[2].dtype },
+        constants: { BIAS: bias !== undefined },
+      },
+      slots: bound.map(({ slot }) => slot),
+      uniform,
+      workgroups: gridOf(elements(shape)),
+    },
+  ]);
+  return y;
+}
+
+/** x divided by its Euclidean norm along an axis. */
+export function normalize(builder: Builder, view: View, axis: number): View {
+  const x = packed(builder, view);
+  const y = builder.slot(x.shape, x.dtype, builder.slots[x.slot].when);
+  const [size, inner] = [x.shape[axis], elements(x.shape.slice(axis + 1))];
+  const vectors = elements(x.shape) / size;
+  builder.launch(y.slot, [
+    {
+      kernel: builder.kernels.dit.normalize,
+      header: { enable: enableFor(x.dtype), alias: { Scalar: x.dtype } },
+      slots: [x.slot, y.slot],
+      uniform: new Uint32Array([vectors, size, inner, 0]),
+      workgroups: gridOf(vectors),
+    },
+  ]);
+  return y;
+}

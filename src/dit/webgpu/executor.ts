@@ -1,0 +1,173 @@
+// Runs Programs on the GPU: planned once, then a run takes buffers in order, launches, and gives each buffer back after its last use. A run
+// waits for nothing.
+import { type GpuDevice, type GpuTensor, gpuTensor } from '../../backend/webgpu/device.ts';
+import { castTensor } from '../../sparse3d/gpu-memory.ts';
+import type { Tensor } from '../../tensor.ts';
+import type { Node, Program } from '../graph.ts';
+import { checkInput, type Executable, KEPT_PRELUDES, type Seam } from '../onnx/executor.ts';
+import type { Weights } from '../weights.ts';
+import { type Plan, planProgram, weightType } from './plan.ts';
+import type { ProgramKernels, Step, Storage } from './steps.ts';
+import { loadWeights, type Wanted } from './weights.ts';
+
+export interface GpuCompileOptions {
+  /** How activations and matrices are stored; sums are always f32 (default f32). f16 needs the feature `shader-f16`. */
+  readonly dtype?: Storage;
+}
+
+/** Tensors by slot; a slot that has none yet is empty. */
+type Tensors = GpuTensor[];
+
+/**
+ * Binds a Program to weights on a GPU. Inputs and outputs of its runs are f32. The handles that the attention is given are freed after it
+ * returns; its result lives as long as the run, or as the attention keeps it.
+ * @throws Error when a weight is missing or has another shape; UnsupportedError for an operation without a kernel, or f16 where there is none.
+ */
+export async function compileOnGpu(
+  program: Program,
+  weights: Weights,
+  device: GpuDevice,
+  kernels: ProgramKernels,
+  { dtype = 'f32' }: GpuCompileOptions = {},
+): Promise<Executable> {
+  for (const { operation, shape } of program.nodes) if (operation.op === 'weight') weights.get(operation.name, shape);
+  const plan = planProgram(program, kernels, dtype);
+  const loaded = await loadWeights(wantedBy(plan, dtype), weights, device, kernels);
+  const fixed = fixedTensors(plan, device, loaded.get);
+  const prelude = preludes(plan, device);
+  const dynamic = schedule(plan, 'dynamic');
+  const inputs = inputsOf(plan);
+  return {
+    run: (given, attention) =>
+      device.scope(() => {
+        const tensors = fixed.slice();
+        for (const { node, slot, name } of inputs) {
+          const tensor = gpuTensor(device, checkInput(node, name, given));
+          tensors[slot] = tensor.dtype === 'f16' ? gpuTensor(device, castTensor(device, kernels.sparse3d, tensor, 'f32')) : tensor;
+        }
+        prelude.fill(tensors);
+        for (const part of dynamic) runPart(part, plan, tensors, device, attention);
+        return Object.fromEntries(Object.entries(plan.outputs).map(([name, slot]) => [name, tensors[slot] as Tensor]));
+      }),
+    async dispose() {
+      prelude.release();
+      const shared = new Set(plan.sources.filter(({ node }) => node.operation.op === 'weight').map(({ slot }) => slot));
+      for (const [slot, tensor] of fixed.entries()) if (tensor && !shared.has(slot)) device.release(tensor);
+      loaded.release();
+    },
+  };
+}
+
+function wantedBy({ sources }: Plan, dtype: Storage): Wanted[] {
+  return sources.flatMap(({ node: { operation, shape } }) =>
+    operation.op === 'weight' ? [{ name: operation.name, shape, dtype: weightType(operation.name, shape, dtype) }] : [],
+  );
+}
+
+function inputsOf({ sources }: Plan): { node: Node; slot: number; name: string }[] {
+  return sources.flatMap(({ node, slot }) => (node.operation.op === 'input' ? [{ node, slot, name: node.operation.name }] : []));
+}
+
+/** Weights, constants, and what depends on these alone; they live until they are released. */
+function fixedTensors(plan: Plan, device: GpuDevice, weight: (name: string) => GpuTensor): Tensors {
+  const tensors: Tensors = new Array(plan.slots.length);
+  device.scope(() => {
+    for (const { node, slot } of plan.sources) {
+      const { operation } = node;
+      if (operation.op === 'weight') tensors[slot] = weight(operation.name);
+      if (operation.op === 'constant') tensors[slot] = device.keep(device.upload(operation.data, node.shape));
+    }
+    for (const part of schedule(plan, 'fixed')) runPart(part, plan, tensors, device);
+    for (const slot of madeFor(plan, 'fixed')) device.keep(tensors[slot]);
+  });
+  return tensors;
+}
+
+/** What depends on constant inputs alone, kept for the last few sets of them (guidance branches). */
+function preludes(plan: Plan, device: GpuDevice): { fill(tensors: Tensors): void; release(): void } {
+  const kept: { key: readonly GpuTensor[]; made: ReadonlyMap<number, GpuTensor> }[] = [];
+  const parts = schedule(plan, 'constant');
+  const results = madeFor(plan, 'constant');
+  const key = plan.sources.filter(({ slot }) => plan.slots[slot].when === 'constant').map(({ slot }) => slot);
+  const drop = (from: number) => {
+    for (const { made } of kept.splice(from)) for (const tensor of made.values()) device.release(tensor);
+  };
+  return {
+    fill(tensors) {
+      if (results.length === 0) return;
+      let entry = kept.find((known) => known.key.every((tensor, index) => tensor === tensors[key[index]]));
+      if (!entry) {
+        const own = tensors.slice();
+        device.scope(() => {
+          for (const part of parts) runPart(part, plan, own, device);
+          for (const slot of results) device.keep(own[slot]);
+        });
+        drop(KEPT_PRELUDES - 1);
+        entry = { key: key.map((slot) => tensors[slot]), made: new Map(results.map((slot) => [slot, own[slot]])) };
+        kept.unshift(entry);
+      }
+      for (const [slot, tensor] of entry.made) tensors[slot] = tensor;
+    },
+    release: () => drop(0),
+  };
+}
+
+/** Slots made by steps of one kind that steps of another read. */
+function madeFor({ slots, steps }: Plan, when: 'fixed' | 'constant'): number[] {
+  const elsewhere = new Set(steps.filter(({ writes }) => slots[writes].when !== when).flatMap(({ reads }) => reads));
+  return steps.map(({ writes }) => writes).filter((slot) => slots[slot].when === when && elsewhere.has(slot));
+}
+
+/** Steps from one attention call to the next; `frees[i]` are slots that step i is the last to use, `crosses` those that later parts use. */
+interface Part {
+  readonly steps: readonly Step[];
+  readonly frees: readonly (readonly number[])[];
+  readonly crosses: readonly number[];
+}
+
+/** The steps that change as often as `when`, in parts. Only what they make is freed on the way. */
+function schedule({ slots, steps, outputs }: Plan, when: 'fixed' | 'constant' | 'dynamic'): Part[] {
+  const own = steps.filter(({ writes }) => slots[writes].when === when);
+  const kept = new Set(Object.values(outputs));
+  for (const { reads, writes } of steps) if (slots[writes].when !== when) for (const slot of reads) kept.add(slot);
+  const last = new Map<number, number>();
+  for (const [at, { reads, writes }] of own.entries()) for (const slot of [writes, ...reads]) last.set(slot, at);
+  const made = new Map(own.map(({ writes, seam }) => [writes, seam !== undefined]));
+  const starts = own.flatMap(({ seam }, at) => (at === 0 || seam ? [at] : []));
+  return starts.map((start, index) => {
+    const end = starts[index + 1] ?? own.length;
+    const freedAt = (at: number): number[] =>
+      [...new Set([own[at].writes, ...own[at].reads])].filter(
+        (slot) => made.get(slot) === false && !kept.has(slot) && last.get(slot) === at,
+      );
+    const before = own.slice(0, end).map(({ writes }) => writes);
+    return {
+      steps: own.slice(start, end),
+      frees: own.slice(start, end).map((_, at) => freedAt(start + at)),
+      crosses: before.filter((slot) => kept.has(slot) || last.get(slot)! >= end),
+    };
+  });
+}
+
+/** Runs a part in a scope of its own, so that what its attention call made is freed with it. */
+function runPart({ steps, frees, crosses }: Part, { slots }: Plan, tensors: Tensors, device: GpuDevice, attention?: Seam): void {
+  device.scope(() => {
+    for (const [at, step] of steps.entries()) {
+      const { writes, seam } = step;
+      if (seam) tensors[writes] = attend(step, tensors, device, attention);
+      else {
+        tensors[writes] = device.tensor(slots[writes].shape, slots[writes].dtype);
+        step.run(tensors, device);
+      }
+      // An attention that returns what it was given goes on using it.
+      for (const slot of frees[at]) if (!seam || tensors[slot] !== tensors[writes]) device.release(tensors[slot]);
+    }
+    return crosses.map((slot) => tensors[slot]);
+  });
+}
+
+function attend({ reads, seam }: Step, tensors: Tensors, device: GpuDevice, attention?: Seam): GpuTensor {
+  if (!attention) throw new TypeError('this program has attention calls: pass an attention function to run()');
+  const [q, k, v] = reads.map((slot) => tensors[slot]);
+  return gpuTensor(device, attention(q, k, v, seam!.layer, seam!.grid));
+}

@@ -1,0 +1,105 @@
+// Which nodes of a Program are computed with another: what follows a linear layer or a norm and nothing else reads before it.
+import type { Activation, Node, Program } from '../graph.ts';
+import type { Variability } from '../onnx/segments.ts';
+
+/** A linear layer with what follows it: y = activation(linear) * gate + residual. Node ids, in the order of the work. */
+export interface FusedLinear {
+  readonly kind: 'linear';
+  readonly first: Node;
+  readonly activation?: Activation;
+  readonly gate?: number;
+  readonly residual?: number;
+}
+
+/** A norm with what follows it: y = norm * scale + shift. */
+export interface FusedNorm {
+  readonly kind: 'norm';
+  readonly first: Node;
+  readonly scale: number;
+  readonly shift: number;
+}
+
+export interface Fusion {
+  /** What the last node of a chain computes. */
+  readonly chains: ReadonlyMap<number, FusedLinear | FusedNorm>;
+  /** Nodes computed as part of a later one. */
+  readonly absorbed: ReadonlySet<number>;
+  /** Values that later layers add to: a sum over the whole depth, which half precision would round at every layer. */
+  readonly carried: ReadonlySet<number>;
+}
+
+/** A node that alone reads another, and its other input. */
+interface Follower {
+  readonly node: Node;
+  readonly other: number;
+}
+
+/** Finds the chains of a Program; `when` tells how often each node changes, and a chain stays in one of these. */
+export function fusion(program: Program, when: readonly Variability[]): Fusion {
+  const readers = program.nodes.map(() => [] as Node[]);
+  for (const node of program.nodes) for (const id of node.inputs) readers[id].push(node);
+  const wanted = new Set(Object.values(program.outputs));
+  const chains = new Map<number, FusedLinear | FusedNorm>();
+  const absorbed = new Set<number>();
+  const follower = (node: Node, op: string): Follower | undefined => {
+    const [next, ...more] = readers[node.id];
+    if (!next || more.length > 0 || wanted.has(node.id) || next.operation.op !== op) return undefined;
+    if (chains.has(next.id) || absorbed.has(next.id) || when[next.id] !== when[node.id] || `${next.shape}` !== `${node.shape}`)
+      return undefined;
+    return { node: next, other: next.inputs.find((id) => id !== node.id) ?? -1 };
+  };
+  for (const node of program.nodes) {
+    const found = node.operation.op === 'linear' ? linearChain(node, follower, program) : normChain(node, follower);
+    if (!found) continue;
+    for (const id of found.nodes.slice(0, -1)) absorbed.add(id);
+    chains.set(found.nodes.at(-1)!, found.fused);
+  }
+  const carried = new Set([...chains.values()].flatMap((chain) => (chain.kind === 'linear' ? (chain.residual ?? []) : [])));
+  return { chains, absorbed, carried };
+}
+
+type Followers = (node: Node, op: string) => Follower | undefined;
+interface Chain {
+  readonly fused: FusedLinear | FusedNorm;
+  readonly nodes: readonly number[];
+}
+
+function linearChain(first: Node, follower: Followers, { nodes }: Program): Chain {
+  const chain = [first];
+  const last = (): Node => chain[chain.length - 1];
+  const activated = follower(first, 'activate')?.node;
+  if (activated) chain.push(activated);
+  const gated = follower(last(), 'mul');
+  const gate = gated && sameForTokens(nodes[gated.other].shape, first.shape) ? gated.other : undefined;
+  if (gated && gate !== undefined) chain.push(gated.node);
+  const added = follower(last(), 'add');
+  const residual = added && `${nodes[added.other].shape}` === `${first.shape}` ? added.other : undefined;
+  if (added && residual !== undefined) chain.push(added.node);
+  const activation = activated?.operation.op === 'activate' ? { activation: activated.operation.kind } : {};
+  const fused = {
+    kind: 'linear' as const,
+    first,
+    ...activation,
+    ...(gate !== undefined && { gate }),
+    ...(residual !== undefined && { residual }),
+  };
+  return { fused, nodes: chain.map(({ id }) => id) };
+}
+
+/** Whether a gate is one vector for each batch item, or one for all. */
+function sameForTokens(gate: readonly number[], shape: readonly number[]): boolean {
+  const whole = [...new Array<number>(shape.length - gate.length).fill(1), ...gate];
+  const middle = whole.slice(1, -1);
+  return whole.at(-1) === shape.at(-1) && middle.every((size) => size === 1) && (shape.length > 1 || gate.length === 1);
+}
+
+function normChain(first: Node, follower: Followers): Chain | undefined {
+  if (first.operation.op !== 'norm' || first.shape.length !== 3) return undefined;
+  const scaled = follower(first, 'mul');
+  const shifted = scaled && follower(scaled.node, 'add');
+  if (!shifted || scaled.other < 0 || shifted.other < 0) return undefined;
+  return {
+    fused: { kind: 'norm', first, scale: scaled.other, shift: shifted.other },
+    nodes: [first.id, scaled.node.id, shifted.node.id],
+  };
+}

@@ -1,0 +1,106 @@
+// Weights on the GPU: read from the file in pieces, stored as f32 or f16, and shared by the Programs of a model.
+import type { GpuDevice, GpuTensor } from '../../backend/webgpu/device.ts';
+import { UnsupportedError } from '../../errors.ts';
+import type { Weights } from '../weights.ts';
+import { mapLaunch } from './map.ts';
+import { builder, type ProgramKernels } from './steps.ts';
+import { sliced } from './view.ts';
+
+/** A weight that is wanted. */
+export interface Wanted {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: 'f32' | 'f16';
+}
+
+/** Weights of one Program on a GPU. */
+export interface LoadedWeights {
+  get(name: string): GpuTensor;
+  /** Frees those that no other Program uses. */
+  release(): void;
+}
+
+interface Shared {
+  readonly tensor: Promise<GpuTensor>;
+  users: number;
+}
+
+// By device, then by file; keys are names and types.
+const stores = new WeakMap<GpuDevice, WeakMap<Weights, Map<string, Shared>>>();
+
+function storeOf(device: GpuDevice, weights: Weights): Map<string, Shared> {
+  const files = stores.get(device) ?? new WeakMap<Weights, Map<string, Shared>>();
+  stores.set(device, files);
+  const store = files.get(weights) ?? new Map<string, Shared>();
+  files.set(weights, store);
+  return store;
+}
+
+/** Bytes of pieces that may wait for the GPU before it is waited for. */
+const AHEAD_BYTES = 2 ** 28;
+
+/**
+ * Brings weights to the GPU; what another Program has there already is shared.
+ * @throws UnsupportedError when one is larger than the GPU can bind; Error when one is missing or the GPU has no room.
+ */
+export async function loadWeights(
+  wanted: readonly Wanted[],
+  weights: Weights,
+  device: GpuDevice,
+  kernels: ProgramKernels,
+): Promise<LoadedWeights> {
+  const store = storeOf(device, weights);
+  const tensors = new Map<string, GpuTensor>();
+  const used: string[] = [];
+  const release = () => {
+    for (const key of used.splice(0)) {
+      const shared = store.get(key)!;
+      if (--shared.users > 0) continue;
+      store.delete(key);
+      shared.tensor.then(device.release, () => undefined);
+    }
+  };
+  let ahead = 0;
+  try {
+    for (const one of wanted) {
+      const key = `${one.name} ${one.dtype}`;
+      if (!store.has(key)) {
+        ahead += weights.get(one.name).bytes;
+        store.set(key, { tensor: load(one, weights, device, kernels), users: 0 });
+      }
+      const shared = store.get(key)!;
+      shared.users++;
+      used.push(key);
+      tensors.set(one.name, await shared.tensor);
+      if (ahead > AHEAD_BYTES) await device.idle();
+      if (ahead > AHEAD_BYTES) ahead = 0;
+    }
+    await device.idle();
+    device.trim();
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return { get: (name) => tensors.get(name)!, release };
+}
+
+/** One weight in a tensor of its own; f16 is rounded by the GPU. */
+async function load({ name, shape, dtype }: Wanted, weights: Weights, device: GpuDevice, kernels: ProgramKernels): Promise<GpuTensor> {
+  if (dtype === 'f16' && !device.adapter.features.has('shader-f16'))
+    throw new UnsupportedError('this GPU stores no f16 (feature shader-f16 is missing); choose f32');
+  const count = shape.reduce((product, size) => product * size, 1);
+  const whole = device.tensor(shape, dtype);
+  try {
+    for await (const { at, numbers } of weights.pieces(name)) {
+      const piece = device.upload(numbers, [numbers.length]);
+      const copy = builder(kernels);
+      const [from, to] = [copy.slot([numbers.length], 'f32', 'fixed'), copy.slot([count], dtype, 'fixed')];
+      device.dispatch({ ...mapLaunch(copy, 'copy', [from], sliced(to, 0, at, at + numbers.length)), tensors: [piece, piece, whole] });
+      device.release(piece);
+    }
+    return whole;
+  } catch (error) {
+    device.release(whole);
+    throw error;
+  }
+}
