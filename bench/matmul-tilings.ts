@@ -24,6 +24,7 @@ const NAMES = [
   '128x128 2x4 k16 b2 f2',
   '128x128 2x2 k64 b1 f1', // 36 KiB, one workgroup a core
   '128x128 2x4 k64 b1 f1',
+  '128x128 2x4 k32 b2 f2', // 36 KiB, one workgroup of eight warps, one barrier a step
   '128x64 2x1 k32 b1 f1', // 15 KiB, three workgroups a core
   '128x64 2x2 k32 b1 f1',
   '128x64 2x1 k16 b2 f1', // 18 KiB
@@ -31,6 +32,7 @@ const NAMES = [
   '128x256 2x4 k32 b1 f1',
   '256x128 4x2 k16 b2 f3', // 28 KiB
   '128x256 2x4 k16 b2 f3',
+  '128x192 2x2 k16 b1 f1', // 15 KiB, 192 registers of sums
   '128x256 4x4 k32 b1 f1', // sixteen warps
 ];
 
