@@ -26,18 +26,24 @@ const SLACK = 1.25;
 export function bufferPool(create: (bytes: number) => GPUBuffer): BufferPool {
   const free: GPUBuffer[] = [];
   const lost = new WeakSet<GPUBuffer>();
+  const age = new WeakMap<GPUBuffer, number>();
+  let made = 0;
+  const isBetter = (a: GPUBuffer, b: GPUBuffer) => a.size < b.size || (a.size === b.size && age.get(a)! < age.get(b)!);
   const usage = { bytes: 0, peakBytes: 0 };
   return {
     usage,
     take(bytes) {
       const wanted = Math.max(256, Math.ceil(bytes / 256) * 256);
       let best = -1;
-      for (const [index, { size }] of free.entries())
-        if (size >= wanted && size <= wanted * SLACK && (best < 0 || size < free[best].size)) best = index;
+      // Among equals the oldest: work that is repeated gets the same buffers again.
+      for (const [index, buffer] of free.entries())
+        if (buffer.size >= wanted && buffer.size <= wanted * SLACK && (best < 0 || isBetter(buffer, free[best]))) best = index;
       if (best >= 0) return { buffer: free.splice(best, 1)[0], bytes };
       usage.bytes += wanted;
       usage.peakBytes = Math.max(usage.peakBytes, usage.bytes);
-      return { buffer: create(wanted), bytes };
+      const buffer = create(wanted);
+      age.set(buffer, ++made);
+      return { buffer, bytes };
     },
     give({ buffer }) {
       if (!lost.has(buffer)) free.push(buffer);

@@ -5,7 +5,7 @@ import { type DType, elements, type Numbers, type Tensor } from '../../tensor.ts
 import { type AdapterReport, type GpuOptions, requestDevice } from './adapter.ts';
 import { type BufferPool, bufferPool, type Lent, type Scopes, scopes } from './buffers.ts';
 import { type ErrorLog, errorLog } from './errors.ts';
-import { pipelineCache } from './pipelines.ts';
+import { type Compiled, pipelineCache } from './pipelines.ts';
 import { type CommandQueue, commandQueue, type Timed } from './queue.ts';
 import type { Header, Kernel } from './wgsl.ts';
 
@@ -24,6 +24,16 @@ export interface Dispatch {
   /** The uniform at binding 0, at most 256 bytes; leave it out when the body declares none. */
   readonly uniform?: Uint32Array | Float32Array | Int32Array;
   readonly workgroups: readonly [x: number, y?: number, z?: number];
+  /** An object of its own for a launch that is repeated with the same kernel, header and uniform: what is made for it is kept there. */
+  readonly memory?: LaunchMemory;
+}
+
+/** What is kept of a repeated launch. */
+export interface LaunchMemory {
+  compiled?: Compiled;
+  uniform?: GPUBuffer;
+  /** The last few bindings; tensors of a repeated launch tend to come back in the same buffers. */
+  bindings?: readonly { readonly buffers: readonly GPUBuffer[]; readonly group: GPUBindGroup }[];
 }
 
 export interface GpuDevice {
@@ -177,16 +187,15 @@ function lifetimes(
 function launches({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'dispatch' | 'copy'> {
   const pipelines = pipelineCache(device, errors);
   return {
-    dispatch({ kernel, header, tensors, uniform, workgroups }) {
+    dispatch(launch) {
       errors.check();
-      const { pipeline, layout } = pipelines(kernel, header);
-      const entries: GPUBindGroupEntry[] = tensors.map((tensor, index) => {
-        const { buffer, bytes } = alive(tensor).lent;
-        return { binding: index + 1, resource: { buffer, size: bytes } };
-      });
-      if (uniform) entries.unshift({ binding: 0, resource: queue.uniform(uniform) });
-      const bindings = device.createBindGroup({ label: kernel.name, layout, entries });
-      queue.dispatch(kernel.name, pipeline, bindings, workgroups);
+      const { kernel, header, tensors, uniform, workgroups, memory } = launch;
+      for (const tensor of tensors) alive(tensor);
+      const compiled = memory?.compiled ?? pipelines(kernel, header);
+      if (memory) memory.compiled = compiled;
+      const own = memory ? uniform && keptUniform(device, memory, uniform) : uniform && queue.uniform(uniform);
+      const bindings = memory ? keptBindings(device, compiled, launch, memory, own) : bind(device, compiled, launch, own);
+      queue.dispatch(kernel.name, compiled.pipeline, bindings, workgroups);
     },
     copy(from, fromByte, to, toByte, bytes) {
       errors.check();
@@ -194,6 +203,39 @@ function launches({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'dis
       queue.encoder().copyBufferToBuffer(source.lent.buffer, fromByte, target.lent.buffer, toByte, bytes);
     },
   };
+}
+
+function bind(device: GPUDevice, { layout }: Compiled, { kernel, tensors }: Dispatch, uniform?: GPUBufferBinding): GPUBindGroup {
+  const entries: GPUBindGroupEntry[] = uniform ? [{ binding: 0, resource: uniform }] : [];
+  for (const [index, { lent }] of tensors.entries())
+    entries.push({ binding: index + 1, resource: { buffer: lent.buffer, size: lent.bytes } });
+  return device.createBindGroup({ label: kernel.name, layout, entries });
+}
+
+function keptUniform(device: GPUDevice, memory: LaunchMemory, data: Uint32Array | Float32Array | Int32Array): GPUBufferBinding {
+  if (!memory.uniform) {
+    const size = Math.ceil(data.byteLength / 16) * 16;
+    memory.uniform = device.createBuffer({ size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
+    device.queue.writeBuffer(memory.uniform, 0, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+  }
+  return { buffer: memory.uniform };
+}
+
+const KEPT_BINDINGS = 4;
+
+function keptBindings(
+  device: GPUDevice,
+  compiled: Compiled,
+  launch: Dispatch,
+  memory: LaunchMemory,
+  uniform?: GPUBufferBinding,
+): GPUBindGroup {
+  const { tensors } = launch;
+  const known = memory.bindings?.find(({ buffers }) => buffers.every((buffer, index) => buffer === tensors[index].lent.buffer));
+  if (known) return known.group;
+  const made = { buffers: tensors.map(({ lent }) => lent.buffer), group: bind(device, compiled, launch, uniform) };
+  memory.bindings = [made, ...(memory.bindings ?? [])].slice(0, KEPT_BINDINGS);
+  return made.group;
 }
 
 /** What is waited for. */

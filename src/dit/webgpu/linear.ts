@@ -1,8 +1,9 @@
 // Linear layers of a Program, with their epilogue.
+import type { Dispatch, GpuTensor } from '../../backend/webgpu/device.ts';
 import { elements } from '../../tensor.ts';
 import type { Activation } from '../graph.ts';
 import { packed } from './map.ts';
-import { matmulOnGpu } from './matmul.ts';
+import { launchOfMatmul } from './matmul.ts';
 import { type Builder, changesWith } from './steps.ts';
 import type { View } from './view.ts';
 
@@ -28,16 +29,22 @@ export function linear(builder: Builder, { activation, ...views }: LinearInputs,
   const shape = [...x.shape.slice(0, -1), outputs];
   const out = builder.slot(shape, residual?.dtype ?? dtype, changesWith(reads.map((slot) => builder.slots[slot])));
   const call = { rows: elements(shape) / outputs, inputs, outputs, dtype: weight.dtype as 'f32' | 'f16', activation };
-  builder.step(reads, out.slot, (tensors, device) =>
-    matmulOnGpu(device, builder.kernels.dit, {
-      ...call,
-      x: tensors[x.slot],
-      weight: tensors[weight.slot],
-      out: tensors[out.slot],
-      ...(bias && { bias: tensors[bias.slot] }),
-      ...(gate && { gate: tensors[gate.slot] }),
-      ...(residual && { residual: tensors[residual.slot] }),
-    }),
-  );
+  let repeated: { readonly launch: Omit<Dispatch, 'tensors'>; readonly slots: readonly number[] } | undefined;
+  builder.step(reads, out.slot, (tensors, device) => {
+    if (!repeated) {
+      const launch = launchOfMatmul(device, builder.kernels.dit, {
+        ...call,
+        x: tensors[x.slot],
+        weight: tensors[weight.slot],
+        out: tensors[out.slot],
+        ...(bias && { bias: tensors[bias.slot] }),
+        ...(gate && { gate: tensors[gate.slot] }),
+        ...(residual && { residual: tensors[residual.slot] }),
+      });
+      const slotOf = (tensor: GpuTensor) => [out.slot, ...reads].find((slot) => tensors[slot] === tensor)!;
+      repeated = { launch: { ...launch, memory: {} }, slots: launch.tensors.map(slotOf) };
+    }
+    device.dispatch({ ...repeated.launch, tensors: repeated.slots.map((slot) => tensors[slot]) });
+  });
   return out;
 }

@@ -71,8 +71,9 @@ export function builder(kernels: ProgramKernels, storage: Storage = 'f32'): Buil
     },
     launch(target, launches) {
       const reads = [...new Set(launches.flatMap(({ slots }) => slots))].filter((slot) => slot !== target);
+      const repeated = launches.map(({ slots, ...launch }) => ({ slots, launch: { ...launch, memory: {} } }));
       this.step(reads, target, (tensors, device) => {
-        for (const { slots, ...launch } of launches) device.dispatch({ ...launch, tensors: slots.map((slot) => tensors[slot]) });
+        for (const { slots, launch } of repeated) device.dispatch({ ...launch, tensors: slots.map((slot) => tensors[slot]) });
       });
     },
     step(reads, writes, run) {
