@@ -1,4 +1,4 @@
-// Linear layers on a GPU: every tiling of the matrix kernel at the first shape, the fastest three and the other variants at all shapes, what the
+// Linear layers on a GPU: every tiling of the matrix kernel at the first shape; the fastest three, small ones and the other variants at all shapes, what the
 // parts behind the sum cost, and errors against f64 rows; GPU timestamps, medians.
 //   node dist/bench/matmul-gpu.js [--shapes 32768x1536x8960,...] [--tilings WORD,...] [--stock] [--out FILE]
 // Shapes are rows x inputs x outputs. --tilings keeps those whose name has one of the words. --stock uses only what a browser offers without
@@ -81,8 +81,9 @@ function exactRows({ x, weight }: Bench, { rows, inputs, outputs }: Shape): Exac
   });
 }
 
-/** Relative error of those rows. */
-async function errorOf({ gpu, ops }: Bench, { outputs, out }: MatmulCall, exact: readonly ExactRow[]): Promise<number> {
+/** Relative error of those rows, with what the call has behind the sum. */
+async function errorOf({ gpu, ops, x }: Bench, call: MatmulCall, exact: readonly ExactRow[]): Promise<number> {
+  const { outputs, bias, activation, gate, residual, out } = call;
   const bytes = bytesOf(out) / out.shape[0];
   let [difference, norm] = [0, 0];
   for (const { row, values } of exact) {
@@ -93,8 +94,14 @@ async function errorOf({ gpu, ops }: Bench, { outputs, out }: MatmulCall, exact:
     });
     const actual = await ops.read(read);
     ops.release(read);
-    difference += values.reduce((sum, y, at) => sum + (actual[at] - y) ** 2, 0);
-    norm += values.reduce((sum, y) => sum + y ** 2, 0);
+    for (const [at, sum] of values.entries()) {
+      let y = bias ? sum + x[at] : sum;
+      if (activation) y *= 0.5 * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (y + 0.044715 * y ** 3)));
+      if (gate) y *= x[at];
+      if (residual) y += x[(row * outputs + at) % REPEATS];
+      difference += (actual[at] - y) ** 2;
+      norm += y ** 2;
+    }
   }
   return Math.sqrt(difference / norm);
 }
@@ -115,7 +122,7 @@ async function time(gpu: GpuDevice, body: () => void, seconds: number): Promise<
 const rounded = (x: number, digits = 4): number => Number(x.toPrecision(digits));
 const kernels = await loadKernels({ matmul, matmulFew, matmulFinish, matmulMatrix });
 
-/** Time of one contender; its error where the exact rows are given. */
+/** Time and error of one contender. */
 async function measure(
   bench: Bench,
   { name, variant, tiling }: Contender,
@@ -135,8 +142,11 @@ async function measure(
   const milliseconds = await time(gpu, () => gpu.dispatch(launch), seconds);
   const line = {
     ...{ name, dtype, milliseconds: rounded(milliseconds), teraflops: rounded((2 * rows * inputs * outputs) / milliseconds / 1e9) },
-    ...(exact.length > 0 && { relativeError: rounded(await errorOf(bench, call, exact), 2) }),
-    ...{ compileMilliseconds, ...(tiling && { kibibytes: bytesOfTiling(tiling) / 1024 }) },
+    ...{
+      relativeError: rounded(await errorOf(bench, call, exact), 2),
+      compileMilliseconds,
+      ...(tiling && { kibibytes: bytesOfTiling(tiling) / 1024 }),
+    },
   };
   console.log(`${rows}x${inputs}x${outputs}`, JSON.stringify(line));
   return line;
@@ -165,8 +175,12 @@ async function benchShape(bench: Bench, shape: Shape, dtype: 'f32' | 'f16', exac
   const residual = filled(bench, bench.x, [rows, outputs], dtype);
   const best = able.find(({ name }) => name === fastest(lines)[0]?.name);
   if (best) {
-    lines.push(await measure(bench, { ...best, name: `${best.name}, bias, gelu_tanh` }, { ...call, bias, activation: 'gelu_tanh' }, 0.1));
-    lines.push(await measure(bench, { ...best, name: `${best.name}, bias, gate, residual` }, { ...call, bias, gate, residual }, 0.1));
+    lines.push(
+      await measure(bench, { ...best, name: `${best.name}, bias, gelu_tanh` }, { ...call, bias, activation: 'gelu_tanh' }, 0.1, exact),
+    );
+    lines.push(
+      await measure(bench, { ...best, name: `${best.name}, bias, gate, residual` }, { ...call, bias, gate, residual }, 0.1, exact),
+    );
   }
   for (const tensor of [x, weight, call.out, bias, gate, residual]) ops.release(tensor);
   gpu.trim();
@@ -203,7 +217,9 @@ for (const text of values.shapes.split(',')) {
   chosen = names
     .map((name) => chosen.find((one) => one.name === name))
     .filter((one) => one !== undefined)
-    .slice(0, 3);
+    .slice(0, 3)
+    .concat(matrix.filter(({ name }) => name.startsWith('matrix 64x')))
+    .filter((one, at, all) => all.indexOf(one) === at);
 }
 const { vendor, architecture, description } = gpu.adapter;
 const result = { machine: machine(), gpu: { vendor, architecture, description }, stock: values.stock, runs: RUNS, shapes: results };

@@ -32,6 +32,9 @@ const NAMES = [
   '128x256 2x4 k32 b1 f1',
   '256x128 4x2 k16 b2 f3', // 28 KiB
   '128x256 2x4 k16 b2 f3',
+  '64x128 2x2 k32 b1 f1', // for few rows or outputs
+  '64x64 2x2 k32 b1 f1',
+  '64x64 2x2 k64 b1 f1',
   '128x192 2x2 k16 b1 f1', // 15 KiB, 192 registers of sums
   '128x256 4x4 k32 b1 f1', // sixteen warps
 ];

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { bytesOf, type GpuTensor } from '../../src/backend/webgpu/device.ts';
 import type { Kernel } from '../../src/backend/webgpu/wgsl.ts';
 import type { MatmulCall } from '../../src/dit/webgpu/matmul.ts';
-import { matrixWith, TILING, type Tiling } from '../../src/dit/webgpu/matmul-matrix.ts';
+import { matrixVariant, matrixWith, TILING, type Tiling } from '../../src/dit/webgpu/matmul-matrix.ts';
 import { openedGpu } from '../gpu/device.ts';
 import { type Case, epilogues, errorOf, matmulKernels } from './webgpu-matmul-cases.ts';
 
@@ -107,4 +107,28 @@ describe.skipIf(!gpu)('matrix variant of linear layers', () => {
     const one: Case = { rows: 260, inputs: 72, outputs: 140, bias: true, gates: 2, residual: 'itself' };
     expect(await errorOf(gpu, one, (call) => run(tiling, call), halves)).toBeLessThan(1e-6);
   });
+
+  test('a tiling whose parts do not fit each other', () => {
+    const [x, weight, out] = [gpu.tensor([20, 8], 'f16'), gpu.tensor([4, 8], 'f16'), gpu.tensor([20, 4], 'f32')];
+    const call = { rows: 20, inputs: 8, outputs: 4, x, weight, out };
+    expect(() => run({ ...SMALL, tile: [64, 40] }, call)).toThrow('a tiling that does not fit products of 16x16x16');
+  });
+});
+
+test('says what it does not take', () => {
+  const capabilities = {
+    features: new Set(['chromium-experimental-subgroup-matrix', 'shader-f16']),
+    limits: { maxComputeWorkgroupStorageSize: 16_384 },
+    subgroupSizes: [32, 32] as const,
+    matrices: [],
+  };
+  const shape = { rows: 20, inputs: 8, outputs: 4, dtype: 'f16' } as const;
+  const lacking = (here: object, call: object) => matrixVariant.lacking({ ...capabilities, ...here }, { ...shape, ...call });
+  expect(lacking({ features: new Set() }, {})).toMatch('feature chromium-experimental-subgroup-matrix');
+  expect(lacking({}, { dtype: 'f32' })).toBe('it takes f16, not f32');
+  expect(lacking({}, { inputs: 12 })).toBe('it takes a multiple of 8 inputs, not 12');
+  expect(lacking({}, { outputs: 6 })).toBe('it takes a multiple of 4 outputs, not 6');
+  expect(lacking({ subgroupSizes: [16, 32] }, {})).toBe('it needs subgroups of 32 lanes, and here they have from 16 to 32');
+  expect(lacking({}, {})).toBe('it needs 20480 bytes of workgroup memory, and this GPU gives 16384');
+  expect(lacking({ limits: { maxComputeWorkgroupStorageSize: 32_768 } }, {})).toMatch('this GPU lists no f16 product');
 });

@@ -19,11 +19,22 @@ export interface Tiling {
   readonly band: number;
 }
 
-/** What served best where it was measured: two workgroups a core, 128 threads each. */
+/** For large layers: two workgroups a core on an H100, 128 threads each. */
 export const TILING: Tiling = { tile: [128, 128], sides: [2, 2], step: 32, buffers: 1, fold: 1, band: 8 };
+/** For layers with so few of those tiles that cores would be idle. */
+export const SMALL_TILING: Tiling = { ...TILING, tile: [64, 64] };
+const FEW_TILES = 256;
+
+const [large, small] = [matrixWith(TILING), matrixWith(SMALL_TILING)];
 
 /** Tensor cores through subgroup matrices. */
-export const matrixVariant = matrixWith(TILING);
+export const matrixVariant: MatmulVariant = {
+  ...large,
+  launch(device, kernels, call) {
+    const tiles = Math.ceil(call.rows / TILING.tile[0]) * Math.ceil(call.outputs / TILING.tile[1]);
+    return (tiles < FEW_TILES ? small : large).launch(device, kernels, call);
+  },
+};
 
 /** The matrix variant with a tiling. */
 export function matrixWith(tiling: Tiling): MatmulVariant {
