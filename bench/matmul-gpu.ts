@@ -141,12 +141,13 @@ async function measure(
   const compileMilliseconds = Math.round(performance.now() - start);
   const milliseconds = await time(gpu, () => gpu.dispatch(launch), seconds);
   const line = {
-    ...{ name, dtype, milliseconds: rounded(milliseconds), teraflops: rounded((2 * rows * inputs * outputs) / milliseconds / 1e9) },
-    ...{
-      relativeError: rounded(await errorOf(bench, call, exact), 2),
-      compileMilliseconds,
-      ...(tiling && { kibibytes: bytesOfTiling(tiling) / 1024 }),
-    },
+    name,
+    dtype,
+    milliseconds: rounded(milliseconds),
+    teraflops: rounded((2 * rows * inputs * outputs) / milliseconds / 1e9),
+    relativeError: rounded(await errorOf(bench, call, exact), 2),
+    compileMilliseconds,
+    ...(tiling && { kibibytes: bytesOfTiling(tiling) / 1024 }),
   };
   console.log(`${rows}x${inputs}x${outputs}`, JSON.stringify(line));
   return line;
