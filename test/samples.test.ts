@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileS
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
+import { openWebgpu } from '../src/backend/webgpu/device.ts';
 import { embeddedModel } from '../src/pipeline.ts';
 import { probe } from './video/probe.ts';
 
@@ -60,4 +61,20 @@ test('own-method writes an mp4 with its method', async () => {
   const density = Number(/^mean density (0\.\d\d)$/.exec(said[0])?.[1]);
   expect(density).toBeGreaterThan(0.3);
   expect(density).toBeLessThan(1);
+});
+
+test('gpu-attention goes from dense through a search to reuse', async ({ skip }) => {
+  const missing = await openWebgpu().then(
+    (device) => device.dispose(),
+    (error: Error) => error.message,
+  );
+  if (missing) skip(missing);
+  await run(() => import('../samples/gpu-attention.ts'), '3', '8', '8');
+  expect(said.map((line) => /^step \d: (\w+), density (\d\.\d\d), first number -?\d\.\d{4}$/.exec(line)?.slice(1))).toEqual([
+    ['dense', '1.00'],
+    ['search', '1.00'],
+    ['reuse', expect.stringMatching(/^0\.[234]/)],
+    ['search', expect.stringMatching(/^0\.[234]/)],
+    ['reuse', expect.stringMatching(/^0\.[234]/)],
+  ]);
 });
