@@ -149,6 +149,8 @@ describe.skipIf(!opened)('on a GPU', () => {
         perToken: g.add(g.mul(perToken, g.norm(x, 'rms', 1e-6)), vector(1)),
         normalize: g.normalize(g.input('image', [2, 5, 3, 4]), 1),
         rope: g.rope(heads, ...tables),
+        heads: g.rope(g.transpose(g.reshape(g.norm(x, 'rms', 1e-6, g.weight('q', [48])), [2, 7, 6, 8]), [0, 2, 1, 3]), ...tables),
+        still: g.transpose(g.reshape(g.norm(x, 'rms', 1e-6, g.weight('k', [48])), [2, 7, 1, 48]), [0, 2, 1, 3]),
       };
     }, 5e-6));
 

@@ -11,12 +11,13 @@ export interface FusedLinear {
   readonly residual?: number;
 }
 
-/** A norm with what follows it: y = norm * scale + shift. */
+/** A norm with what follows it: y = norm * scale + shift, or the norm of [batch, tokens, width] cut in heads and, with tables, rotated. */
 export interface FusedNorm {
   readonly kind: 'norm';
   readonly first: Node;
-  readonly scale: number;
-  readonly shift: number;
+  readonly modulation?: { readonly scale: number; readonly shift: number };
+  readonly heads?: number;
+  readonly rope?: { readonly cos: number; readonly sin: number };
 }
 
 export interface Fusion {
@@ -41,11 +42,11 @@ export function fusion(program: Program, when: readonly Variability[]): Fusion {
   const wanted = new Set(Object.values(program.outputs));
   const chains = new Map<number, FusedLinear | FusedNorm>();
   const absorbed = new Set<number>();
-  const follower = (node: Node, op: string): Follower | undefined => {
+  const follower = (node: Node, op: string, shaped = true): Follower | undefined => {
     const [next, ...more] = readers[node.id];
     if (!next || more.length > 0 || wanted.has(node.id) || next.operation.op !== op) return undefined;
-    if (chains.has(next.id) || absorbed.has(next.id) || when[next.id] !== when[node.id] || `${next.shape}` !== `${node.shape}`)
-      return undefined;
+    if (chains.has(next.id) || absorbed.has(next.id) || when[next.id] !== when[node.id]) return undefined;
+    if (shaped && `${next.shape}` !== `${node.shape}`) return undefined;
     return { node: next, other: next.inputs.find((id) => id !== node.id) ?? -1 };
   };
   for (const node of program.nodes) {
@@ -58,7 +59,7 @@ export function fusion(program: Program, when: readonly Variability[]): Fusion {
   return { chains, absorbed, carried };
 }
 
-type Followers = (node: Node, op: string) => Follower | undefined;
+type Followers = (node: Node, op: string, shaped?: boolean) => Follower | undefined;
 interface Chain {
   readonly fused: FusedLinear | FusedNorm;
   readonly nodes: readonly number[];
@@ -97,9 +98,22 @@ function normChain(first: Node, follower: Followers): Chain | undefined {
   if (first.operation.op !== 'norm' || first.shape.length !== 3) return undefined;
   const scaled = follower(first, 'mul');
   const shifted = scaled && follower(scaled.node, 'add');
-  if (!shifted || scaled.other < 0 || shifted.other < 0) return undefined;
+  if (!shifted || scaled.other < 0 || shifted.other < 0) return headChain(first, follower);
   return {
-    fused: { kind: 'norm', first, scale: scaled.other, shift: shifted.other },
+    fused: { kind: 'norm', first, modulation: { scale: scaled.other, shift: shifted.other } },
     nodes: [first.id, scaled.node.id, shifted.node.id],
   };
+}
+
+function headChain(first: Node, follower: Followers): Chain | undefined {
+  const cut = follower(first, 'reshape', false)?.node;
+  const turned = cut && follower(cut, 'transpose', false)?.node;
+  if (turned?.operation.op !== 'transpose' || `${turned.operation.order}` !== '0,2,1,3') return undefined;
+  const [batch, heads, tokens, dim] = turned.shape;
+  if (batch !== first.shape[0] || tokens !== first.shape[1] || dim % 4 !== 0) return undefined;
+  const rotated = follower(turned, 'rope')?.node;
+  const nodes = [first.id, cut!.id, turned.id];
+  if (rotated?.inputs[0] !== turned.id) return { fused: { kind: 'norm', first, heads }, nodes };
+  const [, cos, sin] = rotated.inputs;
+  return { fused: { kind: 'norm', first, heads, rope: { cos, sin } }, nodes: [...nodes, rotated.id] };
 }

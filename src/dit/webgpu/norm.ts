@@ -1,9 +1,11 @@
 // Norms and rotary embeddings.
+
+import type { Header } from '../../backend/webgpu/wgsl.ts';
 import { gridOf } from '../../sparse3d/gpu-memory.ts';
-import { type DType, elements } from '../../tensor.ts';
+import { elements } from '../../tensor.ts';
 import { map, packed } from './map.ts';
 import { type Builder, changesWith, enableFor } from './steps.ts';
-import { broadcastTo, type View } from './view.ts';
+import { broadcastTo, stretched, type View } from './view.ts';
 
 /** What a norm of a Program is given: over the last axis of x, times weight, plus bias, then times scale, plus shift. */
 export interface NormInputs {
@@ -14,49 +16,61 @@ export interface NormInputs {
   readonly bias?: View;
   /** Broadcast to x [batch, tokens, width]. */
   readonly modulation?: { readonly scale: View; readonly shift: View };
+  /** x [batch, tokens, width] comes out cut in heads [batch, heads, tokens, dim], rotated by cos and sin [tokens, dim / 2]; dim in fours. */
+  readonly heads?: number;
+  readonly rope?: { readonly cos: View; readonly sin: View };
 }
 
 /** One norm, stored as activations are. */
-export function norm(builder: Builder, { kind, epsilon, modulation, ...views }: NormInputs): View {
+export function norm(builder: Builder, { kind, epsilon, modulation, heads, rope, ...views }: NormInputs): View {
   const x = packed(builder, views.x);
   const width = x.shape[x.shape.length - 1];
-  const weight = views.weight && packed(builder, views.weight);
-  const bias = views.bias && packed(builder, views.bias);
+  const [weight, bias] = [views.weight, views.bias].map((view) => view && packed(builder, view));
   const [scale, shift] = modulation ? [modulation.scale, modulation.shift].map((view) => rowsOf(builder, view, x.shape)) : [];
+  const [cos, sin] = rope ? [rope.cos, rope.sin].map((view) => inPairs(builder, view)) : [];
   const lanes = width % 4 === 0 && [scale, shift].every((view) => !view || inFours(view)) ? 4 : 1;
-  const cells = width / lanes;
-  const threads = Math.min(256, Math.max(32, 2 ** Math.ceil(Math.log2(cells))));
-  const rows = elements(x.shape) / width;
-  const y = builder.slot(
-    x.shape,
-    builder.storage,
-    changesWith([x, weight, bias, scale, shift].flatMap((view) => (view ? [builder.slots[view.slot]] : []))),
-  );
-  const bound = [x, weight ?? x, bias ?? x, scale ?? x, shift ?? x, y];
-  const cell = (dtype: DType): string => (lanes === 4 ? `vec4<${dtype}>` : dtype);
-  const [CellX, CellW, CellB, CellM, CellS, CellY] = bound.map(({ dtype }) => cell(dtype));
+  const size = {
+    rows: elements(x.shape) / width,
+    cells: width / lanes,
+    width,
+    epsilon,
+    tokens: x.shape.at(-2) ?? 1,
+    lanes,
+    heads: heads ?? 1,
+  };
+  const parts = [x, weight, bias, scale, shift, cos, sin];
+  const shape = heads === undefined ? x.shape : [x.shape[0], heads, size.tokens, width / heads];
+  const y = builder.slot(shape, builder.storage, changesWith(parts.flatMap((view) => (view ? [builder.slots[view.slot]] : []))));
+  const bound = [...parts.map((view) => view ?? x), y];
+  const constants = { LAYER: kind === 'layer', WEIGHT: weight !== undefined, BIAS: bias !== undefined };
   builder.launch(y.slot, [
     {
       kernel: builder.kernels.dit.norm,
-      header: {
-        enable: enableFor(...bound.map(({ dtype }) => dtype)),
-        alias: { CellX, CellW, CellB, CellM, CellS, CellY, Wide: lanes === 4 ? 'vec4f' : 'f32' },
-        constants: {
-          THREADS: threads,
-          PARTS: Math.ceil(cells / threads),
-          LAYER: kind === 'layer',
-          WEIGHT: weight !== undefined,
-          BIAS: bias !== undefined,
-          MODULATED: modulation !== undefined,
-          ONES: lanes === 4 ? 'vec4f(1.0)' : 'vec4f(0.25)',
-        },
-      },
+      header: normHeader(size, bound, { ...constants, MODULATED: modulation !== undefined, ROPE: rope !== undefined }),
       slots: bound.map(({ slot }) => slot),
-      uniform: normUniform({ rows, cells, width, epsilon, tokens: x.shape.at(-2) ?? 1, lanes }, scale, shift),
-      workgroups: [Math.min(rows, 65_535), Math.ceil(rows / 65_535)],
+      uniform: normUniform(size, scale, shift),
+      workgroups: [Math.min(size.rows, 65_535), Math.ceil(size.rows / 65_535)],
     },
   ]);
   return y;
+}
+
+/** Header lines: the cells of what is bound, in this order, and how a workgroup keeps a row. */
+function normHeader({ cells, lanes }: NormSize, bound: readonly View[], constants: Readonly<Record<string, boolean>>): Header {
+  const dtypes = bound.map(({ dtype }) => dtype);
+  const [CellX, CellW, CellB, CellM, CellS, CellC, , CellY] = dtypes.map((dtype) => (lanes === 4 ? `vec4<${dtype}>` : dtype));
+  const threads = Math.min(256, Math.max(32, 2 ** Math.ceil(Math.log2(cells))));
+  return {
+    enable: enableFor(...dtypes),
+    alias: { CellX, CellW, CellB, CellM, CellS, CellC, CellY, Wide: lanes === 4 ? 'vec4f' : 'f32' },
+    constants: {
+      ...constants,
+      THREADS: threads,
+      PARTS: Math.ceil(cells / threads),
+      ONES: lanes === 4 ? 'vec4f(1.0)' : 'vec4f(0.25)',
+      TURN: lanes === 4 ? 'mat4x4f(0, -1, 0, 0, 1, 0, 0, 0, 0, 0, 0, -1, 0, 0, 1, 0)' : '1.0',
+    },
+  };
 }
 
 interface NormSize {
@@ -65,12 +79,13 @@ interface NormSize {
   readonly width: number;
   readonly tokens: number;
   readonly lanes: number;
+  readonly heads: number;
   readonly epsilon: number;
 }
 
-function normUniform({ rows, cells, width, tokens, lanes, epsilon }: NormSize, scale?: View, shift?: View): Uint32Array {
+function normUniform({ rows, cells, width, tokens, lanes, heads, epsilon }: NormSize, scale?: View, shift?: View): Uint32Array {
   const start = (view?: View): number[] => (view ? [view.offset, view.strides[0], view.strides[1]].map((step) => step / lanes) : [0, 0, 0]);
-  const uniform = new Uint32Array([rows, cells, tokens, 0, ...start(scale), 0, ...start(shift), 0]);
+  const uniform = new Uint32Array([rows, cells, tokens, 0, ...start(scale), 0, ...start(shift), cells / heads]);
   const floats = new Float32Array(uniform.buffer);
   floats[3] = epsilon;
   floats[7] = width;
@@ -83,6 +98,14 @@ function rowsOf(builder: Builder, view: View, shape: readonly number[]): View {
   if (rows) return broadcastTo(rows, shape);
   const whole = [...view.shape.slice(0, -1), shape[shape.length - 1]];
   return broadcastTo(map(builder, 'copy', [view], whole.length === 1 ? [1, ...whole] : whole, view.dtype), shape);
+}
+
+/** A table [tokens, pairs] with each number twice in a row: made once, and read by every layer. */
+function inPairs(builder: Builder, table: View): View {
+  const [tokens, pairs] = table.shape;
+  return builder.once(`pairs ${table.slot}`, () =>
+    packed(builder, map(builder, 'copy', [stretched(table, [1, 2])], [tokens, 1, pairs, 2], 'f32')),
+  );
 }
 
 const inFours = ({ offset, strides }: View): boolean => [offset, ...strides.slice(0, -1)].every((step) => step % 4 === 0);

@@ -73,11 +73,16 @@ function linearOf(own: Builder, { first, activation, gate, residual }: FusedLine
   return linear(own, { x, weight, ...optional }, carried ? 'f32' : weight.dtype);
 }
 
-function normOf(own: Builder, { first, scale, shift }: FusedNorm, viewOf: ViewOf): View {
+function normOf(own: Builder, { first, modulation, heads, rope }: FusedNorm, viewOf: ViewOf): View {
   const { operation } = first;
   if (operation.op !== 'norm') throw new TypeError(`a chain of a norm starts with ${operation.op}`);
   const [x, weight, bias] = first.inputs.map(viewOf);
-  return norm(own, { ...operation, x, weight, bias, modulation: { scale: viewOf(scale), shift: viewOf(shift) } });
+  return norm(own, {
+    ...{ kind: operation.kind, epsilon: operation.epsilon, x, weight, bias },
+    ...(modulation && { modulation: { scale: viewOf(modulation.scale), shift: viewOf(modulation.shift) } }),
+    ...(heads !== undefined && { heads }),
+    ...(rope && { rope: { cos: viewOf(rope.cos), sin: viewOf(rope.sin) } }),
+  });
 }
 
 /** A result of a run lies in a slot of its own: packed, f32, with the output's shape. */

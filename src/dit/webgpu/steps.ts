@@ -51,6 +51,8 @@ export interface Builder {
   readonly steps: Step[];
   /** A new slot, as a packed view. */
   slot(shape: readonly number[], dtype: DType, when: Variability): View;
+  /** The view made once for a key. */
+  once(key: string, make: () => View): View;
   /** Adds a step of launches that together write `target`. */
   launch(target: number, launches: readonly Launch[]): void;
   /** Adds a step that does its own launches. */
@@ -60,6 +62,7 @@ export interface Builder {
 export function builder(kernels: ProgramKernels, storage: Storage = 'f32'): Builder {
   const slots: Slot[] = [];
   const steps: Step[] = [];
+  const known = new Map<string, View>();
   return {
     kernels,
     storage,
@@ -68,6 +71,11 @@ export function builder(kernels: ProgramKernels, storage: Storage = 'f32'): Buil
     slot(shape, dtype, when) {
       const slot = slots.push({ shape, dtype, when }) - 1;
       return { slot, dtype, shape, strides: packedStrides(shape), offset: 0 };
+    },
+    once(key, make) {
+      const view = known.get(key) ?? make();
+      known.set(key, view);
+      return view;
     },
     launch(target, launches) {
       const reads = [...new Set(launches.flatMap(({ slots }) => slots))].filter((slot) => slot !== target);

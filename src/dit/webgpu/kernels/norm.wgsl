@@ -1,10 +1,11 @@
-// Layer or RMS norm of rows, times weight, plus bias; then times scale, plus shift, which may differ by token or batch item. A workgroup owns a
-// row and keeps it in registers. ONES adds the lanes of a cell.
+// Layer or RMS norm of rows, times weight, plus bias; then times scale, plus shift, which may differ by token or batch item; then rotary embedding
+// with cosines and sines [tokens, head] of which each stands for both of a pair. Rows come out cut in heads [batch, heads, tokens, head]. A
+// workgroup owns a row and keeps it in registers. ONES adds the lanes of a cell, TURN turns its pairs by a quarter.
 
 struct Norm {
   rows: u32, cells: u32, tokens: u32, epsilon: f32,
   startScale: u32, scaleBatch: u32, scaleToken: u32, width: f32,
-  startShift: u32, shiftBatch: u32, shiftToken: u32, spare: u32,
+  startShift: u32, shiftBatch: u32, shiftToken: u32, headCells: u32,
 }
 
 @group(0) @binding(0) var<uniform> call: Norm;
@@ -13,7 +14,9 @@ struct Norm {
 @group(0) @binding(3) var<storage, read> bias: array<CellB>;
 @group(0) @binding(4) var<storage, read> scale: array<CellM>;
 @group(0) @binding(5) var<storage, read> shift: array<CellS>;
-@group(0) @binding(6) var<storage, read_write> y: array<CellY>;
+@group(0) @binding(6) var<storage, read> cosines: array<CellC>;
+@group(0) @binding(7) var<storage, read> sines: array<CellC>;
+@group(0) @binding(8) var<storage, read_write> y: array<CellY>;
 
 var<workgroup> sums: array<f32, THREADS>;
 
@@ -45,8 +48,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
     }
   }
   let factor = inverseSqrt(total(sum, lane) / call.width + call.epsilon);
-  let scaleAt = call.startScale + row / call.tokens * call.scaleBatch + row % call.tokens * call.scaleToken;
-  let shiftAt = call.startShift + row / call.tokens * call.shiftBatch + row % call.tokens * call.shiftToken;
+  let batch = row / call.tokens;
+  let token = row % call.tokens;
+  let scaleAt = call.startScale + batch * call.scaleBatch + token * call.scaleToken;
+  let shiftAt = call.startShift + batch * call.shiftBatch + token * call.shiftToken;
   for (var part = 0u; part < PARTS; part++) {
     let cell = part * THREADS + lane;
     if (cell < call.cells) {
@@ -60,7 +65,13 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
       if (MODULATED) {
         value = value * Wide(scale[scaleAt + cell]) + Wide(shift[shiftAt + cell]);
       }
-      y[row * call.cells + cell] = CellY(value);
+      let head = (batch * (call.cells / call.headCells) + cell / call.headCells) * call.tokens;
+      let place = cell % call.headCells;
+      if (ROPE) {
+        let angle = token * call.headCells + place;
+        value = value * Wide(cosines[angle]) + value * TURN * Wide(sines[angle]);
+      }
+      y[(head + token) * call.headCells + place] = CellY(value);
     }
   }
 }
