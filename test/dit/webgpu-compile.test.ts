@@ -57,7 +57,9 @@ test.each(Object.entries(programs))('%s', async (_name, program) => {
   const inputs: Record<string, Tensor> = {};
   for (const { operation, shape } of program.nodes) {
     const data = new Float32Array(elements(shape));
-    if (operation.op === 'weight') tensors[operation.name] = { dtype: 'F32', shape, data };
+    if (operation.op === 'weight')
+      tensors[operation.name] =
+        shape.length > 1 ? { dtype: 'F16', shape, data: new Uint16Array(data.length) } : { dtype: 'F32', shape, data };
     if (operation.op === 'input') inputs[operation.name] = device.upload(data, shape);
   }
   const executable = await compileOnGpu(program, memoryWeights(tensors), device, kernels, { dtype: 'f16' });

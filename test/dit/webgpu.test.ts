@@ -183,6 +183,8 @@ describe.skipIf(!opened)('on a GPU', () => {
       return {
         plain: g.conv(image, g.weight('w', [4, 3, 3, 3]), g.weight('b', [4]), { pads: [1, 0, 1, 2] }),
         strided: g.conv(image, g.weight('s', [5, 3, 2, 3]), undefined, { strides: [2, 3] }),
+        patches: g.conv(image, g.weight('p', [5, 3, 2, 2]), g.weight('q', [5]), { strides: [2, 2] }),
+        blocks: g.conv(video, g.weight('r', [4, 3, 2, 2, 3]), undefined, { strides: [2, 2, 3] }),
         causal: g.conv(video, g.weight('v', [2, 3, 3, 3, 3]), g.weight('c', [2]), { pads: [2, 1, 1, 0, 1, 1], strides: [1, 2, 1] }),
       };
     }, 5e-6));
@@ -207,6 +209,13 @@ describe.skipIf(!opened)('on a GPU', () => {
       nodes: program.nodes.map((node) => ({ ...node, ...(node.id === 2 && { operation: { op: 'fft' } as never }) })),
     };
     await expect(compileOnGpu(odd, memoryWeights({}), gpu, kernels)).rejects.toThrow('operation fft has no WebGPU kernel');
+  });
+
+  test('a missing weight, and a storage that the GPU has not, are said at once', async () => {
+    const program = trace((g) => ({ y: g.linear(g.input('x', [1, 4]), g.weight('w', [2, 4])) }));
+    await expect(compileOnGpu(program, memoryWeights({}), gpu, kernels)).rejects.toThrow('memory has no tensor "w"');
+    if (!gpu.adapter.features.has('shader-f16'))
+      await expect(compileOnGpu(program, randomWeights(program), gpu, kernels, { dtype: 'f16' })).rejects.toThrow('this GPU stores no f16');
   });
 
   const wan = {
@@ -253,6 +262,10 @@ describe.skipIf(!opened)('on a GPU', () => {
     expect((await ops.read(sample)).every(Number.isFinite)).toBe(true);
     expect(() => executable.run(given)).toThrow('pass an attention function');
     expect(() => executable.run({ time: given.time })).toThrow('input hidden_states [1,4,1,4,4] is missing');
+    const held = gpu.memory.bytes;
+    const again = await compileOnGpu(program, weights, gpu, kernels);
+    expect(gpu.memory.bytes - held, 'weights are shared').toBeLessThan(3e4);
+    await again.dispose();
     await executable.dispose();
   });
 

@@ -1,9 +1,10 @@
 // Convolutions and vector lengths.
 import { gridOf } from '../../sparse3d/gpu-memory.ts';
 import { elements } from '../../tensor.ts';
+import { linear } from './linear.ts';
 import { packed } from './map.ts';
 import { type Builder, changesWith, enableFor } from './steps.ts';
-import type { View } from './view.ts';
+import { reshaped, sliced, transposed, type View } from './view.ts';
 
 export interface ConvInputs {
   /** [batch, inputs, (t,) h, w] */
@@ -15,7 +16,27 @@ export interface ConvInputs {
 }
 
 /** A convolution of 2 or 3 axes, in the weight's type. */
-export function conv(builder: Builder, { strides, pads, ...views }: ConvInputs, shape: readonly number[]): View {
+export function conv(builder: Builder, inputs: ConvInputs, shape: readonly number[]): View {
+  const [, channels, ...kernel] = inputs.weight.shape;
+  const apart = `${kernel}` === `${inputs.strides}` && inputs.pads.every((pad) => pad === 0);
+  return apart && (channels * elements(kernel)) % 4 === 0 ? patches(builder, inputs, shape) : direct(builder, inputs, shape);
+}
+
+/** Patches that do not overlap are the rows of a linear layer. */
+function patches(builder: Builder, { x, weight, bias }: ConvInputs, shape: readonly number[]): View {
+  const [outputs, channels, ...kernel] = weight.shape;
+  const places = shape.slice(2);
+  const axes = places.map((_, axis) => axis);
+  const covered = places.reduce((view, size, axis) => sliced(view, axis + 2, 0, size * kernel[axis]), x);
+  const cut = reshaped(covered, [shape[0], channels, ...places.flatMap((size, axis) => [size, kernel[axis]])])!;
+  const ordered = transposed(cut, [0, ...axes.map((axis) => 2 * axis + 2), 1, ...axes.map((axis) => 2 * axis + 3)]);
+  const width = channels * elements(kernel);
+  const rows = reshaped(packed(builder, ordered, weight.dtype), [shape[0], ...places, width])!;
+  const y = linear(builder, { x: rows, weight: reshaped(packed(builder, weight), [outputs, width])!, ...(bias && { bias }) });
+  return transposed(y, [0, places.length + 1, ...axes.map((axis) => axis + 1)]);
+}
+
+function direct(builder: Builder, { strides, pads, ...views }: ConvInputs, shape: readonly number[]): View {
   const weight = packed(builder, views.weight);
   const x = packed(builder, views.x, weight.dtype);
   const bias = views.bias && packed(builder, views.bias);

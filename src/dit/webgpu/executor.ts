@@ -1,6 +1,7 @@
 // Runs Programs on the GPU: planned once, then a run takes buffers in order, launches, and gives each buffer back after its last use. A run
 // waits for nothing.
 import { type GpuDevice, type GpuTensor, gpuTensor } from '../../backend/webgpu/device.ts';
+import { UnsupportedError } from '../../errors.ts';
 import { castTensor } from '../../sparse3d/gpu-memory.ts';
 import type { Tensor } from '../../tensor.ts';
 import type { Node, Program } from '../graph.ts';
@@ -30,6 +31,8 @@ export async function compileOnGpu(
   kernels: ProgramKernels,
   { dtype = 'f32' }: GpuCompileOptions = {},
 ): Promise<Executable> {
+  if (dtype === 'f16' && !device.adapter.features.has('shader-f16'))
+    throw new UnsupportedError('this GPU stores no f16 (feature shader-f16 is missing); choose f32');
   for (const { operation, shape } of program.nodes) if (operation.op === 'weight') weights.get(operation.name, shape);
   const plan = planProgram(program, kernels, dtype);
   const loaded = await loadWeights(wantedBy(plan, dtype), weights, device, kernels);
@@ -53,7 +56,7 @@ export async function compileOnGpu(
       prelude.release();
       const shared = new Set(plan.sources.filter(({ node }) => node.operation.op === 'weight').map(({ slot }) => slot));
       for (const [slot, tensor] of fixed.entries()) if (tensor && !shared.has(slot)) device.release(tensor);
-      loaded.release();
+      await loaded.release();
     },
   };
 }

@@ -1,7 +1,7 @@
 // Weights on the GPU: read from the file in pieces, stored as f32 or f16, and shared by the Programs of a model.
 import type { GpuDevice, GpuTensor } from '../../backend/webgpu/device.ts';
-import { UnsupportedError } from '../../errors.ts';
-import type { Weights } from '../weights.ts';
+import { elements } from '../../tensor.ts';
+import type { Piece, Weights } from '../weights.ts';
 import { mapLaunch } from './map.ts';
 import { builder, type ProgramKernels } from './steps.ts';
 import { sliced } from './view.ts';
@@ -17,7 +17,7 @@ export interface Wanted {
 export interface LoadedWeights {
   get(name: string): GpuTensor;
   /** Frees those that no other Program uses. */
-  release(): void;
+  release(): Promise<void>;
 }
 
 interface Shared {
@@ -52,13 +52,11 @@ export async function loadWeights(
   const store = storeOf(device, weights);
   const tensors = new Map<string, GpuTensor>();
   const used: string[] = [];
-  const release = () => {
-    for (const key of used.splice(0)) {
-      const shared = store.get(key)!;
-      if (--shared.users > 0) continue;
-      store.delete(key);
-      shared.tensor.then(device.release, () => undefined);
-    }
+  const release = async () => {
+    const unused = used.splice(0).filter((key) => --store.get(key)!.users === 0);
+    const tensors = unused.map((key) => store.get(key)!.tensor);
+    for (const key of unused) store.delete(key);
+    for (const tensor of tensors) await tensor.then(device.release, () => undefined);
   };
   let ahead = 0;
   try {
@@ -78,29 +76,39 @@ export async function loadWeights(
     await device.idle();
     device.trim();
   } catch (error) {
-    release();
+    await release();
     throw error;
   }
   return { get: (name) => tensors.get(name)!, release };
 }
 
-/** One weight in a tensor of its own; f16 is rounded by the GPU. */
-async function load({ name, shape, dtype }: Wanted, weights: Weights, device: GpuDevice, kernels: ProgramKernels): Promise<GpuTensor> {
-  if (dtype === 'f16' && !device.adapter.features.has('shader-f16'))
-    throw new UnsupportedError('this GPU stores no f16 (feature shader-f16 is missing); choose f32');
-  const count = shape.reduce((product, size) => product * size, 1);
+/** One weight in a tensor of its own. What is stored as it is wanted is copied as it is; else the GPU rounds. */
+async function load(wanted: Wanted, weights: Weights, device: GpuDevice, kernels: ProgramKernels): Promise<GpuTensor> {
+  const { name, shape, dtype } = wanted;
   const whole = device.tensor(shape, dtype);
   try {
-    for await (const { at, numbers } of weights.pieces(name)) {
-      const piece = device.upload(numbers, [numbers.length]);
-      const copy = builder(kernels);
-      const [from, to] = [copy.slot([numbers.length], 'f32', 'fixed'), copy.slot([count], dtype, 'fixed')];
-      device.dispatch({ ...mapLaunch(copy, 'copy', [from], sliced(to, 0, at, at + numbers.length)), tensors: [piece, piece, whole] });
-      device.release(piece);
-    }
+    if (dtype === 'f16' && weights.get(name).dtype === 'F16') copyBytes(await weights.bytes(name), whole, device);
+    else for await (const piece of weights.pieces(name)) place(piece, whole, device, kernels);
     return whole;
   } catch (error) {
     device.release(whole);
     throw error;
   }
+}
+
+function copyBytes(bytes: Uint8Array<ArrayBuffer>, whole: GpuTensor, device: GpuDevice): void {
+  const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+  padded.set(bytes);
+  const staged = device.upload(new Int32Array(padded.buffer), [padded.length / 4]);
+  device.copy(staged, 0, whole, 0, padded.length);
+  device.release(staged);
+}
+
+function place({ at, numbers }: Piece, whole: GpuTensor, device: GpuDevice, kernels: ProgramKernels): void {
+  const piece = device.upload(numbers, [numbers.length]);
+  const copy = builder(kernels);
+  const [from, to] = [copy.slot([numbers.length], 'f32', 'fixed'), copy.slot([elements(whole.shape)], whole.dtype, 'fixed')];
+  const { slots: _, ...launch } = mapLaunch(copy, 'copy', [from], sliced(to, 0, at, at + numbers.length));
+  device.dispatch({ ...launch, tensors: [piece, piece, whole] });
+  device.release(piece);
 }
