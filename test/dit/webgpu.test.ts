@@ -294,9 +294,9 @@ describe.skipIf(!opened)('on a GPU', () => {
     await weights.close();
   });
 
-  test('the transformer of the embedded model', async () => {
+  test('the first layers of the embedded model', async () => {
     const folder = join(embeddedModel(), 'transformer');
-    const config = wanConfig(await readJson(join(folder, 'config.json')));
+    const config = { ...wanConfig(await readJson(join(folder, 'config.json'))), layers: 3 };
     const weights = await openWeights(folder);
     const program = wanTransformer(config, { batch: 1, frames: 2, height: 4, width: 6, textTokens: 9 });
     const inputs = randomInputs(program);

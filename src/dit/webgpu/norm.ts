@@ -1,5 +1,6 @@
 // Norms and rotary embeddings.
 
+import { unroll } from '../../backend/webgpu/unroll.ts';
 import type { Header } from '../../backend/webgpu/wgsl.ts';
 import { gridOf } from '../../sparse3d/gpu-memory.ts';
 import { elements } from '../../tensor.ts';
@@ -43,10 +44,12 @@ export function norm(builder: Builder, { kind, epsilon, modulation, heads, rope,
   const y = builder.slot(shape, builder.storage, changesWith(parts.flatMap((view) => (view ? [builder.slots[view.slot]] : []))));
   const bound = [...parts.map((view) => view ?? x), y];
   const constants = { LAYER: kind === 'layer', WEIGHT: weight !== undefined, BIAS: bias !== undefined };
+  const header = normHeader(size, bound, { ...constants, MODULATED: modulation !== undefined, ROPE: rope !== undefined });
+  const { name, body } = builder.kernels.dit.norm;
   builder.launch(y.slot, [
     {
-      kernel: builder.kernels.dit.norm,
-      header: normHeader(size, bound, { ...constants, MODULATED: modulation !== undefined, ROPE: rope !== undefined }),
+      kernel: { name, body: unroll(body, header.constants!) },
+      header,
       slots: bound.map(({ slot }) => slot),
       uniform: normUniform(size, scale, shift),
       workgroups: [Math.min(size.rows, 65_535), Math.ceil(size.rows / 65_535)],

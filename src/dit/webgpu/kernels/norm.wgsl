@@ -1,6 +1,7 @@
 // Layer or RMS norm of rows, times weight, plus bias; then times scale, plus shift, which may differ by token or batch item; then rotary embedding
 // with cosines and sines [tokens, head] of which each stands for both of a pair. Rows come out cut in heads [batch, heads, tokens, head]. A
-// workgroup owns a row and keeps it in registers. ONES adds the lanes of a cell, TURN turns its pairs by a quarter.
+// workgroup owns a row and keeps it in registers. ONES adds the lanes of a cell, TURN turns its pairs by a quarter. Loops
+// marked "unroll" hold an array that must stay in registers.
 
 struct Norm {
   rows: u32, cells: u32, tokens: u32, epsilon: f32,
@@ -28,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   var own: array<Wide, PARTS>;
   var sum = Wide(0.0);
-  for (var part = 0u; part < PARTS; part++) {
+  for (var part = 0u; part < PARTS; part++) { // unroll
     let cell = part * THREADS + lane;
     if (cell < call.cells) {
       own[part] = Wide(x[row * call.cells + cell]);
@@ -37,12 +38,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   }
   if (LAYER) {
     let mean = total(sum, lane) / call.width;
-    for (var part = 0u; part < PARTS; part++) {
+    for (var part = 0u; part < PARTS; part++) { // unroll
       own[part] -= Wide(mean);
     }
   }
   sum = Wide(0.0);
-  for (var part = 0u; part < PARTS; part++) {
+  for (var part = 0u; part < PARTS; part++) { // unroll
     if (part * THREADS + lane < call.cells) {
       sum += own[part] * own[part];
     }
@@ -52,7 +53,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: ve
   let token = row % call.tokens;
   let scaleAt = call.startScale + batch * call.scaleBatch + token * call.scaleToken;
   let shiftAt = call.startShift + batch * call.shiftBatch + token * call.shiftToken;
-  for (var part = 0u; part < PARTS; part++) {
+  for (var part = 0u; part < PARTS; part++) { // unroll
     let cell = part * THREADS + lane;
     if (cell < call.cells) {
       var value = own[part] * factor;
