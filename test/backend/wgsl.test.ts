@@ -29,7 +29,7 @@ test('kernels are read by name, from files and from what a bundler made of them'
   });
   expect(kernels.here.name).toBe('wgsl.test.ts');
   expect(kernels.here.body).toContain('kernels are read by name');
-  expect(kernels.bundled).toEqual({ name: 'kernel.wgsl', body: 'fn f() {}' });
+  expect(kernels.bundled).toEqual({ name: 'bundled.wgsl', body: 'fn f() {}' });
   await expect(loadKernels({ gone: new URL('gone.wgsl', import.meta.url) })).rejects.toThrow('gone.wgsl');
 });
 

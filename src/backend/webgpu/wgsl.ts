@@ -22,11 +22,15 @@ export interface Header {
 
 /** Reads kernel files, by name: `{ attend: new URL('./attend.wgsl', import.meta.url) }`. */
 export async function loadKernels<Name extends string>(files: Readonly<Record<Name, URL>>): Promise<Record<Name, Kernel>> {
-  const entries = Object.entries<URL>(files).map(async ([name, url]) => [name, { name: fileName(url), body: await textOf(url) }] as const);
+  const entries = Object.entries<URL>(files).map(
+    async ([name, url]) => [name, { name: fileName(url, name), body: await textOf(url) }] as const,
+  );
   return Object.fromEntries(await Promise.all(entries)) as Record<Name, Kernel>;
 }
 
-const fileName = (url: URL): string => (url.protocol === 'data:' ? 'kernel.wgsl' : (url.pathname.split('/').pop() ?? url.href));
+// Pipelines are told apart by this name. Bundlers turn small files into data, which has none.
+const fileName = (url: URL, name: string): string =>
+  url.protocol === 'data:' ? `${name}.wgsl` : (url.pathname.split('/').pop() ?? url.href);
 
 async function textOf(url: URL): Promise<string> {
   if (url.protocol === 'file:') return (await import('node:fs/promises')).readFile(url, 'utf8');
