@@ -189,6 +189,14 @@ describe.skipIf(!opened)('a WebGPU device', () => {
       await gpu.idle();
     });
 
+    test('what went wrong to every wait under way, since none has good numbers', async () => {
+      gpu.dispatch({ kernel: bad('fn other() {}'), header: {}, tensors: [], workgroups: [1] });
+      const reads = [1, 2].map((value) => gpu.read(filled(gpu, value)));
+      for (const read of await Promise.allSettled(reads))
+        expect(read).toMatchObject({ reason: { message: expect.stringContaining('bad.wgsl makes no pipeline') } });
+      expect((await gpu.read(filled(gpu, 3)))[0]).toBe(3);
+    });
+
     test('that a tensor lives elsewhere', async () => {
       const cpu = await openCpu();
       const foreign = cpuBackend(cpu).upload(new Float32Array(4), [4]);

@@ -5,7 +5,10 @@ export interface ErrorLog {
   watch(describe: (error: GPUError) => string | Promise<string>): void;
   /** @throws when the device is lost. */
   check(): void;
-  /** Waits for a promise and what is watched. @throws the first failure since the last wait, and at once when the device is lost. */
+  /**
+   * Waits for a promise and what is watched. @throws the first failure that no wait had thrown when this one began, and at once when the device is
+   * lost. Waits that are under way together all throw it: none of them has good numbers.
+   */
   during<T>(promise: Promise<T>): Promise<T>;
   /** From here on, the loss of the device is meant. */
   close(): void;
@@ -14,19 +17,19 @@ export interface ErrorLog {
 export function errorLog(device: GPUDevice): ErrorLog {
   const watched = new Set<Promise<void>>();
   const loss = lossOf(device);
-  // What a scope caught says more than what follows from it.
-  let failure: Error | undefined;
-  let consequence: Error | undefined;
+  let untold: Noted = {};
   device.addEventListener('uncapturederror', (event) => {
     event.preventDefault();
-    consequence ??= new Error(`the GPU refused a command: ${event.error.message}`);
+    untold.consequence ??= new Error(`the GPU refused a command: ${event.error.message}`);
   });
   return {
     watch(describe) {
       const seen = device
         .popErrorScope()
         .then(async (error) => {
-          if (error) failure ??= new Error(await describe(error));
+          if (!error) return;
+          const failure = new Error(await describe(error));
+          untold.failure ??= failure;
         })
         .catch(() => undefined)
         .finally(() => watched.delete(seen));
@@ -37,16 +40,22 @@ export function errorLog(device: GPUDevice): ErrorLog {
       if (lost) throw lost;
     },
     async during<T>(promise: Promise<T>) {
+      const noted = untold;
       const outcome = await loss.unlessLost(promise);
       await Promise.all(watched);
-      const found = failure ?? loss.error() ?? consequence ?? ('error' in outcome ? outcome.error : undefined);
-      failure = undefined;
-      consequence = undefined;
+      const found = noted.failure ?? loss.error() ?? noted.consequence ?? ('error' in outcome ? outcome.error : undefined);
+      if (found && untold === noted) untold = {};
       if (found) throw found;
       return (outcome as { value: T }).value;
     },
     close: loss.close,
   };
+}
+
+/** What was noted since a wait threw. What a scope caught says more than what follows from it. */
+interface Noted {
+  failure?: Error;
+  consequence?: Error;
 }
 
 type Outcome<T> = { readonly value: T } | { readonly error: Error };
