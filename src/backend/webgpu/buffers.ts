@@ -11,7 +11,7 @@ export interface BufferPool {
   /** A buffer of at least `bytes`, with old contents. */
   take(bytes: number): Lent;
   give(lent: Lent): void;
-  /** Counts out a buffer for which there was no memory; it is not lent again. */
+  /** Counts out a buffer for which there was no memory; it is not lent again. Once is enough. */
   lose(buffer: GPUBuffer): void;
   /** Bytes that buffers of this pool occupy now, free ones included, and the most there ever were. */
   readonly usage: { readonly bytes: number; readonly peakBytes: number };
@@ -21,44 +21,58 @@ export interface BufferPool {
 
 // A free buffer may serve a request this much smaller than itself.
 const SLACK = 1.25;
+// A free buffer that was not wanted in so many requests, more than a step of a model makes, goes when another is made: shapes have changed.
+const UNWANTED = 4096;
 
-/** A pool over `create`, which makes a buffer of a size. */
-export function bufferPool(create: (bytes: number) => GPUBuffer): BufferPool {
+/** A pool over `create`, which makes a buffer of a size. `submit` is called before buffers are destroyed: what was recorded may use them. */
+export function bufferPool(create: (bytes: number) => GPUBuffer, submit: () => void): BufferPool {
   const free: GPUBuffer[] = [];
-  const lost = new WeakSet<GPUBuffer>();
-  const age = new WeakMap<GPUBuffer, number>();
-  let made = 0;
-  const isBetter = (a: GPUBuffer, b: GPUBuffer) => a.size < b.size || (a.size === b.size && age.get(a)! < age.get(b)!);
+  const gone = new WeakSet<GPUBuffer>();
+  const made = new WeakMap<GPUBuffer, number>();
+  const used = new WeakMap<GPUBuffer, number>();
+  let requests = 0;
+  const isBetter = (a: GPUBuffer, b: GPUBuffer) => a.size < b.size || (a.size === b.size && made.get(a)! < made.get(b)!);
   const usage = { bytes: 0, peakBytes: 0 };
+  const forget = (buffer: GPUBuffer) => {
+    if (gone.has(buffer)) return;
+    gone.add(buffer);
+    usage.bytes -= buffer.size;
+  };
+  const destroy = (unwanted: readonly GPUBuffer[]) => {
+    if (unwanted.length > 0) submit();
+    for (const buffer of unwanted) {
+      free.splice(free.indexOf(buffer), 1);
+      forget(buffer);
+      buffer.destroy();
+    }
+  };
   return {
     usage,
     take(bytes) {
       const wanted = Math.max(256, Math.ceil(bytes / 256) * 256);
+      requests++;
       let best = -1;
       // Among equals the oldest: work that is repeated gets the same buffers again.
       for (const [index, buffer] of free.entries())
         if (buffer.size >= wanted && buffer.size <= wanted * SLACK && (best < 0 || isBetter(buffer, free[best]))) best = index;
       if (best >= 0) return { buffer: free.splice(best, 1)[0], bytes };
+      destroy(free.filter((buffer) => requests - used.get(buffer)! > UNWANTED));
       usage.bytes += wanted;
       usage.peakBytes = Math.max(usage.peakBytes, usage.bytes);
       const buffer = create(wanted);
-      age.set(buffer, ++made);
+      made.set(buffer, requests);
       return { buffer, bytes };
     },
     give({ buffer }) {
-      if (!lost.has(buffer)) free.push(buffer);
+      if (gone.has(buffer)) return;
+      used.set(buffer, requests);
+      free.push(buffer);
     },
     lose(buffer) {
-      lost.add(buffer);
-      usage.bytes -= buffer.size;
+      forget(buffer);
       if (free.includes(buffer)) free.splice(free.indexOf(buffer), 1);
     },
-    trim() {
-      for (const buffer of free.splice(0)) {
-        usage.bytes -= buffer.size;
-        buffer.destroy();
-      }
-    },
+    trim: () => destroy([...free]),
   };
 }
 

@@ -57,7 +57,7 @@ export interface GpuDevice {
   readonly memory: BufferPool['usage'];
   /** Gives memory that no tensor uses back to the GPU, as between runs of different sizes. */
   trim(): void;
-  /** Submits what was enqueued and waits for it. @throws the first error since the last wait. */
+  /** Submits what was enqueued and waits for it. @throws the first error that no wait before it threw. */
   idle(): Promise<void>;
   dispose(): void;
 }
@@ -93,11 +93,11 @@ export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
     const buffer = device.createBuffer({ size: bytes, usage });
     errors.watch(({ message }) => {
       pool.lose(buffer);
-      self.trim();
+      pool.trim();
       return `out of memory: the GPU has no room for a buffer of ${bytes} bytes (${firstLine(message)}); ask for less, or release tensors first`;
     });
     return buffer;
-  });
+  }, queue.flush);
   const freed = new WeakSet<GpuTensor>();
   const scoped = scopes<GpuTensor>((tensor) => {
     if (freed.has(tensor)) return;
@@ -158,10 +158,7 @@ function storage(self: GpuDevice, { device, errors, queue, pool, scoped }: Parts
 }
 
 /** How long tensors live. */
-function lifetimes(
-  self: GpuDevice,
-  { queue, pool, scoped, alive }: Parts,
-): Pick<GpuDevice, 'cached' | 'scope' | 'keep' | 'release' | 'trim'> {
+function lifetimes(self: GpuDevice, { pool, scoped, alive }: Parts): Pick<GpuDevice, 'cached' | 'scope' | 'keep' | 'release' | 'trim'> {
   const caches = new WeakMap<object, Map<string, unknown>>();
   return {
     cached<T>(owner: object, key: string, make: () => T): T {
@@ -176,10 +173,7 @@ function lifetimes(
       return tensor;
     },
     release: (tensor) => scoped.free(gpuTensor(self, tensor)),
-    trim() {
-      queue.flush();
-      pool.trim();
-    },
+    trim: pool.trim,
   };
 }
 
