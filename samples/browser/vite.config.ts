@@ -5,6 +5,8 @@ import { defineConfig } from 'vite';
 export default defineConfig({
   root: fileURLToPath(new URL('.', import.meta.url)),
   base: './',
+  // The library lies outside the root.
+  server: { fs: { allow: [fileURLToPath(new URL('../..', import.meta.url))] } },
   build: {
     target: 'es2022',
     outDir: fileURLToPath(new URL('../../dist/browser', import.meta.url)),
