@@ -25,11 +25,12 @@ export const matrixVariant: AttendVariant = {
       ...{ M, N, K, DIMS: dims, QUERY_TILES: queryTiles, DIM_TILES: dimTiles, OUTPUTS: queryTiles * dimTiles },
       ...{ DEPTH: dims / K, KEY_TILES: KEYS / 2 / N, KEYS_DEEP: KEYS / K, LOADS: (KEYS * dims) / 8 / THREADS },
     };
-    const kernel = {
-      name: kernels.attendMatrix.name,
-      body: unroll(kernels.attendMatrix.body, constants),
-      shared: [kernels.attendMatrixRows, kernels.attendPlan],
-    };
+    const { attendMatrix, attendMatrixRows, attendPlan } = kernels;
+    const kernel = device.cached(attendMatrix, JSON.stringify(constants), () => ({
+      name: attendMatrix.name,
+      body: unroll(attendMatrix.body, constants),
+      shared: [attendMatrixRows, attendPlan],
+    }));
     const whole = {
       enable: ['f16', 'subgroups', 'chromium_experimental_subgroup_matrix'],
       off: ['chromium.subgroup_matrix_uniformity', 'subgroup_uniformity'],
