@@ -111,7 +111,9 @@ let layouts = 0;
 function tokenTable(device: GpuDevice, { q, k }: { q: Layout; k: Layout }): GpuTensor {
   if (!numbers.has(k)) numbers.set(k, layouts++);
   return device.cached(q, `tokens/${numbers.get(k)}`, () => {
-    const counts = Int32Array.of(...q.counts, ...k.counts);
+    const counts = new Int32Array(q.blocks + k.blocks);
+    counts.set(q.counts);
+    counts.set(k.counts, q.blocks);
     return device.upload(counts, [counts.length]);
   });
 }
