@@ -3,9 +3,11 @@ import type { Selection } from '../backend/backend.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 
-/** @throws RangeError unless q and k are blocked by their layouts, with equal heads and dim. */
+/** @throws RangeError unless q and k are blocked by their layouts, with equal heads and dim; TypeError unless both are stored as f32 or as f16. */
 export function checkPair(q: Tensor, k: Tensor, layout: { readonly q: Layout; readonly k: Layout }): void {
   checkBlocked('q', q, layout.q);
+  if (q.dtype !== k.dtype || q.dtype === 'i32')
+    throw new TypeError(`scores need q and k both as f32 or f16, got ${q.dtype} and ${k.dtype}; cast one`);
   checkShape('k', k, [q.shape[0], layout.k.blocks * layout.k.block, q.shape[2]]);
 }
 

@@ -29,15 +29,18 @@ export function searchGpuOps(device: GpuDevice, kernels: SearchKernels, options:
   return {
     blockMass(q, k, lse, layout) {
       checkPair(q, k, layout);
+      checkDim(q);
       checkShape('lse', lse, [q.shape[0], layout.q.blocks * layout.q.block]);
       return blockMass(parts, tensor(q), tensor(k), tensor(lse), layout);
     },
     sampledScores(q: Tensor, k: Tensor, layout: { q: Layout; k: Layout }, sampling: Sampling) {
       checkPair(q, k, layout);
+      checkDim(q);
       return sampledScores(parts, tensor(q), tensor(k), layout, sampling);
     },
     poolCap(k, layout, pools) {
       checkBlocked('k', k, layout);
+      checkDim(k);
       return poolCap(parts, tensor(k), layout, pools);
     },
     force(scores, table) {
@@ -51,4 +54,10 @@ export function searchGpuOps(device: GpuDevice, kernels: SearchKernels, options:
       return select(parts, tensor(scores), selection);
     },
   };
+}
+
+/** @throws RangeError unless rows are whole vectors of four numbers, as the kernels read them. */
+function checkDim({ shape }: Tensor): void {
+  if (shape[2] % 4 !== 0)
+    throw new RangeError(`the search on a GPU takes a head dimension that is a multiple of 4, got [${shape}]; fill it up with zeros`);
 }

@@ -133,6 +133,9 @@ describe.skipIf(!ops)('scores on the GPU', () => {
     expect(() => ops!.sampledScores(good, bad, layout, { queries: 1, keys: 1, seed: 0 })).toThrow('k has shape [1,8,8], expected [1,16,8]');
     expect(() => ops!.blockMass(good, good, bad, layout)).toThrow('lse');
     expect(() => ops!.poolCap(bad, layout.k, [])).toThrow('k has shape');
+    const whole = gpu!.upload(new Int32Array(16 * 8), [1, 16, 8]);
+    expect(() => ops!.blockMass(good, whole, bad, layout)).toThrow('scores need q and k both as f32 or f16, got f32 and i32; cast one');
+    expect(() => ops!.poolCap(gpu!.upload(new Float32Array(16 * 6), [1, 16, 6]), layout.k, [])).toThrow('a multiple of 4, got [1,16,6]');
   });
 
   test('nothing but results is left behind', async () => {
