@@ -210,6 +210,12 @@ describe.skipIf(!opened)('a WebGPU device', () => {
       await cpu.dispose();
     });
 
+    test('that a launch is too large', () => {
+      const launch = { kernel: bad('@compute @workgroup_size(1) fn main() {}'), header: {}, tensors: [] };
+      const most = gpu.adapter.limits.maxComputeWorkgroupsPerDimension;
+      expect(() => gpu.dispatch({ ...launch, workgroups: [2, most + 1] })).toThrow(`bad.wgsl would take 2 x ${most + 1} workgroups`);
+    });
+
     test('that a tensor is too large, and that f16 is read by a cast', async () => {
       const largest = Math.min(gpu.adapter.limits.maxStorageBufferBindingSize, gpu.adapter.limits.maxBufferSize);
       const rows = Math.ceil(largest / 4096) + 1;

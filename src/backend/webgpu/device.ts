@@ -44,6 +44,7 @@ export interface GpuDevice {
   upload(numbers: Numbers, shape: readonly number[]): GpuTensor;
   /** Waits for the numbers of an f32 or i32 tensor. */
   read(tensor: GpuTensor): Promise<Numbers>;
+  /** Records a launch. @throws UnsupportedError for more workgroups than the GPU takes. */
   dispatch(launch: Dispatch): void;
   /** Copies bytes from one tensor to another. */
   copy(from: GpuTensor, fromByte: number, to: GpuTensor, toByte: number, bytes: number): void;
@@ -132,11 +133,11 @@ interface Parts {
 
 /** Making tensors. */
 function storage(self: GpuDevice, { device, errors, queue, pool, scoped }: Parts): Pick<GpuDevice, 'tensor' | 'upload'> {
+  const largest = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
   return {
     tensor(shape, dtype) {
       errors.check();
       const bytes = elements(shape) * BYTES[dtype];
-      const largest = Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize);
       if (bytes > largest)
         throw new UnsupportedError(`a tensor of shape [${shape}] needs ${bytes} bytes, but this GPU binds at most ${largest} at once`);
       const tensor = { shape, dtype, owner: self, lent: pool.take(Math.max(4, Math.ceil(bytes / 4) * 4)) };
@@ -180,10 +181,15 @@ function lifetimes(self: GpuDevice, { pool, scoped, alive }: Parts): Pick<GpuDev
 /** Work that is recorded. */
 function launches({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'dispatch' | 'copy'> {
   const pipelines = pipelineCache(device, errors);
+  const most = device.limits.maxComputeWorkgroupsPerDimension;
   return {
     dispatch(launch) {
       errors.check();
       const { kernel, header, tensors, uniform, workgroups, memory } = launch;
+      if (workgroups.some((side = 1) => side > most))
+        throw new UnsupportedError(
+          `${kernel.name} would take ${workgroups.join(' x ')} workgroups, but this GPU takes ${most} a side; make blocks larger`,
+        );
       for (const tensor of tensors) alive(tensor);
       const compiled = memory?.compiled ?? pipelines(kernel, header);
       if (memory) memory.compiled = compiled;
