@@ -88,17 +88,15 @@ export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
   const { device, adapter } = await requestDevice(options);
   const errors = errorLog(device);
   const queue = commandQueue(device);
-  const pool = bufferPool((bytes) => {
-    device.pushErrorScope('out-of-memory');
-    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
-    const buffer = device.createBuffer({ size: bytes, usage });
-    errors.watch(({ message }) => {
-      pool.lose(buffer);
-      pool.trim();
-      return `out of memory: the GPU has no room for a buffer of ${bytes} bytes (${firstLine(message)}); ask for less, or release tensors first`;
-    });
-    return buffer;
-  }, queue.flush);
+  const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+  const pool = bufferPool(
+    (size) =>
+      bufferOf(device, errors, { size, usage }, (buffer) => {
+        pool.lose(buffer);
+        pool.trim();
+      }),
+    queue.flush,
+  );
   const freed = new WeakSet<GpuTensor>();
   const scoped = scopes<GpuTensor>((tensor) => {
     if (freed.has(tensor)) return;
@@ -118,6 +116,17 @@ export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
     },
   };
   return Object.assign(self, storage(self, parts), lifetimes(self, parts), launches(parts), waits(parts));
+}
+
+/** A buffer; where there is no memory for it, that is the error of the next wait. */
+function bufferOf(device: GPUDevice, errors: ErrorLog, wanted: GPUBufferDescriptor, failed?: (buffer: GPUBuffer) => void): GPUBuffer {
+  device.pushErrorScope('out-of-memory');
+  const buffer = device.createBuffer(wanted);
+  errors.watch(({ message }) => {
+    failed?.(buffer);
+    return `out of memory: the GPU has no room for a buffer of ${wanted.size} bytes (${firstLine(message)}); ask for less, or release tensors first`;
+  });
+  return buffer;
 }
 
 /** What the functions of a device share. */
@@ -245,7 +254,7 @@ function waits({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'read' 
       if (tensor.dtype === 'f16') throw new TypeError('an f16 tensor is cast to f32 before it is read');
       errors.check();
       const { buffer, bytes } = alive(tensor).lent;
-      const staging = device.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+      const staging = bufferOf(device, errors, { size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
       queue.encoder().copyBufferToBuffer(buffer, 0, staging, 0, bytes);
       queue.flush();
       try {
