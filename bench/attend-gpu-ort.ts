@@ -1,5 +1,6 @@
 // onnxruntime-web's own attention on the same GPU device: com.microsoft.MultiHeadAttention through its WebGPU build. Node 22 or newer.
-//   node dist/bench/attend-gpu-ort.js [--tokens 16384,32760] [--heads 12] [--dim 128] [--out FILE]
+//   node dist/bench/attend-gpu-ort.js [--tokens 16384,32760] [--heads 12] [--dim 128] [--stock] [--out FILE]
+// --stock is that of attend-gpu.ts: with validation and bounds checks, without what browsers have behind flags. Median of 5 runs by the host's clock.
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type * as ort from 'onnxruntime-common';
@@ -12,11 +13,12 @@ const { values } = parseArgs({
     tokens: { type: 'string', default: '16384,32760' },
     heads: { type: 'string', default: '12' },
     dim: { type: 'string', default: '128' },
+    stock: { type: 'boolean', default: false },
     out: { type: 'string' },
   },
 });
 const [heads, dim] = [Number(values.heads), Number(values.dim)];
-const gpu = await openWebgpu();
+const gpu = await openWebgpu({ experimental: !values.stock, checked: values.stock });
 const { device } = gpu;
 const onnx = (await import('onnxruntime-web/webgpu')) as unknown as typeof ort;
 const graph = new OnnxGraph();
@@ -58,6 +60,6 @@ for (const tokens of values.tokens.split(',').map(Number)) {
   }
   console.log(JSON.stringify(lines.at(-1)));
 }
-const result = { machine: machine(), contender: 'onnxruntime-web WebGPU MultiHeadAttention, f16', heads, dim, lines };
+const result = { machine: machine(), contender: 'onnxruntime-web WebGPU MultiHeadAttention, f16', stock: values.stock, heads, dim, lines };
 if (values.out) writeFileSync(values.out, `${JSON.stringify(result, null, 1)}\n`);
 process.exit(0);
