@@ -17,7 +17,9 @@ const counts = { passed: 0, failed: 0, skipped: 0 };
 for (const suite of await gpuSuites(gpu, adapter.software ? sizes.slice(0, -1) : sizes)) await report(suite);
 gpu.dispose();
 console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
-process.exitCode = counts.failed > 0 ? 1 : 0;
+const none = Object.values(counts).every((count) => count === 0);
+if (none) console.error(`Nothing was checked: no check has ${words.join(' and ')} in its name.`);
+process.exitCode = counts.failed > 0 || none ? 1 : 0;
 
 /** A line for each check that ran, and one for each reason why some did not. */
 async function report({ name, ops, checks }: Suite): Promise<void> {
