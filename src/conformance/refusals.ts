@@ -24,6 +24,7 @@ const BAD: readonly [name: string, says: string, bad: Bad][] = [
   ['a plan for more heads', '3', (ops, { x }) => ops.attend(x, x, x, planOfAll(ops, { ...size, heads: 3 }), both)],
   ['a pool of 3', '3', (ops, { x, plan }) => ops.attend(x, x, x, { ...plan, levels: [{ pool: 3, upTo: 1 }] }, both)],
   ['block mass of a short log-sum-exp', 'lse', (ops, { x }) => ops.blockMass(x, x, ops.upload(new Float32Array(2), [2, 1]), both)],
+  ['recall of a plan for more heads', 'counts', (ops, { scores }) => ops.recall(scores, planOfAll(ops, { ...size, heads: 3 }))],
   ['a selection without levels', 'level', (ops, { scores }) => ops.select(scores, { measure: 'rank', levels: [] })],
   [
     'budgets for a pyramid',

@@ -1,6 +1,6 @@
 // What the search operations take, checked at the border of every backend.
 import type { Selection } from '../backend/backend.ts';
-import type { Layout } from '../sparse3d/plan.ts';
+import type { Layout, Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 
 /** @throws RangeError unless q and k are blocked by their layouts, with equal heads and dim; TypeError unless both are stored as f32 or as f16. */
@@ -19,7 +19,7 @@ export function checkBlocked(name: string, x: Tensor, layout: Layout): void {
 /** @throws RangeError for another shape. */
 export function checkShape(name: string, { shape }: Tensor, expected: readonly number[]): void {
   if (shape.length !== expected.length || shape.some((size, axis) => size !== expected[axis]))
-    throw new RangeError(`${name} has shape [${shape}], expected [${expected}]; gather it with the layout that is passed along`);
+    throw new RangeError(`${name} has shape [${shape}], expected [${expected}] to fit the layout or table that it goes with`);
 }
 
 /** @throws RangeError for a selection that does not fit a score table [heads, qBlocks, kBlocks]. */
@@ -28,4 +28,10 @@ export function checkSelection({ shape: [heads, , kBlocks] }: Tensor, { levels, 
   if (budgets && levels.length > 1) throw new RangeError(`head budgets scale one cut, got ${levels.length} levels; use upTo(share)`);
   if (cap) checkShape('cap', cap, [heads, kBlocks]);
   if (budgets) checkShape('budgets', budgets, [heads]);
+}
+
+/** @throws RangeError for a plan that is not one of a score table [heads, qBlocks, kBlocks]. */
+export function checkPlanOf({ shape: [heads, qBlocks] }: Tensor, { counts, blocks, levels }: Plan): void {
+  checkShape('counts', counts, [heads, qBlocks, levels.length]);
+  checkShape('blocks', blocks, [heads, qBlocks, blocks.shape[2]]);
 }

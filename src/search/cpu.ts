@@ -3,7 +3,7 @@ import type { Backend } from '../backend/backend.ts';
 import { type CpuDevice, type CpuTensor, floatsOf, intsOf } from '../backend/cpu.ts';
 import type { Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
-import { checkBlocked, checkPair, checkSelection, checkShape } from './checks.ts';
+import { checkBlocked, checkPair, checkPlanOf, checkSelection, checkShape } from './checks.ts';
 import { blockMass, sampledScores } from './cpu-score.ts';
 import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape } from './cpu-select.ts';
 import { planWidth } from './width.ts';
@@ -33,6 +33,7 @@ export function searchOps(device: CpuDevice): SearchOps {
       return one(device, scores.shape, 'f32', async () => forced(await floatsOf(scores), await floatsOf(force)));
     },
     recall(scores, plan) {
+      checkPlanOf(scores, plan);
       const width = plan.blocks.shape[2];
       return one(device, [scores.shape[0]], 'f32', async () =>
         recallOf(await floatsOf(scores), tableOf(scores), { counts: await intsOf(plan.counts), blocks: await intsOf(plan.blocks) }, width),

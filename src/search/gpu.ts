@@ -3,7 +3,7 @@ import type { Backend, Sampling, Selection } from '../backend/backend.ts';
 import { type GpuDevice, gpuTensor } from '../backend/webgpu/device.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
-import { checkBlocked, checkPair, checkSelection, checkShape } from './checks.ts';
+import { checkBlocked, checkPair, checkPlanOf, checkSelection, checkShape } from './checks.ts';
 import { blockMass, poolCap, sampledScores } from './gpu-score.ts';
 import { force, headBudgets, recall, select } from './gpu-select.ts';
 import type { SearchKernels } from './kernels/index.ts';
@@ -47,7 +47,10 @@ export function searchGpuOps(device: GpuDevice, kernels: SearchKernels, options:
       checkShape('force', table, scores.shape.slice(1));
       return force(parts, tensor(scores), tensor(table));
     },
-    recall: (scores, { counts, blocks }) => recall(parts, tensor(scores), tensor(counts), tensor(blocks)),
+    recall(scores, plan) {
+      checkPlanOf(scores, plan);
+      return recall(parts, tensor(scores), tensor(plan.counts), tensor(plan.blocks));
+    },
     headBudgets: (shares, options) => headBudgets(parts, tensor(shares), options),
     select(scores: Tensor, selection: Selection) {
       checkSelection(scores, selection);
