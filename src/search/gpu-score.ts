@@ -2,6 +2,7 @@
 import type { Sampling } from '../backend/backend.ts';
 import type { GpuDevice, GpuTensor } from '../backend/webgpu/device.ts';
 import { chooseVariant, type Header } from '../backend/webgpu/wgsl.ts';
+import { countTable } from '../sparse3d/gpu-memory.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { DType } from '../tensor.ts';
 import { laneRows, MASS_CHUNK, massVariants, matrixKernel, peakVariants } from './gpu-product.ts';
@@ -20,9 +21,6 @@ export interface Parts {
 
 const log2Scale = (dim: number): string => (Math.LOG2E / Math.sqrt(dim)).toFixed(12);
 const scalarHeader = (dtype: DType): Header => ({ enable: dtype === 'f16' ? ['f16'] : [], alias: { Scalar: dtype } });
-
-const countsOf = (device: GpuDevice, layout: Layout): GpuTensor =>
-  device.cached(layout, 'counts', () => device.upload(layout.counts, [layout.blocks]));
 
 /** `Backend.blockMass`. */
 export function blockMass({ device, kernels, wanted }: Parts, q: GpuTensor, k: GpuTensor, lse: GpuTensor, { q: rows, k: keys }: Layouts) {
@@ -44,7 +42,7 @@ export function blockMass({ device, kernels, wanted }: Parts, q: GpuTensor, k: G
           header: { ...scalarHeader(q.dtype), constants },
           workgroups: [Math.ceil(keys.blocks / together(keys.block)), Math.ceil(rows.blocks / together(rows.block)), heads] as const,
         }),
-    tensors: [q, k, lse, countsOf(device, rows), countsOf(device, keys), mass],
+    tensors: [q, k, lse, countTable(device, rows), countTable(device, keys), mass],
     uniform: Uint32Array.of(rows.blocks, keys.blocks, 0, 0),
   });
   return mass;
@@ -81,7 +79,7 @@ function drawn({ device, kernels }: Parts, x: GpuTensor, layout: Layout, samplin
   device.dispatch({
     kernel: kernels.draw,
     header: { ...scalarHeader(x.dtype), constants: { DIM: dim, BLOCK: block, DRAWN: count } },
-    tensors: [x, device.upload(slots, [heads, count]), countsOf(device, layout), result],
+    tensors: [x, device.upload(slots, [heads, count]), countTable(device, layout), result],
     uniform: Uint32Array.of(blocks, 0, 0, 0),
     workgroups: [blocks, heads],
   });
@@ -154,7 +152,7 @@ export function poolCap(
   device.dispatch({
     kernel: kernels.poolCap,
     header: { ...scalarHeader(k.dtype), constants: { DIM: dim, BLOCK: layout.block, POOLS: entries.length } },
-    tensors: [k, countsOf(device, layout), caps],
+    tensors: [k, countTable(device, layout), caps],
     uniform,
     workgroups: [layout.blocks, heads],
   });

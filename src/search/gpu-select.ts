@@ -1,16 +1,11 @@
 // Selection on WebGPU: scores to plans, the share of mass that a plan keeps, head budgets. No number is read back.
 import type { Selection } from '../backend/backend.ts';
 import type { GpuTensor } from '../backend/webgpu/device.ts';
+import { gridOfGroups } from '../sparse3d/gpu-memory.ts';
 import type { Plan } from '../sparse3d/plan.ts';
 import { elements } from '../tensor.ts';
 import type { Parts } from './gpu-score.ts';
 import { planWidth } from './width.ts';
-
-/** Workgroups, one for each row, in two dimensions, since one holds 65,535 at most. */
-function gridOf(rows: number): [x: number, y: number] {
-  const y = Math.ceil(rows / 65_535);
-  return [Math.ceil(rows / y), y];
-}
 
 /** `Backend.force`. */
 export function force({ device, kernels }: Parts, scores: GpuTensor, table: GpuTensor): GpuTensor {
@@ -37,7 +32,7 @@ export function recall({ device, kernels }: Parts, scores: GpuTensor, counts: Gp
       header: { constants: { LEVELS: counts.shape[2] } },
       tensors: [scores, counts, blocks, kept],
       uniform: Uint32Array.of(heads * qBlocks, kBlocks, blocks.shape[2], 0),
-      workgroups: gridOf(heads * qBlocks),
+      workgroups: gridOfGroups(heads * qBlocks),
     });
     device.dispatch({
       kernel: kernels.recallShare,
@@ -114,7 +109,7 @@ function selectRows(
     header: { constants: { CAPACITY: capacity, HELD: held } },
     tensors: [scores, sorted],
     uniform: Uint32Array.of(first, rows, kBlocks, 0),
-    workgroups: gridOf(rows),
+    workgroups: gridOfGroups(rows),
   });
   const uniform = Uint32Array.of(first, rows, qBlocks, kBlocks, blocks.shape[2], 0, 0, 0, ...levels.flatMap(() => [0, 0, 0, 0]));
   const floats = new Float32Array(uniform.buffer);
@@ -134,6 +129,6 @@ function selectRows(
     // Scores stand in for what is not read.
     tensors: [sorted, (cap ?? scores) as GpuTensor, (budgets ?? scores) as GpuTensor, counts, blocks],
     uniform,
-    workgroups: gridOf(rows),
+    workgroups: gridOfGroups(rows),
   });
 }

@@ -8,9 +8,11 @@ import { type Layout, PAD, tokensOf } from './plan.ts';
 
 const THREADS = 256;
 
-/** Workgroups of 256 for `count` threads in two dimensions, since one holds 65,535 at most. */
-export function gridOf(count: number): [x: number, y: number] {
-  const groups = Math.max(1, Math.ceil(count / THREADS));
+/** Workgroups of 256 for `count` threads. */
+export const gridOf = (count: number): [x: number, y: number] => gridOfGroups(Math.max(1, Math.ceil(count / THREADS)));
+
+/** So many workgroups, or a few more, in two dimensions, since one holds 65,535 at most. */
+export function gridOfGroups(groups: number): [x: number, y: number] {
   const y = Math.ceil(groups / 65_535);
   return [Math.ceil(groups / y), y];
 }
@@ -95,6 +97,10 @@ export function scatterTensor(device: GpuDevice, kernels: Sparse3dKernels, x: Te
 
 const orderTable = (device: GpuDevice, layout: Layout): GpuTensor =>
   device.cached(layout, 'order', () => device.upload(layout.order, [layout.order.length]));
+
+/** Real tokens of each block. */
+export const countTable = (device: GpuDevice, layout: Layout): GpuTensor =>
+  device.cached(layout, 'counts', () => device.upload(layout.counts, [layout.blocks]));
 
 const slotTable = (device: GpuDevice, layout: Layout): GpuTensor =>
   device.cached(layout, 'slots', () => {

@@ -2,7 +2,7 @@
 import type { GpuDevice, GpuTensor } from '../backend/webgpu/device.ts';
 import { UnsupportedError } from '../errors.ts';
 import { LEVELS, type PyramidLevel } from './gpu-attend-call.ts';
-import { f16Header, gridOf } from './gpu-memory.ts';
+import { countTable, f16Header, gridOf } from './gpu-memory.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
 import type { Layout, Level } from './plan.ts';
 
@@ -39,7 +39,7 @@ export function pyramidOf(
   device.dispatch({
     kernel: kernels.pyramid,
     header: { ...f16Header(x.dtype), alias: { Scalar: x.dtype } },
-    tensors: [x, device.cached(layout, 'counts', () => device.upload(layout.counts, [layout.blocks])), y],
+    tensors: [x, countTable(device, layout), y],
     uniform: words,
     workgroups: gridOf((heads * rows * dim) / 4),
   });
