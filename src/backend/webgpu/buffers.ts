@@ -27,22 +27,15 @@ const UNWANTED = 4096;
 /** A pool over `create`, which makes a buffer of a size. `submit` is called before buffers are destroyed: what was recorded may use them. */
 export function bufferPool(create: (bytes: number) => GPUBuffer, submit: () => void): BufferPool {
   const free: GPUBuffer[] = [];
-  const gone = new WeakSet<GPUBuffer>();
+  const { usage, add, remove, isGone } = ledger();
   const made = new WeakMap<GPUBuffer, number>();
   const used = new WeakMap<GPUBuffer, number>();
   let requests = 0;
-  const isBetter = (a: GPUBuffer, b: GPUBuffer) => a.size < b.size || (a.size === b.size && made.get(a)! < made.get(b)!);
-  const usage = { bytes: 0, peakBytes: 0 };
-  const forget = (buffer: GPUBuffer) => {
-    if (gone.has(buffer)) return;
-    gone.add(buffer);
-    usage.bytes -= buffer.size;
-  };
   const destroy = (unwanted: readonly GPUBuffer[]) => {
     if (unwanted.length > 0) submit();
     for (const buffer of unwanted) {
       free.splice(free.indexOf(buffer), 1);
-      forget(buffer);
+      remove(buffer);
       buffer.destroy();
     }
   };
@@ -51,29 +44,51 @@ export function bufferPool(create: (bytes: number) => GPUBuffer, submit: () => v
     take(bytes) {
       const wanted = Math.max(256, Math.ceil(bytes / 256) * 256);
       requests++;
-      let best = -1;
-      // Among equals the oldest: work that is repeated gets the same buffers again.
-      for (const [index, buffer] of free.entries())
-        if (buffer.size >= wanted && buffer.size <= wanted * SLACK && (best < 0 || isBetter(buffer, free[best]))) best = index;
+      const best = bestOf(free, wanted, made);
       if (best >= 0) return { buffer: free.splice(best, 1)[0], bytes };
       destroy(free.filter((buffer) => requests - used.get(buffer)! > UNWANTED));
-      usage.bytes += wanted;
-      usage.peakBytes = Math.max(usage.peakBytes, usage.bytes);
+      add(wanted);
       const buffer = create(wanted);
       made.set(buffer, requests);
       return { buffer, bytes };
     },
     give({ buffer }) {
-      if (gone.has(buffer)) return;
       used.set(buffer, requests);
-      free.push(buffer);
+      if (!isGone(buffer)) free.push(buffer);
     },
     lose(buffer) {
-      forget(buffer);
+      remove(buffer);
       if (free.includes(buffer)) free.splice(free.indexOf(buffer), 1);
     },
     trim: () => destroy([...free]),
   };
+}
+
+/** Bytes of buffers, each counted in and out once. */
+function ledger() {
+  const usage = { bytes: 0, peakBytes: 0 };
+  const gone = new WeakSet<GPUBuffer>();
+  return {
+    usage,
+    isGone: (buffer: GPUBuffer) => gone.has(buffer),
+    add(bytes: number) {
+      usage.bytes += bytes;
+      usage.peakBytes = Math.max(usage.peakBytes, usage.bytes);
+    },
+    remove(buffer: GPUBuffer) {
+      if (!gone.has(buffer)) usage.bytes -= buffer.size;
+      gone.add(buffer);
+    },
+  };
+}
+
+/** Where the smallest buffer that serves lies, or -1. Among equals the oldest: work that is repeated gets the same buffers again. */
+function bestOf(free: readonly GPUBuffer[], wanted: number, made: WeakMap<GPUBuffer, number>): number {
+  const isBetter = (a: GPUBuffer, b: GPUBuffer) => a.size < b.size || (a.size === b.size && made.get(a)! < made.get(b)!);
+  let best = -1;
+  for (const [index, buffer] of free.entries())
+    if (buffer.size >= wanted && buffer.size <= wanted * SLACK && (best < 0 || isBetter(buffer, free[best]))) best = index;
+  return best;
 }
 
 /** Nested scopes over things of one kind; what is made outside every scope lives until it is released. */
