@@ -121,6 +121,8 @@ function tokenTable(device: GpuDevice, { q, k }: { q: Layout; k: Layout }): GpuT
 async function density(device: GpuDevice, { counts, blocks, levels, keyBlocks = blocks.shape[2] }: Plan): Promise<number> {
   const [heads, queryBlocks] = blocks.shape;
   let computed = 0;
-  for (const [at, count] of (await device.read(gpuTensor(device, counts))).entries()) computed += count / levels[at % levels.length].pool;
+  // Methods ask for it beside the attention, and may look at it late.
+  for (const [at, count] of (await device.read(gpuTensor(device, counts), true)).entries())
+    computed += count / levels[at % levels.length].pool;
   return computed / (heads * queryBlocks * keyBlocks);
 }

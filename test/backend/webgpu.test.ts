@@ -195,6 +195,10 @@ describe.skipIf(!opened)('a WebGPU device', () => {
       for (const read of await Promise.allSettled(reads))
         expect(read).toMatchObject({ reason: { message: expect.stringContaining('bad.wgsl makes no pipeline') } });
       expect((await gpu.read(filled(gpu, 3)))[0]).toBe(3);
+      gpu.dispatch({ kernel: bad('fn other() {}'), header: {}, tensors: [], workgroups: [1] });
+      await expect(gpu.read(filled(gpu, 4), true)).rejects.toThrow('bad.wgsl makes no pipeline');
+      await expect(gpu.idle()).rejects.toThrow('bad.wgsl makes no pipeline');
+      await gpu.idle();
     });
 
     test('that a tensor lives elsewhere', async () => {

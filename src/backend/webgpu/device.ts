@@ -42,8 +42,8 @@ export interface GpuDevice {
   /** A tensor with old contents, in the innermost scope. @throws UnsupportedError when it is larger than the adapter can bind. */
   tensor(shape: readonly number[], dtype: DType): GpuTensor;
   upload(numbers: Numbers, shape: readonly number[]): GpuTensor;
-  /** Waits for the numbers of an f32 or i32 tensor. */
-  read(tensor: GpuTensor): Promise<Numbers>;
+  /** Waits for the numbers of an f32 or i32 tensor. An error that a read `aside` throws, at which nobody may look, is left to the next wait too. */
+  read(tensor: GpuTensor, aside?: boolean): Promise<Numbers>;
   /** Records a launch. @throws UnsupportedError for more workgroups than the GPU takes. */
   dispatch(launch: Dispatch): void;
   /** Copies bytes from one tensor to another. */
@@ -250,7 +250,7 @@ function keptBindings(
 /** What is waited for. */
 function waits({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'read' | 'profile' | 'idle' | 'dispose'> {
   return {
-    async read(tensor) {
+    async read(tensor, aside) {
       if (tensor.dtype === 'f16') throw new TypeError('an f16 tensor is cast to f32 before it is read');
       errors.check();
       const { buffer, bytes } = alive(tensor).lent;
@@ -258,7 +258,7 @@ function waits({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'read' 
       queue.encoder().copyBufferToBuffer(buffer, 0, staging, 0, bytes);
       queue.flush();
       try {
-        await errors.during(staging.mapAsync(GPUMapMode.READ));
+        await errors.during(staging.mapAsync(GPUMapMode.READ), aside);
         const copy = staging.getMappedRange().slice(0, bytesOf(tensor));
         return tensor.dtype === 'f32' ? new Float32Array(copy) : new Int32Array(copy);
       } finally {

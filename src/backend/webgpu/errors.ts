@@ -7,9 +7,10 @@ export interface ErrorLog {
   check(): void;
   /**
    * Waits for a promise and what is watched. @throws the first failure that no wait had thrown when this one began, and at once when the device is
-   * lost. Waits that are under way together all throw it: none of them has good numbers.
+   * lost. Waits that are under way together all throw it: none of them has good numbers. A wait `aside`, whose outcome may be looked at late or never,
+   * leaves it to the next one too.
    */
-  during<T>(promise: Promise<T>): Promise<T>;
+  during<T>(promise: Promise<T>, aside?: boolean): Promise<T>;
   /** From here on, the loss of the device is meant. */
   close(): void;
 }
@@ -39,12 +40,12 @@ export function errorLog(device: GPUDevice): ErrorLog {
       const lost = loss.error();
       if (lost) throw lost;
     },
-    async during<T>(promise: Promise<T>) {
+    async during<T>(promise: Promise<T>, aside = false) {
       const noted = untold;
       const outcome = await loss.unlessLost(promise);
       await Promise.all(watched);
       const found = noted.failure ?? loss.error() ?? noted.consequence ?? ('error' in outcome ? outcome.error : undefined);
-      if (found && untold === noted) untold = {};
+      if (found && untold === noted && !aside) untold = {};
       if (found) throw found;
       return (outcome as { value: T }).value;
     },
