@@ -56,7 +56,8 @@ describe.skipIf(!gpu)('presets on the GPU', async () => {
       },
     };
     const bound = createAttention(ops, watched);
-    await drive(ops, bound);
+    // The second run makes its plans beside those of the first.
+    for (let run = 0; run < 2; run++) await drive(ops, bound);
     const { bytes } = gpu.memory;
     const densities = [bound.density()];
     await drive(ops, bound);
