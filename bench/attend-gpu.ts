@@ -245,7 +245,7 @@ const { vendor, architecture, description } = gpu.adapter;
 const shapes = [];
 for (const name of values.shape.split(','))
   shapes.push(await benchShape(gpu, SHAPES.find((shape) => shape.name === name)!, values.variants.split(',')));
-const result = { machine: machine(), gpu: { vendor, architecture, description }, stock: values.stock, runs: RUNS, shapes };
+const result = { machine: machine(), gpu: { vendor, architecture, description }, stock: values.stock, mostRuns: RUNS, shapes };
 if (values.out) writeFileSync(values.out, `${JSON.stringify(result, null, 1)}\n`);
 gpu.dispose();
 process.exit(0);

@@ -17,6 +17,11 @@ const BAD: readonly [name: string, says: string, bad: Bad][] = [
   ['an upload of too few numbers', '[3]', (ops) => ops.upload(new Float32Array(2), [3])],
   ['seven rows split in two', '[7,4]', (ops) => ops.split(ops.upload(new Float32Array(28), [7, 4]), 2)],
   ['a head dimension of 20', '[2,128,20]', (ops, _, storage) => attendAll(ops, input(ops, storage, [2, 128, 20], 1))],
+  [
+    'no keys',
+    '[2,0,8]',
+    (ops, { x }) => ops.attendAll(x, ops.upload(new Float32Array(0), [2, 0, 8]), ops.upload(new Float32Array(0), [2, 0, 8])),
+  ],
   ['values with fewer tokens than keys', '[2,64,8]', (ops, { x, short }) => ops.attendAll(x, x, short)],
   ['tokens that are not those of the layout', '128', (ops, { short }) => ops.gather(short, layout)],
   ['slots that are not those of the layout', '128', (ops, { short }) => ops.scatter(short, layout)],

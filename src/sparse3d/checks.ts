@@ -21,8 +21,10 @@ export function checkBlocked(x: Tensor, layout: Layout): void {
 /** @throws RangeError unless q, k and v are alike, with as many rows as given; TypeError for integers. */
 export function checkAttention(op: string, q: Tensor, k: Tensor, v: Tensor, rows?: { readonly q: number; readonly k: number }): void {
   const [heads, queries, dim] = q.shape;
-  if (q.shape.length !== 3 || dim % 8 !== 0 || dim === 0)
+  if (q.shape.length !== 3 || dim % 8 !== 0)
     throw new RangeError(`attention takes q [heads, tokens, dim] with dim a multiple of 8, got [${q.shape}]`);
+  if ([...q.shape, ...k.shape].includes(0))
+    throw new RangeError(`attention takes at least one head, query and key, got q [${q.shape}] and k [${k.shape}]`);
   if (q.dtype === 'i32') throw new TypeError(`attention takes q of f32 or f16, got i32 [${q.shape}]`);
   const keys = rows?.k ?? k.shape[1];
   checkShape(op, 'q', q, q.dtype, [heads, rows?.q ?? queries, dim]);
