@@ -17,6 +17,7 @@ import { type Grid, type Layout, type Plan, tokensOf } from '../src/sparse3d/pla
 import { attendEntries } from '../src/sparse3d/reference.ts';
 import type { Tensor } from '../src/tensor.ts';
 import { machine } from './machine.ts';
+import { seeded } from './random.ts';
 
 interface Shape {
   readonly name: string;
@@ -46,11 +47,7 @@ interface Inputs {
 
 /** Normal numbers that f16 holds exactly; with outliers, one channel in 64 is eight times as large. */
 function normal(length: number, dim: number, seed: number, outliers: boolean): Float32Array {
-  let state = seed;
-  const uniform = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state + 0.5) / 2 ** 32;
-  };
+  const uniform = seeded(seed);
   return Float32Array.from({ length }, (_, at) => {
     const x = Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
     return (Math.round(x * 128) / 128) * (outliers && (at % dim) % 64 === 5 ? 8 : 1);

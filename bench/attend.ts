@@ -13,6 +13,7 @@ import type { Plan } from '../src/sparse3d/plan.ts';
 import { attendEntries, planRows, poolReference, rowsOf } from '../src/sparse3d/reference.ts';
 import type { Tensor } from '../src/tensor.ts';
 import { writeResult } from './machine.ts';
+import { seeded } from './random.ts';
 
 const [HEADS, DIM, BLOCK] = [4, 64, 64];
 const PYRAMID = { name: 'pyramid', shares: [0.1, 0.1, 0.1, 0.2], pools: [1, 2, 4, 8] };
@@ -33,11 +34,8 @@ interface Timing {
 
 /** Seeded numbers in -1..1. */
 function numbers(length: number, seed: number): Float32Array {
-  let state = seed;
-  return Float32Array.from({ length }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 31 - 1;
-  });
+  const uniform = seeded(seed);
+  return Float32Array.from({ length }, () => 2 * uniform() - 1);
 }
 
 function upload(ops: Sparse3dOps, tokens: number): Tensor[] {

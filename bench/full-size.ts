@@ -15,6 +15,7 @@ import { readT5Config, t5Encoder } from '../src/text/encoder.ts';
 import { wanDecoder } from '../src/vae/wan.ts';
 import { readWanVaeConfig } from '../src/vae/wan-config.ts';
 import { root, writeResult } from './machine.ts';
+import { weightsOf } from './weights.ts';
 
 const { values } = parseArgs({
   options: {
@@ -26,14 +27,6 @@ const { values } = parseArgs({
 });
 const folder = mkdtempSync(join(tmpdir(), 'zoetrope-full-size-'));
 const source = join(root, 'test', 'golden', 'wan-pipeline', 'pipeline');
-
-/** Name -> shape of the weights a Program reads. */
-function weightsOf(...programs: Program[]): Map<string, readonly number[]> {
-  const found = new Map<string, readonly number[]>();
-  for (const { nodes } of programs)
-    for (const { operation, shape } of nodes) if (operation.op === 'weight') found.set(operation.name, shape);
-  return found;
-}
 
 /** A safetensors file of zeros; returns the number of elements. */
 function writeZeros(file: string, tensors: ReadonlyMap<string, readonly number[]>, dtype: 'BF16' | 'F32'): number {

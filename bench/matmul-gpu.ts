@@ -14,6 +14,7 @@ import { type MatmulCall, type MatmulVariant, matmulVariants } from '../src/dit/
 import { bytesOfTiling, matrixWith, type Tiling } from '../src/dit/webgpu/matmul-matrix.ts';
 import { machine } from './machine.ts';
 import { tilings } from './matmul-tilings.ts';
+import { seeded } from './random.ts';
 
 const RUNS = 12;
 const REPEATS = 4_000_004; // numbers after which a tensor's numbers come again
@@ -36,11 +37,7 @@ interface Line {
 
 /** Roughly normal numbers of whole 64ths. */
 function normal(seed: number): Float32Array {
-  let state = seed;
-  const uniform = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
+  const uniform = seeded(seed);
   return Float32Array.from({ length: REPEATS }, () => Math.round((uniform() + uniform() + uniform() - 1.5) * 128) / 64);
 }
 

@@ -4,6 +4,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type GpuDevice, openWebgpu } from '../src/backend/webgpu/device.ts';
+import { MATRIX_HEADER } from '../src/backend/webgpu/matrices.ts';
 import type { Header } from '../src/backend/webgpu/wgsl.ts';
 import { machine } from './machine.ts';
 
@@ -12,10 +13,6 @@ const cores = Number(values.cores);
 const gpu = await openWebgpu({ checked: false });
 const source = gpu.tensor([8 * 2 ** 20], 'f32');
 const sink = gpu.tensor([2 ** 14], 'f32');
-const MATRICES: Header = {
-  enable: ['f16', 'subgroups', 'chromium_experimental_subgroup_matrix'],
-  off: ['chromium.subgroup_matrix_uniformity', 'subgroup_uniformity'],
-};
 const BINDINGS = `
 @group(0) @binding(1) var<storage, read> source: array<vec4u>;
 @group(0) @binding(2) var<storage, read_write> sink: array<u32>;
@@ -102,7 +99,7 @@ const loads = [];
 if (gpu.adapter.matrices.some(({ M, N, K, resultComponentType }) => M === 16 && N === 16 && K === 16 && resultComponentType === 'f32'))
   for (const [name, load] of Object.entries(LOADS))
     for (const count of [1, 2, 4]) {
-      const milliseconds = await best(gpu, `products ${name}.wgsl`, products(load), count * cores, MATRICES);
+      const milliseconds = await best(gpu, `products ${name}.wgsl`, products(load), count * cores, MATRIX_HEADER);
       loads.push({ name, workgroupsACore: count, teraflops: (count * cores * 4 * 2000 * 8 * 8192) / milliseconds / 1e9 });
       console.log(`products, ${name}, ${count} workgroups a core: ${loads.at(-1)!.teraflops.toFixed(0)} TFLOP/s`);
     }

@@ -19,6 +19,8 @@ import { adaSpa } from '../src/methods.ts';
 import { sparse3dKernels } from '../src/sparse3d/kernels/index.ts';
 import { elements } from '../src/tensor.ts';
 import { machine } from './machine.ts';
+import { seeded } from './random.ts';
+import { weightsOf } from './weights.ts';
 
 const { values } = parseArgs({
   options: {
@@ -38,15 +40,12 @@ const PHASES = { dense: 0, 'first search': 10, reuse: 11, 'later search': 30 };
 
 /** Weights of a Program: small numbers of one pool, which all tensors share. */
 function randomWeights(program: Program) {
-  const found = program.nodes.flatMap(({ operation, shape }) => (operation.op === 'weight' ? [{ name: operation.name, shape }] : []));
-  const pool = new Uint16Array(Math.max(...found.map(({ shape }) => elements(shape))));
-  let state = 1;
-  for (let at = 0; at < pool.length; at++) {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    // Halves of either sign between 1/64 and 1/32.
-    pool[at] = ((state >>> 31) << 15) | 0x2400 | ((state >>> 16) & 0x3ff);
-  }
-  const tensors = found.map(({ name, shape }): [string, TensorData] => {
+  const found = weightsOf(program);
+  const uniform = seeded(1);
+  // Halves of either sign between 1/64 and 1/32.
+  const half = () => (uniform() < 0.5 ? 0 : 0x8000) | 0x2400 | (uniform() * 0x400);
+  const pool = Uint16Array.from({ length: Math.max(...[...found.values()].map(elements)) }, half);
+  const tensors = [...found].map(([name, shape]): [string, TensorData] => {
     const part = pool.subarray(0, elements(shape));
     return [name, { dtype: 'F16', shape, data: new Uint8Array(part.buffer, part.byteOffset, part.byteLength) }];
   });

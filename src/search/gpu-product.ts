@@ -1,8 +1,8 @@
 // The ways to multiply q and k for scores on a GPU, best first, and what the one with subgroup matrices is compiled with.
 import type { GpuDevice } from '../backend/webgpu/device.ts';
+import { lackingMatrices, MATRIX_HEADER, productOf } from '../backend/webgpu/matrices.ts';
 import { unroll } from '../backend/webgpu/unroll.ts';
-import type { Capabilities, Header, Kernel, Variant } from '../backend/webgpu/wgsl.ts';
-import { productOf } from '../sparse3d/gpu-attend-matrix.ts';
+import type { Header, Kernel, Variant } from '../backend/webgpu/wgsl.ts';
 import type { DType } from '../tensor.ts';
 
 /** What decides whether a variant can multiply q and k: rows of q that are summed together, rows of q, and keys of a block. */
@@ -21,7 +21,10 @@ export interface ProductVariant extends Variant<ProductCall> {
 /** Subgroup matrices on tensor cores, four subgroups of 32 or 64 rows and 16 keys at a time. */
 const matrix = (lackingShape: (call: ProductCall) => string | undefined): ProductVariant => ({
   name: 'matrix',
-  lacking: (capabilities, call) => lackingMatrices(capabilities) ?? lackingWork(capabilities, call) ?? lackingShape(call),
+  lacking(capabilities, call) {
+    const own = call.dim % 16 === 0 ? lackingShape(call) : `it takes a head dimension that is a multiple of 16, not ${call.dim}`;
+    return lackingMatrices(capabilities, call.dtype, bytesFor(call.dim), own);
+  },
 });
 const portable: ProductVariant = {
   name: 'portable',
@@ -51,23 +54,8 @@ export const laneRows = (block: number, dim: number): number => (block % 64 === 
 /** Key blocks that one workgroup of the matrix variant of block mass walks over. */
 export const MASS_CHUNK = 64;
 
-function lackingMatrices(capabilities: Capabilities): string | undefined {
-  const { features, subgroupSizes: [smallest, largest] = [0, 0] } = capabilities;
-  for (const feature of ['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix'])
-    if (!features.has(feature)) return `this GPU or browser lacks the feature ${feature}`;
-  if (!productOf(capabilities)) return 'this GPU lists no f16 product with f32 sums of 16x16x16, 16x8x16, 8x16x16 or 8x8x8';
-  if (smallest !== 32 || largest !== 32) return `it needs subgroups of 32 lanes, and here they have from ${smallest} to ${largest}`;
-  return undefined;
-}
-
-function lackingWork({ limits }: Capabilities, { dtype, dim }: ProductCall): string | undefined {
-  if (dtype !== 'f16') return `it takes f16, not ${dtype}`;
-  if (dim % 16 !== 0) return `it takes a head dimension that is a multiple of 16, not ${dim}`;
-  // Keys, logits and sums of a workgroup at most.
-  const bytes = 16 * (2 * dim + 16) + 256 * 4 * 16 + 16 * MASS_CHUNK;
-  const here = limits.maxComputeWorkgroupStorageSize;
-  return bytes > here ? `it needs ${bytes} bytes of workgroup memory, and here are ${here}` : undefined;
-}
+// Keys, logits and sums of a workgroup at most.
+const bytesFor = (dim: number): number => 16 * (2 * dim + 16) + 256 * 4 * 16 + 16 * MASS_CHUNK;
 
 /** A kernel with subgroup matrices, unrolled for this GPU's product, and its header; a subgroup takes `rows` rows. */
 export function matrixKernel(
@@ -82,10 +70,6 @@ export function matrixKernel(
   const { name, body } = kernel;
   return {
     kernel: device.cached(kernel, JSON.stringify(constants), () => ({ name, body: unroll(body, constants) })),
-    header: {
-      enable: ['f16', 'subgroups', 'chromium_experimental_subgroup_matrix'],
-      off: ['chromium.subgroup_matrix_uniformity', 'subgroup_uniformity'],
-      constants,
-    },
+    header: { ...MATRIX_HEADER, constants },
   };
 }

@@ -1,7 +1,5 @@
 // Programs stored as f16, which no software GPU has: Dawn's null backend at least compiles every kernel with its types and takes every launch.
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { create, globals } from 'webgpu';
-import { type GpuDevice, openWebgpu } from '../../src/backend/webgpu/device.ts';
+import { expect, test } from 'vitest';
 import { loadKernels } from '../../src/backend/webgpu/wgsl.ts';
 import { type Program, trace } from '../../src/dit/graph.ts';
 import { wanTransformer } from '../../src/dit/wan.ts';
@@ -12,18 +10,10 @@ import { memoryWeights, type TensorData } from '../../src/dit/weights.ts';
 import { sparse3dKernels } from '../../src/sparse3d/kernels/index.ts';
 import { elements, type Tensor } from '../../src/tensor.ts';
 import { t5Encoder } from '../../src/text/encoder.ts';
+import { nullGpu } from '../gpu/null.ts';
 
 const kernels = { dit: await loadKernels(ditKernels), sparse3d: await loadKernels(sparse3dKernels) };
-let device: GpuDevice;
-beforeAll(async () => {
-  vi.stubGlobal('navigator', { gpu: create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']) });
-  for (const [name, value] of Object.entries(globals)) vi.stubGlobal(name, value);
-  device = await openWebgpu({ experimental: false });
-});
-afterAll(() => {
-  device.dispose();
-  vi.unstubAllGlobals();
-});
+const device = nullGpu({ experimental: false });
 
 const wan = {
   patch: [1, 2, 2] as const,
@@ -60,14 +50,14 @@ test.each(Object.entries(programs))('%s', async (_name, program) => {
     if (operation.op === 'weight')
       tensors[operation.name] =
         shape.length > 1 ? { dtype: 'F16', shape, data: new Uint16Array(data.length) } : { dtype: 'F32', shape, data };
-    if (operation.op === 'input') inputs[operation.name] = device.upload(data, shape);
+    if (operation.op === 'input') inputs[operation.name] = device().upload(data, shape);
   }
-  const executable = await compileOnGpu(program, memoryWeights(tensors), device, kernels, { dtype: 'f16' });
+  const executable = await compileOnGpu(program, memoryWeights(tensors), device(), kernels, { dtype: 'f16' });
   const outputs = executable.run(inputs, (q, k, v) => {
     expect([q, k, v].map(({ dtype }) => dtype)).toEqual(['f16', 'f16', 'f16']);
     return q;
   });
-  await device.idle();
+  await device().idle();
   for (const { dtype } of Object.values(outputs)) expect(dtype).toBe('f32');
   await executable.dispose();
 });

@@ -1,33 +1,23 @@
 // Kernels of linear layers that no software GPU can run are at least WGSL: Dawn's null backend compiles everything and computes nothing. It is
 // made to look like a GPU with subgroup matrices and room for every tiling.
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { create, globals } from 'webgpu';
+import { expect, test } from 'vitest';
 import { tilings } from '../../bench/matmul-tilings.ts';
-import { type GpuDevice, openWebgpu } from '../../src/backend/webgpu/device.ts';
 import { type MatmulVariant, matmulVariants } from '../../src/dit/webgpu/matmul.ts';
 import { bytesOfTiling, matrixWith, TILING } from '../../src/dit/webgpu/matmul-matrix.ts';
+import { nullGpu } from '../gpu/null.ts';
 import { matmulKernels } from './webgpu-matmul-cases.ts';
 
-let device: GpuDevice;
-beforeAll(async () => {
-  vi.stubGlobal('navigator', { gpu: create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']) });
-  for (const [name, value] of Object.entries(globals)) vi.stubGlobal(name, value);
-  device = await openWebgpu();
-});
-afterAll(() => {
-  device.dispose();
-  vi.unstubAllGlobals();
-});
+const device = nullGpu();
 
 /** What is wrong with the kernel's text; a tiling that this backend has no room for fails later. */
 async function wrongWith(variant: MatmulVariant, [M, N, K]: readonly number[], rows: number, dtype: 'f16' | 'f32'): Promise<string> {
   const adapter = {
-    ...device.adapter,
+    ...device().adapter,
     subgroupSizes: [32, 32] as const,
     matrices: [{ componentType: 'f16', resultComponentType: 'f32', M, N, K }],
-    limits: { ...device.adapter.limits, maxComputeWorkgroupStorageSize: 2 ** 16, maxComputeInvocationsPerWorkgroup: 1024 },
+    limits: { ...device().adapter.limits, maxComputeWorkgroupStorageSize: 2 ** 16, maxComputeInvocationsPerWorkgroup: 1024 },
   };
-  const gpu = Object.assign(device, { adapter });
+  const gpu = Object.assign(device(), { adapter });
   const [inputs, outputs] = [40, 24];
   expect(variant.lacking(adapter, { rows, inputs, outputs, dtype })).toBeUndefined();
   return gpu.scope(() => {

@@ -1,11 +1,11 @@
 // The matrix variant of linear layers without tensor cores: subgroup matrices are played by plain loops, so that the rest of the kernel (what is
 // staged where, edges, what is written) is tested on any GPU, for tilings of every kind. Real matrices are tested where there are some.
 import { describe, expect, test } from 'vitest';
-import { bytesOf, type GpuTensor } from '../../src/backend/webgpu/device.ts';
 import type { Kernel } from '../../src/backend/webgpu/wgsl.ts';
 import type { MatmulCall } from '../../src/dit/webgpu/matmul.ts';
 import { matrixVariant, matrixWith, TILING, type Tiling } from '../../src/dit/webgpu/matmul-matrix.ts';
 import { openedGpu } from '../gpu/device.ts';
+import { halves } from '../gpu/halves.ts';
 import { type Case, epilogues, errorOf, matmulKernels } from './webgpu-matmul-cases.ts';
 
 // A lane makes half a row of a sum: it knows where the left and the right matrix lie, offset and stride.
@@ -49,23 +49,11 @@ function played({ name, body }: Kernel): Kernel {
   return { name, body: replaced + PLAYED };
 }
 
-/** Bits of f16 numbers that are exact in it. */
-function half(x: number): number {
-  if (x === 0) return 0;
-  const exponent = Math.floor(Math.log2(Math.abs(x)));
-  return (x < 0 ? 0x8000 : 0) + ((exponent + 15) << 10) + (Math.abs(x) / 2 ** exponent - 1) * 1024;
-}
-
 const gpu = (await openedGpu())!;
 
 describe.skipIf(!gpu)('matrix variant of linear layers', () => {
   const kernels = { ...matmulKernels, matmulMatrix: played(matmulKernels.matmulMatrix) };
-  const halves = (x: Float32Array, shape: readonly number[]): GpuTensor => {
-    const tensor = gpu.tensor(shape, 'f16');
-    const bits = Uint16Array.from(x, half);
-    gpu.copy(gpu.upload(new Int32Array(bits.buffer), [bits.length / 2]), 0, tensor, 0, bytesOf(tensor));
-    return tensor;
-  };
+  const upload = (x: Float32Array, shape: readonly number[]) => halves(gpu, x, shape);
   /** It says that it has matrices, and compiles what plays them. */
   function run(tiling: Tiling, call: Omit<MatmulCall, 'dtype'>) {
     const matrices = [{ componentType: 'f16', resultComponentType: 'f32', M: 16, N: 16, K: 16 }];
@@ -91,7 +79,7 @@ describe.skipIf(!gpu)('matrix variant of linear layers', () => {
   ]).slice(2, 6);
   const name = ({ rows, inputs, outputs, ...parts }: Case) => `${rows} x ${inputs} x ${outputs} ${JSON.stringify(parts)}`;
   test.each(cases.map((one) => [name(one), one] as const))('%s', async (_, one) => {
-    expect(await errorOf(gpu, one, (call) => run(SMALL, call), halves)).toBeLessThan(1e-6);
+    expect(await errorOf(gpu, one, (call) => run(SMALL, call), upload)).toBeLessThan(1e-6);
   });
 
   const tilings: readonly Tiling[] = [
@@ -105,7 +93,7 @@ describe.skipIf(!gpu)('matrix variant of linear layers', () => {
   ];
   test.each(tilings.map((tiling) => [JSON.stringify(tiling), tiling] as const))('tiling %s', async (_, tiling) => {
     const one: Case = { rows: 260, inputs: 72, outputs: 140, bias: true, gates: 2, residual: 'itself' };
-    expect(await errorOf(gpu, one, (call) => run(tiling, call), halves)).toBeLessThan(1e-6);
+    expect(await errorOf(gpu, one, (call) => run(tiling, call), upload)).toBeLessThan(1e-6);
   });
 
   test('a tiling whose parts do not fit each other', () => {

@@ -1,11 +1,11 @@
 // Kernels that no software GPU can run are at least WGSL: Dawn's null backend compiles everything and computes nothing. It is made to look like a
 // GPU with subgroup matrices; what it has no room for fails later than the text of a kernel.
 
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
-import { create, globals } from 'webgpu';
-import { type GpuDevice, openWebgpu } from '../../src/backend/webgpu/device.ts';
+import { expect, test } from 'vitest';
+import type { GpuDevice } from '../../src/backend/webgpu/device.ts';
 import { runChecks } from '../../src/conformance/index.ts';
 import { variantSuites } from '../../src/conformance/suites.ts';
+import { nullGpu } from './null.ts';
 
 const OTHERS = [
   [16, 8, 16],
@@ -13,26 +13,17 @@ const OTHERS = [
   [8, 8, 8],
 ];
 
-let device: GpuDevice;
-beforeAll(async () => {
-  vi.stubGlobal('navigator', { gpu: create(['backend=null', 'enable-dawn-features=allow_unsafe_apis']) });
-  for (const [name, value] of Object.entries(globals)) vi.stubGlobal(name, value);
-  device = await openWebgpu();
-});
-afterAll(() => {
-  device.dispose();
-  vi.unstubAllGlobals();
-});
+const device = nullGpu();
 
 function withMatrices([M, N, K]: readonly number[]): GpuDevice {
   const results = ['f32', 'f16'];
   const adapter = {
-    ...device.adapter,
+    ...device().adapter,
     subgroupSizes: [32, 32] as const,
     matrices: results.map((resultComponentType) => ({ componentType: 'f16', resultComponentType, M, N, K })),
-    limits: { ...device.adapter.limits, maxComputeWorkgroupStorageSize: 2 ** 17, maxComputeInvocationsPerWorkgroup: 1024 },
+    limits: { ...device().adapter.limits, maxComputeWorkgroupStorageSize: 2 ** 17, maxComputeInvocationsPerWorkgroup: 1024 },
   };
-  return Object.assign(device, { adapter });
+  return Object.assign(device(), { adapter });
 }
 
 /** Names of the suites whose kernels were compiled. */

@@ -11,6 +11,7 @@ import { toBlocked } from '../../src/sparse3d/permute.ts';
 import { type Grid, type Layout, tokensOf } from '../../src/sparse3d/plan.ts';
 import { attendAllReference, blockMassReference, rowsOf } from '../../src/sparse3d/reference.ts';
 import { openedGpu } from '../gpu/device.ts';
+import { halves } from '../gpu/halves.ts';
 import { numbers } from '../sparse3d/cases.ts';
 
 // A left or right matrix is where it lies, offset and stride; a lane keeps 8 elements of a result.
@@ -62,13 +63,6 @@ const played = ({ name, body }: Kernel): Kernel => ({
       .replaceAll('subgroupAdd(sum)', 'sumOfLanes(thread, sum)') + PLAYED,
 });
 
-/** Bits of f16 numbers that are exact in it. */
-function half(x: number): number {
-  if (x === 0) return 0;
-  const exponent = Math.floor(Math.log2(Math.abs(x)));
-  return (x < 0 ? 0x8000 : 0) + ((exponent + 15) << 10) + (Math.abs(x) / 2 ** exponent - 1) * 1024;
-}
-
 /** A device that says it has matrices and f16, and plays what the kernels of the search do with them. */
 function pretending(gpu: GpuDevice): GpuDevice {
   const { dispatch, adapter } = gpu;
@@ -104,19 +98,13 @@ describe.skipIf(!opened)('matrix variants of the search', async () => {
   const ops = searchGpuOps(gpu, kernels, { score: 'matrix' });
 
   const [heads, dim] = [2, 32];
-  const halves = (raw: Float32Array, layout: Layout): GpuTensor => {
-    const bits = Uint16Array.from(toBlocked(raw, heads, dim, layout), half);
-    const tensor = gpu.tensor([heads, layout.order.length, dim], 'f16');
-    const words = gpu.upload(new Int32Array(bits.buffer), [bits.length / 2]);
-    gpu.copy(words, 0, tensor, 0, bits.byteLength);
-    return tensor;
-  };
+  const blocked = (raw: Float32Array, layout: Layout) => halves(gpu, toBlocked(raw, heads, dim, layout), [heads, layout.order.length, dim]);
 
   test.each(cases)('twins: $q.name by $k.name', async (layout) => {
     const tokens = tokensOf(layout.q.grid);
     const raw = [1, 2].map((seed) => numbers(heads * tokens * dim, seed).map((x) => Math.round(x * 32) / 32));
     const [qRows, kRows] = raw.map((x) => rowsOf(x, heads, dim));
-    const [q, k] = [halves(raw[0], layout.q), halves(raw[1], layout.k)];
+    const [q, k] = [blocked(raw[0], layout.q), blocked(raw[1], layout.k)];
     const lse = qRows.map((rows, head) => attendAllReference(rows, kRows[head], kRows[head]).lse);
     const rowLse = gpu.upload(toBlocked(Float32Array.from(lse.flat()), heads, 1, layout.q), [heads, layout.q.order.length]);
     const mass = await gpu.read(gpuOf(ops.blockMass(q, k, rowLse, layout)));

@@ -1,7 +1,7 @@
 // The matrix variant of attention without tensor cores: subgroup matrices are played by plain loops, so that the rest of the kernel (which keys
 // a tile reads, padding, softmax, what is rescaled and written) is tested on any GPU. Real matrices are tested where there are some, in gpu.test.ts.
 import { describe, expect, test } from 'vitest';
-import { bytesOf, type Dispatch, type GpuTensor } from '../../src/backend/webgpu/device.ts';
+import type { Dispatch, GpuTensor } from '../../src/backend/webgpu/device.ts';
 import { type Kernel, loadKernels } from '../../src/backend/webgpu/wgsl.ts';
 import type { AttendCall } from '../../src/sparse3d/gpu-attend-call.ts';
 import { matrixVariant } from '../../src/sparse3d/gpu-attend-matrix.ts';
@@ -11,6 +11,7 @@ import { toBlocked, toRaster } from '../../src/sparse3d/permute.ts';
 import { type Grid, type Layout, tokensOf } from '../../src/sparse3d/plan.ts';
 import { attendAllReference, attendReference, planRows, rowsOf } from '../../src/sparse3d/reference.ts';
 import { openedGpu } from '../gpu/device.ts';
+import { halves } from '../gpu/halves.ts';
 import { numbers, randomPlan, relativeError } from './cases.ts';
 
 // A lane makes half a row of a sum, so it keeps that row of a left matrix; of a right matrix it knows offset, stride and whether columns lie in rows.
@@ -99,13 +100,6 @@ function played({ name, body }: Kernel): Kernel {
   return { name, body: replaced };
 }
 
-/** Bits of f16 numbers that are exact in it. */
-function half(x: number): number {
-  if (x === 0) return 0;
-  const exponent = Math.floor(Math.log2(Math.abs(x)));
-  return (x < 0 ? 0x8000 : 0) + ((exponent + 15) << 10) + (Math.abs(x) / 2 ** exponent - 1) * 1024;
-}
-
 const opened = await openedGpu();
 const files = await loadKernels(sparse3dKernels);
 
@@ -126,12 +120,6 @@ describe.skipIf(!opened)('matrix variant of attention', () => {
 
   /** Numbers that f16 holds. */
   const rounded = (length: number, seed: number) => numbers(length, seed).map((x) => Math.round(x * 32) / 32);
-  const halves = (x: Float32Array, shape: readonly number[]): GpuTensor => {
-    const tensor = gpu.tensor(shape, 'f16');
-    const bits = Uint16Array.from(x, half);
-    gpu.copy(gpu.upload(new Int32Array(bits.buffer), [bits.length / 2]), 0, tensor, 0, bytesOf(tensor));
-    return tensor;
-  };
   /** Twice the rows attend to rows whose keys grow along the sequence, so that outputs are rescaled again and again. */
   const growing = (x: Float32Array, dim: number, tokens: number) =>
     x.map((value, at) => value * (1 + Math.floor((6 * (Math.floor(at / dim) % tokens)) / tokens)));
@@ -156,7 +144,7 @@ describe.skipIf(!opened)('matrix variant of attention', () => {
     const one = { q: 1, k: 1 };
     const actual = await attend({
       ...{ heads, dim, rows: { q: queries, k: keys }, block: one, blocks: one, levels: [{ pool: 1, base: 0 }] },
-      ...{ q: halves(q, [heads, queries, dim]), k: halves(k, [heads, keys, dim]), v: halves(v, [heads, keys, dim]) },
+      ...{ q: halves(gpu, q, [heads, queries, dim]), k: halves(gpu, k, [heads, keys, dim]), v: halves(gpu, v, [heads, keys, dim]) },
     });
     const [qs, ks, vs] = [q, k, v].map((x) => rowsOf(x, heads, dim));
     const twins = qs.map((rows, head) => attendAllReference(rows, ks[head], vs[head]));
@@ -173,7 +161,7 @@ describe.skipIf(!opened)('matrix variant of attention', () => {
     const tokens = tokensOf(grid);
     const [q, k, v] = [1, 2, 3].map((seed) => rounded(heads * tokens * dim, seed));
     const plan = randomPlan(gpu.upload, heads, layout.q.blocks, layout.k.blocks, [1], 5);
-    const blocked = (x: Float32Array, of: Layout) => halves(toBlocked(x, heads, dim, of), [heads, of.order.length, dim]);
+    const blocked = (x: Float32Array, of: Layout) => halves(gpu, toBlocked(x, heads, dim, of), [heads, of.order.length, dim]);
     const counts = Int32Array.of(...layout.q.counts, ...layout.k.counts);
     const tables = { counts: plan.counts as GpuTensor, blocks: plan.blocks as GpuTensor, width: layout.k.blocks };
     const actual = await attend({

@@ -1,7 +1,7 @@
 // Linear layers with subgroup matrices: which product is used, and how the work is split.
+import { lackingMatrices, MATRIX_HEADER, productOf } from '../../backend/webgpu/matrices.ts';
 import { unroll } from '../../backend/webgpu/unroll.ts';
 import type { Capabilities, Kernel } from '../../backend/webgpu/wgsl.ts';
-import { productOf } from '../../sparse3d/gpu-attend-matrix.ts';
 import { type MatmulKernels, type MatmulShape, type MatmulVariant, matmulLaunch } from './matmul-call.ts';
 
 /** How a workgroup's work is split; matmul.matrix.wgsl explains it. */
@@ -50,8 +50,7 @@ export function matrixWith(tiling: Tiling): MatmulVariant {
         kernel: device.cached(kernels, key, () => unrolled(kernels, constants)),
         header: {
           ...header,
-          enable: ['f16', 'subgroups', 'chromium_experimental_subgroup_matrix'],
-          off: ['chromium.subgroup_matrix_uniformity', 'subgroup_uniformity'],
+          ...MATRIX_HEADER,
           constants: whole,
         },
         workgroups: [Math.ceil(call.outputs / tiling.tile[1]), Math.ceil(call.rows / tiling.tile[0])],
@@ -97,16 +96,11 @@ export const bytesOfTiling = ({ tile, step, buffers, fold }: Tiling): number =>
   buffers * ((tile[0] + tile[1]) / fold) * ((fold * step) / 8 + 1) * 16;
 
 function lacking(capabilities: Capabilities, { inputs, outputs, dtype }: MatmulShape, tiling: Tiling): string | undefined {
-  const { features, limits, subgroupSizes: [smallest, largest] = [0, 0] } = capabilities;
-  if (!features.has('chromium-experimental-subgroup-matrix'))
-    return 'this GPU or browser has no subgroup matrices (feature chromium-experimental-subgroup-matrix)';
-  if (dtype !== 'f16') return `it takes f16, not ${dtype}`;
+  return lackingMatrices(capabilities, dtype, bytesOfTiling(tiling), lackingSizes(inputs, outputs));
+}
+
+function lackingSizes(inputs: number, outputs: number): string | undefined {
   if (inputs % 8 !== 0) return `it takes a multiple of 8 inputs, not ${inputs}`;
   if (outputs % 4 !== 0) return `it takes a multiple of 4 outputs, not ${outputs}`;
-  if (!features.has('shader-f16')) return 'this GPU has no f16 (feature shader-f16)';
-  if (smallest !== 32 || largest !== 32) return `it needs subgroups of 32 lanes, and here they have from ${smallest} to ${largest}`;
-  const [bytes, most] = [bytesOfTiling(tiling), limits.maxComputeWorkgroupStorageSize];
-  if (most < bytes) return `it needs ${bytes} bytes of workgroup memory, and this GPU gives ${most}`;
-  if (!productOf(capabilities)) return 'this GPU lists no f16 product with f32 sums of 16x16x16, 16x8x16, 8x16x16 or 8x8x8';
   return undefined;
 }
