@@ -26,11 +26,11 @@ export function productOf({ matrices }: Capabilities): MatrixShape | undefined {
 /** Why a kernel with subgroup matrices that takes `bytes` of workgroup memory cannot run here; `own` is its own reason against a call. */
 export function lackingMatrices(capabilities: Capabilities, dtype: DType, bytes: number, own?: string): string | undefined {
   const { features, limits, subgroupSizes: [smallest, largest] = [0, 0] } = capabilities;
-  if (!features.has('chromium-experimental-subgroup-matrix'))
-    return 'this GPU or browser has no subgroup matrices (feature chromium-experimental-subgroup-matrix)';
+  const missing = ['chromium-experimental-subgroup-matrix', 'shader-f16'].filter((feature) => !features.has(feature));
+  if (missing.length > 0)
+    return `this GPU or browser has no subgroup matrices of f16 (${missing.map((feature) => `feature ${feature}`).join(', ')})`;
   if (dtype !== 'f16') return `it takes f16, not ${dtype}`;
   if (own) return own;
-  if (!features.has('shader-f16')) return 'this GPU has no f16 (feature shader-f16)';
   if (smallest !== 32 || largest !== 32) return `it needs subgroups of 32 lanes, and here they have from ${smallest} to ${largest}`;
   const most = limits.maxComputeWorkgroupStorageSize;
   if (most < bytes) return `it needs ${bytes} bytes of workgroup memory, and this GPU gives ${most}`;
