@@ -6,6 +6,7 @@ import { type CpuDevice, openCpu } from './backend/cpu.ts';
 import type { RuntimeChoice, RuntimeName } from './backend/runtime.ts';
 import { type GenerationDefaults, type ModelIndex, number, readDefaults, readJson, readModelIndex } from './dit/config.ts';
 import { isGuided } from './dit/denoise.ts';
+import { cpuExecutor } from './dit/onnx/executor.ts';
 import { loadTransformer } from './dit/transformer.ts';
 import { UnsupportedError } from './errors.ts';
 import { type Estimate, estimate, expectedDensity } from './estimate.ts';
@@ -83,14 +84,15 @@ async function openParts(folder: string, index: ModelIndex, device: CpuDevice, o
   };
   try {
     const ratio = index.config.boundary_ratio == null ? 0 : number(index.config, 'boundary_ratio');
-    const transformer = keep(await loadTransformer(part('transformer'), device));
+    const executor = cpuExecutor(device);
+    const transformer = keep(await loadTransformer(part('transformer'), executor));
     const parts: Parts = {
       index,
       defaults: readDefaults(index),
       device,
       tokenizer: await loadTokenizer(part('tokenizer')),
       transformer,
-      ...(index.parts.transformer_2 && { transformer2: keep(await loadTransformer(part('transformer_2'), device)) }),
+      ...(index.parts.transformer_2 && { transformer2: keep(await loadTransformer(part('transformer_2'), executor)) }),
       boundary: ratio * 1000,
       vae: keep(await loadVae(options.vae ?? part('vae'), device)),
       scheduler: await readJson(join(part('scheduler'), 'scheduler_config.json')),

@@ -8,6 +8,7 @@ import { type CpuDevice, openCpu } from '../src/backend/cpu.ts';
 import { cpuBackend } from '../src/backend/cpu-backend.ts';
 import { readJson } from '../src/dit/config.ts';
 import { denoise } from '../src/dit/denoise.ts';
+import { cpuExecutor } from '../src/dit/onnx/executor.ts';
 import { createSampler } from '../src/dit/sampler.ts';
 import { loadTransformer } from '../src/dit/transformer.ts';
 import { openWeights, type Weights } from '../src/dit/weights.ts';
@@ -69,7 +70,7 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('on %s', (runtim
   });
 
   test('one transformer forward', async () => {
-    const transformer = await loadTransformer(join(model, 'transformer'), device);
+    const transformer = await loadTransformer(join(model, 'transformer'), cpuExecutor(device));
     const { attention } = createAttention(cpuBackend(device), dense());
     const out = await transformer.forward(
       {
@@ -89,7 +90,7 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('on %s', (runtim
   });
 
   test('six steps with guidance, and the video', async () => {
-    const transformer = await loadTransformer(join(model, 'transformer'), device);
+    const transformer = await loadTransformer(join(model, 'transformer'), cpuExecutor(device));
     const text = await golden.floats('text_embeddings');
     const [, rows, width] = golden.get('text_embeddings').shape;
     const encoder = await loadTextEncoder(join(model, 'text_encoder'), device);

@@ -5,6 +5,7 @@ import type { CpuDevice } from '../../src/backend/cpu.ts';
 import { cpuBackend } from '../../src/backend/cpu-backend.ts';
 import { number, readJson, readModelIndex } from '../../src/dit/config.ts';
 import { denoise, type Guidance } from '../../src/dit/denoise.ts';
+import { cpuExecutor } from '../../src/dit/onnx/executor.ts';
 import { createSampler } from '../../src/dit/sampler.ts';
 import { loadTransformer } from '../../src/dit/transformer.ts';
 import { dense } from '../../src/methods.ts';
@@ -37,8 +38,9 @@ type Loop = (
 async function openLoop(fixture: Fixture, device: CpuDevice): Promise<{ loop: Loop; close(): Promise<void> }> {
   const index = await readModelIndex(fixture.path('pipeline'));
   const config = await readJson(fixture.path('pipeline', 'scheduler', 'scheduler_config.json'));
-  const first = await loadTransformer(fixture.path('pipeline', 'transformer'), device);
-  const second = index.parts.transformer_2 && (await loadTransformer(fixture.path('pipeline', 'transformer_2'), device));
+  const executor = cpuExecutor(device);
+  const first = await loadTransformer(fixture.path('pipeline', 'transformer'), executor);
+  const second = index.parts.transformer_2 && (await loadTransformer(fixture.path('pipeline', 'transformer_2'), executor));
   const boundary = 1000 * number(index.config, 'boundary_ratio', 0);
   const loop: Loop = async (prompt, negative, noise, steps, guidance) => {
     const after: Float32Array[] = [];

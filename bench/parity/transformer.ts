@@ -1,6 +1,7 @@
 // Checks of Wan's transformer: one forward per case (batch of two, fractional and per-token timesteps), and q, k, v, o around its self-attention.
 import type { CpuDevice } from '../../src/backend/cpu.ts';
 import { cpuBackend } from '../../src/backend/cpu-backend.ts';
+import { cpuExecutor } from '../../src/dit/onnx/executor.ts';
 import { loadTransformer, type Transformer } from '../../src/dit/transformer.ts';
 import type { Tensor } from '../../src/tensor.ts';
 import { type Comparison, compare, type Fixture, floats, TOLERANCE } from './fixture.ts';
@@ -8,7 +9,7 @@ import { type Comparison, compare, type Fixture, floats, TOLERANCE } from './fix
 const CASES = ['', '.batch2', '.fractional', '.pertoken'];
 
 export async function* checkTransformer(fixture: Fixture, device: CpuDevice): AsyncGenerator<Comparison> {
-  const transformer = await loadTransformer(fixture.path('transformer'), device);
+  const transformer = await loadTransformer(fixture.path('transformer'), cpuExecutor(device));
   try {
     for (const suffix of CASES) {
       const seams: Tensor[][] = [];

@@ -1,15 +1,14 @@
 // The denoising transformer of a checkpoint folder: configuration, weights, and one Executable per shape.
 import { join } from 'node:path';
-import type { CpuDevice } from '../backend/cpu.ts';
 import { UnsupportedError } from '../errors.ts';
 import type { Grid } from '../sparse3d/plan.ts';
 import { elements, type Tensor } from '../tensor.ts';
 import { boolean, type Config, count, number, numbers, readJson } from './config.ts';
-import { compile, type Executable, type Seam } from './onnx/executor.ts';
+import type { Executable, Executor, Seam } from './executor.ts';
 import { timestepEmbedding, type WanConfig, type WanShape, wanGrid, wanTransformer } from './wan.ts';
 import { openWeights, type Weights } from './weights.ts';
 
-/** Inputs of one forward. */
+/** Inputs of one forward: handles of the executor's backend, f32. */
 export interface ForwardInputs {
   /** [batch, channels, frames, height, width] */
   readonly latents: Tensor;
@@ -27,11 +26,11 @@ export interface Transformer {
   readonly parameters: number;
   /** Token grid of latents of this size. */
   grid(latents: Pick<WanShape, 'frames' | 'height' | 'width'>): Grid;
-  /** Loads the sessions for a shape, so that the first forward does not wait for them. */
+  /** Loads what a shape needs, so that the first forward does not wait for them. */
   prepare(latents: readonly number[], textTokens: number): Promise<void>;
-  /** Enqueues one forward; resolves to the velocity's handle, shaped like the latents. */
+  /** Enqueues one forward; resolves to the velocity's handle, shaped like the latents, which is the caller's to release. */
   forward(inputs: ForwardInputs, attention: Seam): Promise<Tensor>;
-  /** Releases the sessions; the next forward loads them again. */
+  /** Releases what was loaded for shapes; the next forward loads it again. */
   release(): Promise<void>;
   dispose(): Promise<void>;
 }
@@ -67,14 +66,14 @@ export function wanConfig(json: Config): WanConfig {
 }
 
 /** Opens a transformer folder (config.json and safetensors); weights are read when a shape is prepared. */
-export async function loadTransformer(folder: string, device: CpuDevice): Promise<Transformer> {
+export async function loadTransformer(folder: string, executor: Executor): Promise<Transformer> {
   const config = wanConfig(await readJson(join(folder, 'config.json')));
   const weights = await openWeights(folder);
-  return transformer(config, weights, device);
+  return transformer(config, weights, executor);
 }
 
 /** A transformer over opened weights. */
-export function transformer(config: WanConfig, weights: Weights, device: CpuDevice): Transformer {
+export function transformer(config: WanConfig, weights: Weights, executor: Executor): Transformer {
   const compiled = new Map<string, Promise<Executable>>();
   const executable = (shape: WanShape): Promise<Executable> => {
     const key = JSON.stringify(shape);
@@ -86,7 +85,7 @@ export function transformer(config: WanConfig, weights: Weights, device: CpuDevi
           `a token grid of ${frames}x${height}x${width} exceeds the ${config.maxPositions} positions of this model; choose a smaller size`,
         );
       }
-      known = compile(wanTransformer(config, shape), weights, device);
+      known = executor.compile(wanTransformer(config, shape), weights);
       compiled.set(key, known);
       // What could not be compiled is not kept: there is nothing to release, and another try may do better.
       known.catch(() => compiled.delete(key));
@@ -111,12 +110,12 @@ export function transformer(config: WanConfig, weights: Weights, device: CpuDevi
     async forward({ latents, timesteps, text }, attention) {
       const perToken = timesteps.length !== latents.shape[0];
       const run = await executable(shapeOf(latents.shape, text.shape[1], perToken));
-      const time = device.upload(timestepEmbedding(timesteps, config.freqDim), [
-        latents.shape[0],
-        timesteps.length / latents.shape[0],
-        config.freqDim,
-      ]);
-      return run.run({ hidden_states: latents, time, encoder_hidden_states: text }, attention).sample;
+      const { ops } = executor;
+      return ops.scope(() => {
+        const perItem = timesteps.length / latents.shape[0];
+        const time = ops.upload(timestepEmbedding(timesteps, config.freqDim), [latents.shape[0], perItem, config.freqDim]);
+        return run.run({ hidden_states: latents, time, encoder_hidden_states: text }, attention).sample;
+      });
     },
     release,
     async dispose() {

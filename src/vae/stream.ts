@@ -2,8 +2,9 @@
 // back at. A large picture is decoded in strips, so that what is remembered stays small.
 import type { CpuDevice } from '../backend/cpu.ts';
 import { free } from '../backend/free.ts';
+import type { Executable } from '../dit/executor.ts';
 import type { Program } from '../dit/graph.ts';
-import { compile, type Executable } from '../dit/onnx/executor.ts';
+import { compile } from '../dit/onnx/executor.ts';
 import type { Weights } from '../dit/weights.ts';
 import { elements, type Tensor } from '../tensor.ts';
 import { workingBytes } from './memory.ts';

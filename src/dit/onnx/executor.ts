@@ -1,24 +1,15 @@
 // Runs a Program on the CPU: each dense segment is an ONNX session, the attention calls between them go to the caller.
 import type * as ort from 'onnxruntime-common';
 import { type CpuDevice, numbersOf } from '../../backend/cpu.ts';
+import { cpuBackend } from '../../backend/cpu-backend.ts';
 import { OnnxGraph } from '../../backend/onnx.ts';
 import type { ExternalBytes, Runtime } from '../../backend/runtime.ts';
-import type { Grid } from '../../sparse3d/plan.ts';
 import { elements, type Numbers, type Tensor } from '../../tensor.ts';
+import { checkInput, type Executable, type Executor, KEPT_PRELUDES } from '../executor.ts';
 import type { Node, Program } from '../graph.ts';
 import type { Weights } from '../weights.ts';
 import { convert } from './convert.ts';
 import { type Segment, segment } from './segments.ts';
-
-/** Computes one attention call of a Program: q, k, v [batch * heads, tokens, dim]. */
-export type Seam = (q: Tensor, k: Tensor, v: Tensor, layer: number, grid: Grid) => Tensor;
-
-/** A Program bound to weights and a device. */
-export interface Executable {
-  /** Enqueues one run. `inputs` by name, shapes as traced; returns the Program's outputs by name. */
-  run(inputs: Readonly<Record<string, Tensor>>, attention?: Seam): Record<string, Tensor>;
-  dispose(): Promise<void>;
-}
 
 export interface CompileOptions {
   /** false: each segment is loaded, run and released in turn, so that a model larger than memory runs (default true). */
@@ -29,10 +20,14 @@ export interface CompileOptions {
 
 /** Bytes that the sessions of a Program may keep between runs. */
 const KEPT_BYTES = 1e9;
-/** Results of the prelude are kept for this many different sets of constant inputs (guidance branches). */
-export const KEPT_PRELUDES = 4;
 
 type Loaded = { run(feeds: readonly Numbers[]): Promise<readonly Numbers[]>; release(): Promise<void> };
+
+/** Runs Programs on the CPU device, which stays the caller's to dispose. */
+export const cpuExecutor = (device: CpuDevice): Executor => ({
+  ops: cpuBackend(device),
+  compile: (program, weights) => compile(program, weights, device),
+});
 
 /**
  * Binds a Program to weights on the CPU device.
@@ -90,15 +85,6 @@ function keptBytes(parts: readonly Segment[]): number {
 }
 
 const computed = ({ operation }: Node): boolean => operation.op !== 'weight' && operation.op !== 'constant';
-
-/** The handle of an input. @throws TypeError when it is missing, RangeError for another shape. */
-export function checkInput(node: Node, name: string, inputs: Readonly<Record<string, Tensor>>): Tensor {
-  const tensor = inputs[name];
-  if (!tensor) throw new TypeError(`input ${name} [${node.shape}] is missing; the program takes it at every run`);
-  if (tensor.shape.join() !== node.shape.join())
-    throw new RangeError(`input ${name} has shape [${tensor.shape}], but the program was traced for [${node.shape}]`);
-  return tensor;
-}
 
 interface Run {
   (values: Map<number, Tensor>): Map<number, Tensor>;

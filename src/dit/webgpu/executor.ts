@@ -1,12 +1,16 @@
 // Runs Programs on the GPU: planned once, then a run takes buffers in order, launches, and gives each buffer back after its last use. A run
 // waits for nothing.
+import { webgpuBackend } from '../../backend/webgpu/backend.ts';
 import { type GpuDevice, type GpuTensor, gpuTensor } from '../../backend/webgpu/device.ts';
+import { loadKernels } from '../../backend/webgpu/wgsl.ts';
 import { UnsupportedError } from '../../errors.ts';
 import { castTensor } from '../../sparse3d/gpu-memory.ts';
+import { sparse3dKernels } from '../../sparse3d/kernels/index.ts';
 import type { Tensor } from '../../tensor.ts';
+import { checkInput, type Executable, type Executor, KEPT_PRELUDES, type Seam } from '../executor.ts';
 import type { Node, Program } from '../graph.ts';
-import { checkInput, type Executable, KEPT_PRELUDES, type Seam } from '../onnx/executor.ts';
 import type { Weights } from '../weights.ts';
+import { ditKernels } from './kernels/index.ts';
 import { type Plan, planProgram, weightType } from './plan.ts';
 import type { ProgramKernels, Step, Storage } from './steps.ts';
 import { loadWeights, type Wanted } from './weights.ts';
@@ -14,6 +18,12 @@ import { loadWeights, type Wanted } from './weights.ts';
 export interface GpuCompileOptions {
   /** How activations and matrices are stored; sums are always f32 (default f32). f16 needs the feature `shader-f16`. */
   readonly dtype?: Storage;
+}
+
+/** Runs Programs on a GPU, once its kernels are read. The device stays the caller's to dispose. */
+export async function gpuExecutor(device: GpuDevice, options: GpuCompileOptions = {}): Promise<Executor> {
+  const [dit, sparse3d, ops] = await Promise.all([loadKernels(ditKernels), loadKernels(sparse3dKernels), webgpuBackend(device)]);
+  return { ops, compile: (program, weights) => compileOnGpu(program, weights, device, { dit, sparse3d }, options) };
 }
 
 /** Tensors by slot; a slot that has none yet is empty. */
