@@ -52,6 +52,8 @@ export interface Backend {
   split(x: Tensor, parts: number): Tensor[];
   /** The inverse of `split`. */
   concat(parts: readonly Tensor[]): Tensor;
+  /** The sum of weights[i] * parts[i], all f32 and of one shape. @throws RangeError for no parts, unlike shapes, or not one weight for each part. */
+  combine(parts: readonly Tensor[], weights: readonly number[]): Tensor;
 
   /** Raster [heads, tokens, dim] -> blocked; a [heads, tokens] tensor (LSE) -> [heads, slots]. */
   gather(x: Tensor, layout: Layout): Tensor;

@@ -2,6 +2,7 @@
 import type { Attended, Backend } from '../backend/backend.ts';
 import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape } from '../search/cpu-select.ts';
 import { sampledScoresReference } from '../search/reference.ts';
+import { checkCombine } from '../sparse3d/checks.ts';
 import { type Layout, PAD, type Plan, tokensOf } from '../sparse3d/plan.ts';
 import {
   attendAllReference,
@@ -49,6 +50,11 @@ export const referenceBackend: Backend = {
   concat(parts) {
     const rows = parts.reduce((sum, { shape }) => sum + shape[0], 0);
     return make([rows, ...parts[0].shape.slice(1)], parts.flatMap(valuesOf), parts[0].dtype);
+  },
+  combine(parts, weights) {
+    checkCombine(parts, weights);
+    const sum = (_: unknown, at: number) => parts.reduce((sum, part, index) => sum + weights[index] * valuesOf(part)[at], 0);
+    return make(parts[0].shape, valuesOf(parts[0]).map(sum));
   },
   gather: (x, { order, grid }) => moved(x, tokensOf(grid), order),
   scatter(x, { order, grid }) {

@@ -16,6 +16,10 @@ type Bad = (ops: Backend, good: ReturnType<typeof goodTensors>, storage: Storage
 const BAD: readonly [name: string, says: string, bad: Bad][] = [
   ['an upload of too few numbers', '[3]', (ops) => ops.upload(new Float32Array(2), [3])],
   ['seven rows split in two', '[7,4]', (ops) => ops.split(ops.upload(new Float32Array(28), [7, 4]), 2)],
+  ['a sum of nothing', '0 parts', (ops) => ops.combine([], [])],
+  ['a sum of two parts by one weight', '2 parts and 1 weights', (ops, { one }) => ops.combine([one, one], [1])],
+  ['a sum of unlike shapes', '[2] and [2,2,2]', (ops, { one, scores }) => ops.combine([one, scores], [1, 1])],
+  ['a sum of integers', 'i32 [2]', (ops) => ops.combine([ops.upload(new Int32Array(2), [2])], [1])],
   ['a head dimension of 20', '[2,128,20]', (ops, _, storage) => attendAll(ops, input(ops, storage, [2, 128, 20], 1))],
   [
     'no keys',

@@ -2,6 +2,19 @@
 import type { Tensor } from '../tensor.ts';
 import { type Layout, type Plan, tokensOf } from './plan.ts';
 
+/** @throws RangeError unless there are parts, all of one shape, with one weight for each; TypeError unless they are f32. */
+export function checkCombine(parts: readonly Tensor[], weights: readonly number[]): void {
+  if (parts.length === 0 || parts.length !== weights.length)
+    throw new RangeError(
+      `combine takes at least one part, and one weight for each, got ${parts.length} parts and ${weights.length} weights`,
+    );
+  const [first] = parts;
+  for (const { shape, dtype } of parts) {
+    if (dtype !== 'f32') throw new TypeError(`combine takes parts of f32, got ${dtype} [${shape}]; cast it first`);
+    if (`${shape}` !== `${first.shape}`) throw new RangeError(`combine takes parts of one shape, got [${first.shape}] and [${shape}]`);
+  }
+}
+
 /** @throws RangeError unless x is raster: [heads, tokens, dim] or [heads, tokens]. */
 export function checkRaster(x: Tensor, layout: Layout): void {
   const tokens = tokensOf(layout.grid);

@@ -1,8 +1,8 @@
-// Tensors of a WebGPU device moved and stored anew: other types, parts and wholes, other orders.
+// Tensors of a WebGPU device moved and stored anew: other types, parts and wholes, weighted sums, other orders.
 import { bytesOf, type GpuDevice, type GpuTensor, gpuTensor } from '../backend/webgpu/device.ts';
 import { UnsupportedError } from '../errors.ts';
 import { type DType, elements, type Numbers, type Tensor } from '../tensor.ts';
-import { checkBlocked, checkRaster, checkSplit } from './checks.ts';
+import { checkBlocked, checkCombine, checkRaster, checkSplit } from './checks.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
 import { type Layout, PAD, tokensOf } from './plan.ts';
 
@@ -73,6 +73,34 @@ export function concatTensors(device: GpuDevice, parts: readonly Tensor[]): Tens
     at += bytesOf(part);
   }
   return whole;
+}
+
+// A kernel has 8 storage buffers everywhere, no more, and one is for the result.
+const MOST_PARTS = 6;
+
+/** The weighted sum of tensors, in f32; longer sums are made from the sum of the first few. */
+export function combineTensors(device: GpuDevice, kernels: Sparse3dKernels, parts: readonly Tensor[], weights: readonly number[]): Tensor {
+  checkCombine(parts, weights);
+  if (parts.length <= MOST_PARTS) return weightedSum(device, kernels, parts, weights);
+  return device.scope(() => {
+    const first = weightedSum(device, kernels, parts.slice(0, MOST_PARTS), weights);
+    return combineTensors(device, kernels, [first, ...parts.slice(MOST_PARTS)], [1, ...weights.slice(MOST_PARTS)]);
+  });
+}
+
+function weightedSum(device: GpuDevice, kernels: Sparse3dKernels, parts: readonly Tensor[], weights: readonly number[]): GpuTensor {
+  const { shape } = parts[0];
+  const sum = device.tensor(shape, 'f32');
+  const size = elements(shape);
+  const [count, item] = size % 4 === 0 ? [size / 4, 'vec4<f32>'] : [size, 'f32'];
+  device.dispatch({
+    kernel: kernels.combine,
+    header: { alias: { Item: item }, constants: { PARTS: parts.length } },
+    tensors: [...Array.from({ length: MOST_PARTS }, (_, part) => gpuTensor(device, parts[part] ?? parts[0])), sum],
+    uniform: Float32Array.from({ length: 8 }, (_, part) => weights[part] ?? 0),
+    workgroups: gridOf(count),
+  });
+  return sum;
 }
 
 // A GPU copies 4 bytes at a time.

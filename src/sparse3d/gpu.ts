@@ -5,7 +5,7 @@ import type { Tensor } from '../tensor.ts';
 import { checkAttention, checkPlan } from './checks.ts';
 import { attendOnGpu } from './gpu-attend.ts';
 import type { PlanTables } from './gpu-attend-call.ts';
-import { castTensor, concatTensors, gatherTensor, readTensor, scatterTensor, splitTensor } from './gpu-memory.ts';
+import { castTensor, combineTensors, concatTensors, gatherTensor, readTensor, scatterTensor, splitTensor } from './gpu-memory.ts';
 import { pyramidLevels, pyramidOf } from './gpu-pyramid.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
 import type { Layout, Plan } from './plan.ts';
@@ -22,6 +22,7 @@ export type Sparse3dGpuOps = Pick<
   | 'release'
   | 'split'
   | 'concat'
+  | 'combine'
   | 'gather'
   | 'scatter'
   | 'attendAll'
@@ -46,6 +47,7 @@ export function sparse3dGpuOps(device: GpuDevice, kernels: Sparse3dKernels, { at
     release: (x) => device.release(gpuTensor(device, x)),
     split: (x, parts) => splitTensor(device, x, parts),
     concat: (parts) => concatTensors(device, parts),
+    combine: (parts, weights) => combineTensors(device, kernels, parts, weights),
     gather: (x, layout) => gatherTensor(device, kernels, x, layout),
     scatter: (x, layout) => scatterTensor(device, kernels, x, layout),
     attendAll: (q, k, v) => attendAll(device, kernels, { q, k, v }, variant),

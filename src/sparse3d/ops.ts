@@ -3,7 +3,7 @@ import type { Attended, Backend } from '../backend/backend.ts';
 import { type CpuDevice, floatsOf, intsOf } from '../backend/cpu.ts';
 import { elements, type Tensor } from '../tensor.ts';
 import { attendPlan } from './attend.ts';
-import { checkAttention, checkBlocked, checkPlan, checkRaster, checkSplit } from './checks.ts';
+import { checkAttention, checkBlocked, checkCombine, checkPlan, checkRaster, checkSplit } from './checks.ts';
 import { attendFused, attendTiles } from './dense.ts';
 import { gatherRows, scatterRows } from './permute.ts';
 import { type Layout, type Plan, tokensOf } from './plan.ts';
@@ -11,7 +11,7 @@ import { type Layout, type Plan, tokensOf } from './plan.ts';
 /** The part of `Backend` that concerns tokens and blocks. */
 export type Sparse3dOps = Pick<
   Backend,
-  'name' | 'upload' | 'read' | 'split' | 'concat' | 'gather' | 'scatter' | 'attendAll' | 'attend' | 'density'
+  'name' | 'upload' | 'read' | 'split' | 'concat' | 'combine' | 'gather' | 'scatter' | 'attendAll' | 'attend' | 'density'
 >;
 
 /** Layout and attention operations on a CPU device; see `Backend` for their meaning. */
@@ -22,6 +22,7 @@ export function sparse3dOps(device: CpuDevice): Sparse3dOps {
     read: device.read,
     split: (x, parts) => split(device, x, parts),
     concat: (parts) => concat(device, parts),
+    combine: (parts, weights) => combine(device, parts, weights),
     gather: (x, layout) => gather(device, x, layout),
     scatter: (x, layout) => scatter(device, x, layout),
     attendAll: (q, k, v, { lse = true } = {}) => attendAll(device, q, k, v, lse),
@@ -114,5 +115,21 @@ function concat(device: CpuDevice, parts: readonly Tensor[]): Tensor {
       at += elements(part.shape);
     }
     return [whole];
+  })[0];
+}
+
+/** Sums in f64, and rounds once. */
+function combine(device: CpuDevice, parts: readonly Tensor[], weights: readonly number[]): Tensor {
+  checkCombine(parts, weights);
+  const { shape } = parts[0];
+  return device.enqueue([{ shape }], async () => {
+    const numbers = await Promise.all(parts.map(floatsOf));
+    const sums = new Float32Array(elements(shape));
+    for (let at = 0; at < sums.length; at++) {
+      let sum = 0;
+      for (let part = 0; part < numbers.length; part++) sum += weights[part] * numbers[part][at];
+      sums[at] = sum;
+    }
+    return [sums];
   })[0];
 }

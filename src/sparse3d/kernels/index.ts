@@ -9,6 +9,7 @@ export const sparse3dKernels = {
   attendRows: new URL('./attend.rows.wgsl', import.meta.url),
   attendPlan: new URL('./attend.plan.wgsl', import.meta.url),
   cast: new URL('./cast.wgsl', import.meta.url),
+  combine: new URL('./combine.wgsl', import.meta.url),
   permute: new URL('./permute.wgsl', import.meta.url),
   pyramid: new URL('./pyramid.wgsl', import.meta.url),
 };
