@@ -34,7 +34,12 @@ export interface Comparison {
   readonly difference: number;
   readonly tolerance: number;
   readonly passed: boolean;
+  /** Computed on the host whatever the target: tokenizers in code, text encoders and VAEs by ONNX Runtime. */
+  readonly host?: true;
 }
+
+/** Marks what the host computed. */
+export const onHost = (comparison: Comparison): Comparison => ({ ...comparison, host: true });
 
 /** Opens a fixture folder. */
 export async function openFixture(folder: string): Promise<Fixture> {

@@ -2,9 +2,10 @@
 import { access, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CpuDevice } from '../../src/backend/cpu.ts';
-import { type Comparison, type Fixture, openFixture } from './fixture.ts';
+import { type Comparison, type Fixture, onHost, openFixture } from './fixture.ts';
 import { checkPipeline, checkTwoTransformers } from './pipeline.ts';
 import { checkSampler } from './sampler.ts';
+import type { Target } from './target.ts';
 import { checkTextEncoder } from './text.ts';
 import { checkTransformer } from './transformer.ts';
 import { checkTaehv, checkWanVae } from './vae.ts';
@@ -12,27 +13,33 @@ import { checkTaehv, checkWanVae } from './vae.ts';
 /** A line of the report: compared, or not supported and why. */
 export type Line = Comparison | { readonly name: string; readonly unsupported: string };
 
-type Check = (fixture: Fixture, device: CpuDevice) => AsyncIterable<Line>;
+type Check = (fixture: Fixture, target: Target) => AsyncIterable<Line>;
+
+/** A check of what ONNX Runtime computes whatever the target. */
+const hosted = (check: (fixture: Fixture, device: CpuDevice) => AsyncIterable<Line>): Check =>
+  async function* (fixture, target) {
+    for await (const line of check(fixture, await target.cpu())) yield 'unsupported' in line ? line : onHost(line);
+  };
 
 /** Families by the start of a fixture's name; the first that fits is taken. */
 const FAMILIES: readonly (readonly [string, Check])[] = [
   ['scheduler-unipc', checkSampler],
   ['scheduler-flow', checkSampler],
-  ['umt5', checkTextEncoder],
-  ['t5', checkTextEncoder],
-  ['taehv', checkTaehv],
-  ['vae-wan', checkWanVae],
+  ['umt5', hosted(checkTextEncoder)],
+  ['t5', hosted(checkTextEncoder)],
+  ['taehv', hosted(checkTaehv)],
+  ['vae-wan', hosted(checkWanVae)],
   ['wan-transformer', checkTransformer],
   ['wan-pipeline', checkPipeline],
   ['wan22-pipeline', checkTwoTransformers],
 ];
 
 /** Runs one fixture folder. */
-export async function* checkFixture(folder: string, device: CpuDevice): AsyncGenerator<Line> {
+export async function* checkFixture(folder: string, target: Target): AsyncGenerator<Line> {
   const fixture = await openFixture(folder);
   try {
     const family = FAMILIES.find(([prefix]) => fixture.name.startsWith(prefix));
-    if (family) yield* family[1](fixture, device);
+    if (family) yield* family[1](fixture, target);
     else yield { name: fixture.name, unsupported: 'this model family' };
   } finally {
     await fixture.close();

@@ -2,10 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { createAttention } from '../../src/attention.ts';
 import type { CpuDevice } from '../../src/backend/cpu.ts';
-import { cpuBackend } from '../../src/backend/cpu-backend.ts';
 import { number, readJson, readModelIndex } from '../../src/dit/config.ts';
 import { denoise, type Guidance } from '../../src/dit/denoise.ts';
-import { cpuExecutor } from '../../src/dit/onnx/executor.ts';
 import { createSampler } from '../../src/dit/sampler.ts';
 import { loadTransformer } from '../../src/dit/transformer.ts';
 import { dense } from '../../src/methods.ts';
@@ -14,7 +12,8 @@ import { encodePrompt, loadTextEncoder } from '../../src/text/encoder.ts';
 import { cleanPrompt } from '../../src/text/prompt.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/text/tokenizer.ts';
 import { loadVae, type VideoDecoder } from '../../src/vae/index.ts';
-import { type Comparison, compare, type Fixture, type FixtureArray, floats, TOLERANCE } from './fixture.ts';
+import { type Comparison, compare, type Fixture, type FixtureArray, floats, onHost, TOLERANCE } from './fixture.ts';
+import type { Target } from './target.ts';
 import { asSigned, decodeAll } from './vae.ts';
 
 interface Call {
@@ -35,10 +34,9 @@ type Loop = (
 ) => Promise<Float32Array[]>;
 
 /** Opens the transformers and scheduler of a checkpoint as a loop with dense attention. */
-async function openLoop(fixture: Fixture, device: CpuDevice): Promise<{ loop: Loop; close(): Promise<void> }> {
+async function openLoop(fixture: Fixture, { executor, cpu }: Target): Promise<{ loop: Loop; close(): Promise<void> }> {
   const index = await readModelIndex(fixture.path('pipeline'));
   const config = await readJson(fixture.path('pipeline', 'scheduler', 'scheduler_config.json'));
-  const executor = cpuExecutor(device);
   const first = await loadTransformer(fixture.path('pipeline', 'transformer'), executor);
   const second = index.parts.transformer_2 && (await loadTransformer(fixture.path('pipeline', 'transformer_2'), executor));
   const boundary = 1000 * number(index.config, 'boundary_ratio', 0);
@@ -46,11 +44,11 @@ async function openLoop(fixture: Fixture, device: CpuDevice): Promise<{ loop: Lo
     const after: Float32Array[] = [];
     const [, channels, frames, height, width] = noise.shape;
     await denoise({
-      device,
+      device: await cpu(),
       transformerAt: async (timestep) =>
         second && timestep < boundary ? { transformer: second, lowNoise: true } : { transformer: first, lowNoise: false },
       sampler: createSampler(config, { steps }),
-      attention: createAttention(cpuBackend(device), dense()),
+      attention: createAttention(executor.ops, dense()),
       latents: noise.data as Float32Array,
       shape: [channels, frames, height, width],
       prompt,
@@ -70,55 +68,61 @@ async function openLoop(fixture: Fixture, device: CpuDevice): Promise<{ loop: Lo
 }
 
 /** Wan 2.2 A14B form: two transformers, each with its guidance scale. */
-export async function* checkTwoTransformers(fixture: Fixture, device: CpuDevice): AsyncGenerator<Comparison> {
+export async function* checkTwoTransformers(fixture: Fixture, target: Target): AsyncGenerator<Comparison> {
   const spec = fixture.meta.spec as { readonly steps: number; readonly guidance: number; readonly guidance_2: number };
-  const { loop, close } = await openLoop(fixture, device);
+  const { loop, close } = await openLoop(fixture, target);
   try {
     const guidance: Guidance = { scale: spec.guidance, lowNoiseScale: spec.guidance_2, interval: [0, 1] };
-    yield* compareSteps(fixture, await loop(...(await embeddings(fixture, device)), spec.steps, guidance));
+    yield* compareSteps(fixture, target, await loop(...(await embeddings(fixture, target)), spec.steps, guidance));
   } finally {
     await close();
   }
 }
 
 /** A complete checkpoint, from stored embeddings and from prompt strings, with and without guidance. */
-export async function* checkPipeline(fixture: Fixture, device: CpuDevice): AsyncGenerator<Comparison> {
+export async function* checkPipeline(fixture: Fixture, target: Target): AsyncGenerator<Comparison> {
   const { num_inference_steps: steps, guidance_scale: scale } = fixture.meta.call as Call;
-  const { loop, close } = await openLoop(fixture, device);
-  const vae = await loadVae(fixture.path('pipeline', 'vae'), device);
+  const { loop, close } = await openLoop(fixture, target);
+  const vae = await loadVae(fixture.path('pipeline', 'vae'), await target.cpu());
   try {
-    const [prompt, negative, noise] = await embeddings(fixture, device);
+    const [prompt, negative, noise] = await embeddings(fixture, target);
     const guided = await loop(prompt, negative, noise, steps, { scale, interval: [0, 1] });
-    yield* compareSteps(fixture, guided);
-    yield await compareVideo(fixture, vae, guided.at(-1)!, noise.shape, 'outputs', 'video');
+    yield* compareSteps(fixture, target, guided);
+    yield await compareVideo(fixture, target, vae, guided.at(-1)!, noise.shape, 'outputs', 'video');
     const unguided = await loop(prompt, undefined, noise, UNGUIDED_STEPS, { scale: 1, interval: [0, 1] });
-    yield compare(`${fixture.name}.noguidance`, unguided.at(-1)!, await floats(fixture, 'outputs.noguidance', 'latents'), TOLERANCE.loop);
-    yield* checkPrompts(fixture, device, loop, vae);
+    yield compare(
+      `${fixture.name}.noguidance`,
+      unguided.at(-1)!,
+      await floats(fixture, 'outputs.noguidance', 'latents'),
+      target.tolerance.loop,
+    );
+    yield* checkPrompts(fixture, target, loop, vae);
   } finally {
     await vae.dispose();
     await close();
   }
 }
 
-async function embeddings(fixture: Fixture, device: CpuDevice): Promise<[Tensor, Tensor, FixtureArray]> {
+async function embeddings(fixture: Fixture, { executor }: Target): Promise<[Tensor, Tensor, FixtureArray]> {
   const upload = async (name: string): Promise<Tensor> => {
     const { data, shape } = await fixture.array('inputs', name);
-    return device.upload(data, shape);
+    return executor.ops.upload(data, shape);
   };
   return [await upload('prompt_embeds'), await upload('negative_prompt_embeds'), await fixture.array('inputs', 'latents')];
 }
 
-async function* compareSteps(fixture: Fixture, after: readonly Float32Array[]): AsyncGenerator<Comparison> {
+async function* compareSteps(fixture: Fixture, { tolerance }: Target, after: readonly Float32Array[]): AsyncGenerator<Comparison> {
   for (const [step, latents] of after.entries()) {
     const expected = await floats(fixture, 'outputs', `latents_after_step_${step}`);
-    yield compare(`${fixture.name}.latents_after_step_${step}`, latents, expected, TOLERANCE.loop);
+    yield compare(`${fixture.name}.latents_after_step_${step}`, latents, expected, tolerance.loop);
   }
-  yield compare(`${fixture.name}.latents`, after.at(-1)!, await floats(fixture, 'outputs', 'latents'), TOLERANCE.loop);
+  yield compare(`${fixture.name}.latents`, after.at(-1)!, await floats(fixture, 'outputs', 'latents'), tolerance.loop);
 }
 
-/** Decodes latents and compares as many frames as the fixture keeps. */
+/** Decodes latents on the host and compares as many frames as the fixture keeps. */
 async function compareVideo(
   fixture: Fixture,
+  { tolerance }: Target,
   vae: VideoDecoder,
   latents: Float32Array,
   shape: readonly number[],
@@ -127,12 +131,8 @@ async function compareVideo(
 ): Promise<Comparison> {
   const { data, shape: kept } = await fixture.array(file, name);
   const frames = await decodeAll(vae, latents, shape.slice(1));
-  return compare(
-    `${fixture.name}${file.replace('outputs', '')}.${name}`,
-    asSigned(frames.subarray(0, data.length), kept[2]),
-    data,
-    TOLERANCE.loop,
-  );
+  const own = asSigned(frames.subarray(0, data.length), kept[2]);
+  return onHost(compare(`${fixture.name}${file.replace('outputs', '')}.${name}`, own, data, tolerance.loop));
 }
 
 interface TokenizerCase {
@@ -142,26 +142,26 @@ interface TokenizerCase {
 }
 
 /** From prompt strings: ids of all tokenizer cases, embeddings, latents and the first frame. */
-async function* checkPrompts(fixture: Fixture, device: CpuDevice, loop: Loop, vae: VideoDecoder): AsyncGenerator<Comparison> {
+async function* checkPrompts(fixture: Fixture, target: Target, loop: Loop, vae: VideoDecoder): AsyncGenerator<Comparison> {
   const call = fixture.meta.e2e as Call & { prompt: string; negative_prompt: string; max_sequence_length: number };
   const tokenizer = await loadTokenizer(fixture.path('pipeline', 'tokenizer'));
   const { cases } = JSON.parse(await readFile(fixture.path('tokenizer_cases.json'), 'utf8')) as { cases: TokenizerCase[] };
   for (const [index, { prompt, cleaned, padded_24 }] of cases.entries()) {
     const own = cleanPrompt(prompt);
-    yield compare(`${fixture.name}.tokenizer_cases.${index}.cleaned`, codePoints(own), codePoints(cleaned), 0);
-    yield compare(`${fixture.name}.tokenizer_cases.${index}.ids`, tokenizer.encode(own, 24).ids, padded_24, 0);
+    yield onHost(compare(`${fixture.name}.tokenizer_cases.${index}.cleaned`, codePoints(own), codePoints(cleaned), 0));
+    yield onHost(compare(`${fixture.name}.tokenizer_cases.${index}.ids`, tokenizer.encode(own, 24).ids, padded_24, 0));
   }
   const rows = call.max_sequence_length;
   const texts: Tensor[] = [];
   for (const [name, prompt] of Object.entries({ prompt_embeds: call.prompt, negative_prompt_embeds: call.negative_prompt })) {
-    const { data, width } = await embed(fixture, device, tokenizer, prompt, rows);
-    yield compare(`${fixture.name}.e2e.${name}`, data, await floats(fixture, 'outputs.e2e', name), TOLERANCE.forward);
-    texts.push(device.upload(data, [1, rows, width]));
+    const { data, width } = await embed(fixture, await target.cpu(), tokenizer, prompt, rows);
+    yield onHost(compare(`${fixture.name}.e2e.${name}`, data, await floats(fixture, 'outputs.e2e', name), TOLERANCE.forward));
+    texts.push(target.executor.ops.upload(data, [1, rows, width]));
   }
   const noise = await fixture.array('inputs.e2e', 'latents');
   const after = await loop(texts[0], texts[1], noise, call.num_inference_steps, { scale: call.guidance_scale, interval: [0, 1] });
-  yield compare(`${fixture.name}.e2e.latents`, after.at(-1)!, await floats(fixture, 'outputs.e2e', 'latents'), TOLERANCE.loop);
-  yield await compareVideo(fixture, vae, after.at(-1)!, noise.shape, 'outputs.e2e', 'video_first_frame');
+  yield compare(`${fixture.name}.e2e.latents`, after.at(-1)!, await floats(fixture, 'outputs.e2e', 'latents'), target.tolerance.loop);
+  yield await compareVideo(fixture, target, vae, after.at(-1)!, noise.shape, 'outputs.e2e', 'video_first_frame');
 }
 
 const codePoints = (text: string): number[] => Array.from(text, (character) => character.codePointAt(0)!);
