@@ -114,14 +114,16 @@ function checkText(name: string, text: string): void {
   if (text.length > LONGEST_PROMPT) throw new RangeError(`${name} has ${text.length} characters; give at most ${LONGEST_PROMPT}`);
 }
 
-function checkSize(name: string, value: number, unit: number): void {
+/** @throws RangeError for a side in pixels that is no multiple of `unit`. */
+export function checkSize(name: string, value: number, unit: number): void {
   whole(name, value, 1, 65536);
   if (value % unit === 0) return;
   const nearest = Math.max(unit, Math.round(value / unit) * unit);
   throw new RangeError(`${name} ${value} is not a multiple of ${unit}, which this model needs; the nearest is ${nearest}`);
 }
 
-function checkFrames(value: number, unit: number): void {
+/** @throws RangeError for a number of frames that is not 1 more than a multiple of `unit`. */
+export function checkFrames(value: number, unit: number): void {
   whole('numFrames', value, 1, 100_000);
   if (value % unit === 1 || unit === 1) return;
   const nearest = Math.max(0, Math.round((value - 1) / unit)) * unit + 1;
