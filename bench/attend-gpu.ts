@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util';
 import type { Backend } from '../src/backend/backend.ts';
 import { webgpuBackend } from '../src/backend/webgpu/backend.ts';
 import { type GpuDevice, type GpuTensor, gpuTensor, openWebgpu } from '../src/backend/webgpu/device.ts';
+import { seeded } from '../src/bench/random.ts';
 import type { Call } from '../src/method.ts';
 import { adaSpa } from '../src/methods.ts';
 import { attendVariants } from '../src/sparse3d/gpu-attend.ts';
@@ -17,7 +18,6 @@ import { type Grid, type Layout, type Plan, tokensOf } from '../src/sparse3d/pla
 import { attendEntries } from '../src/sparse3d/reference.ts';
 import type { Tensor } from '../src/tensor.ts';
 import { machine } from './machine.ts';
-import { seeded } from './random.ts';
 
 interface Shape {
   readonly name: string;

@@ -7,13 +7,13 @@ import { fileURLToPath } from 'node:url';
 import { type CpuDevice, openCpu } from '../src/backend/cpu.ts';
 import { float, OnnxGraph } from '../src/backend/onnx.ts';
 import type { RuntimeName } from '../src/backend/runtime.ts';
+import { seeded } from '../src/bench/random.ts';
 import { raster } from '../src/sparse3d/layout.ts';
 import { type Sparse3dOps, sparse3dOps } from '../src/sparse3d/ops.ts';
 import type { Plan } from '../src/sparse3d/plan.ts';
 import { attendEntries, planRows, poolReference, rowsOf } from '../src/sparse3d/reference.ts';
 import type { Tensor } from '../src/tensor.ts';
 import { writeResult } from './machine.ts';
-import { seeded } from './random.ts';
 
 const [HEADS, DIM, BLOCK] = [4, 64, 64];
 const PYRAMID = { name: 'pyramid', shares: [0.1, 0.1, 0.1, 0.2], pools: [1, 2, 4, 8] };

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
+import { weightsOf } from '../src/bench/random.ts';
 import type { Program } from '../src/dit/graph.ts';
 import { wanConfig } from '../src/dit/transformer.ts';
 import { wanTransformer } from '../src/dit/wan.ts';
@@ -15,7 +16,6 @@ import { readT5Config, t5Encoder } from '../src/text/encoder.ts';
 import { wanDecoder } from '../src/vae/wan.ts';
 import { readWanVaeConfig } from '../src/vae/wan-config.ts';
 import { root, writeResult } from './machine.ts';
-import { weightsOf } from './weights.ts';
 
 const { values } = parseArgs({
   options: {

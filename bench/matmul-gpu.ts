@@ -9,12 +9,12 @@ import type { Backend } from '../src/backend/backend.ts';
 import { webgpuBackend } from '../src/backend/webgpu/backend.ts';
 import { bytesOf, type GpuDevice, type GpuTensor, gpuTensor, openWebgpu } from '../src/backend/webgpu/device.ts';
 import { loadKernels } from '../src/backend/webgpu/wgsl.ts';
+import { seeded } from '../src/bench/random.ts';
 import { ditKernels } from '../src/dit/webgpu/kernels/index.ts';
 import { type MatmulCall, type MatmulVariant, matmulVariants } from '../src/dit/webgpu/matmul.ts';
 import { bytesOfTiling, matrixWith, type Tiling } from '../src/dit/webgpu/matmul-matrix.ts';
 import { machine } from './machine.ts';
 import { tilings } from './matmul-tilings.ts';
-import { seeded } from './random.ts';
 
 const RUNS = 12;
 const REPEATS = 4_000_004; // numbers after which a tensor's numbers come again

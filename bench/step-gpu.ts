@@ -9,6 +9,7 @@ import { webgpuBackend } from '../src/backend/webgpu/backend.ts';
 import { openWebgpu } from '../src/backend/webgpu/device.ts';
 import type { Timed } from '../src/backend/webgpu/queue.ts';
 import { loadKernels } from '../src/backend/webgpu/wgsl.ts';
+import { seeded, weightsOf } from '../src/bench/random.ts';
 import type { Program } from '../src/dit/graph.ts';
 import { wanConfig } from '../src/dit/transformer.ts';
 import { timestepEmbedding, wanTransformer } from '../src/dit/wan.ts';
@@ -19,8 +20,6 @@ import { adaSpa } from '../src/methods.ts';
 import { sparse3dKernels } from '../src/sparse3d/kernels/index.ts';
 import { elements } from '../src/tensor.ts';
 import { machine } from './machine.ts';
-import { seeded } from './random.ts';
-import { weightsOf } from './weights.ts';
 
 const { values } = parseArgs({
   options: {
