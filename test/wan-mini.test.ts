@@ -96,7 +96,7 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('on %s', (runtim
     const encoder = await loadTextEncoder(join(model, 'text_encoder'), device);
     const [, ...shape] = golden.get('pipeline_noise').shape;
     const latents = await denoise({
-      device,
+      ops: cpuBackend(device),
       transformerAt: async () => ({ transformer, lowNoise: false }),
       sampler: createSampler(await readJson(join(model, 'scheduler', 'scheduler_config.json')), { steps: 6 }),
       attention: createAttention(cpuBackend(device), dense()),

@@ -34,7 +34,7 @@ type Loop = (
 ) => Promise<Float32Array[]>;
 
 /** Opens the transformers and scheduler of a checkpoint as a loop with dense attention. */
-async function openLoop(fixture: Fixture, { executor, cpu }: Target): Promise<{ loop: Loop; close(): Promise<void> }> {
+async function openLoop(fixture: Fixture, { executor }: Target): Promise<{ loop: Loop; close(): Promise<void> }> {
   const index = await readModelIndex(fixture.path('pipeline'));
   const config = await readJson(fixture.path('pipeline', 'scheduler', 'scheduler_config.json'));
   const first = await loadTransformer(fixture.path('pipeline', 'transformer'), executor);
@@ -44,7 +44,7 @@ async function openLoop(fixture: Fixture, { executor, cpu }: Target): Promise<{ 
     const after: Float32Array[] = [];
     const [, channels, frames, height, width] = noise.shape;
     await denoise({
-      device: await cpu(),
+      ops: executor.ops,
       transformerAt: async (timestep) =>
         second && timestep < boundary ? { transformer: second, lowNoise: true } : { transformer: first, lowNoise: false },
       sampler: createSampler(config, { steps }),
@@ -54,7 +54,7 @@ async function openLoop(fixture: Fixture, { executor, cpu }: Target): Promise<{ 
       prompt,
       ...(negative && { negative }),
       guidance,
-      onStep: ({ latents }) => void after.push(latents),
+      onStep: async ({ latents }) => void after.push(await latents()),
     });
     return after;
   };

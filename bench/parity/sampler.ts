@@ -2,19 +2,27 @@
 import { readJson } from '../../src/dit/config.ts';
 import { createSampler, type SamplerOptions } from '../../src/dit/sampler.ts';
 import { type Comparison, compare, type Fixture, floats, TOLERANCE, worst } from './fixture.ts';
+import type { Target } from './target.ts';
 
-export async function* checkSampler(fixture: Fixture): AsyncGenerator<Comparison> {
+export async function* checkSampler(fixture: Fixture, { executor: { ops } }: Target): AsyncGenerator<Comparison> {
   const config = await readJson(fixture.path('scheduler', 'scheduler_config.json'));
   const expected = await floats(fixture, 'outputs', 'timesteps');
   const sampler = createSampler(config, options(fixture, expected.length));
   yield compare(`${fixture.name}.timesteps`, sampler.timesteps, expected, TOLERANCE.forward / 100);
   yield compare(`${fixture.name}.sigmas`, sampler.sigmas, await floats(fixture, 'outputs', 'sigmas'), TOLERANCE.forward / 100);
-  let sample = await floats(fixture, 'inputs', 'sample');
+  const upload = async (file: string, name: string) => {
+    const { data, shape } = await fixture.array(file, name);
+    return ops.upload(data, shape);
+  };
+  let sample = await upload('inputs', 'sample');
   const steps: Comparison[] = [];
   for (let step = 0; step < expected.length; step++) {
-    sample = sampler.step(await floats(fixture, 'outputs', `model_out_${step}`), sample);
-    steps.push(compare(`${fixture.name}.steps`, sample, await floats(fixture, 'outputs', `sample_${step}`), TOLERANCE.forward));
+    sample = sampler.step(ops, await upload('outputs', `model_out_${step}`), sample);
+    steps.push(
+      compare(`${fixture.name}.steps`, await ops.read(sample), await floats(fixture, 'outputs', `sample_${step}`), TOLERANCE.forward),
+    );
   }
+  sampler.dispose(ops);
   yield worst(steps);
 }
 

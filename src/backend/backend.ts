@@ -1,4 +1,4 @@
-// What every backend can compute for a method's stages. Operations enqueue and return handles; only `read` waits.
+// What every backend can compute for a method's stages. Operations enqueue and return handles; only `read`, `wait` and `density` wait.
 // `heads` below is batch * heads. A "blocked" tensor is in layout order: [heads, layout.blocks * layout.block, dim], PAD rows zero.
 import type { Layout, Level, Plan } from '../sparse3d/plan.ts';
 import type { Numbers, Tensor } from '../tensor.ts';
@@ -35,6 +35,8 @@ export interface Backend {
   readonly name: 'cpu' | 'webgpu';
   upload(numbers: Numbers, shape: readonly number[]): Tensor;
   read(tensor: Tensor): Promise<Numbers>;
+  /** Waits until a tensor is computed, without reading it. @throws what went wrong on the way, as `read` does. */
+  wait(tensor: Tensor): Promise<void>;
   /** The same numbers stored as another type, f32 or f16. @throws UnsupportedError for f16 where the backend has none. */
   cast(x: Tensor, dtype: 'f32' | 'f16'): Tensor;
 

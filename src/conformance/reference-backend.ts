@@ -38,6 +38,7 @@ export const referenceBackend: Backend = {
   name: 'cpu',
   upload: (numbers, shape) => make(shape, numbers, numbers instanceof Float32Array ? 'f32' : 'i32'),
   read: async (tensor) => (tensor.dtype === 'i32' ? integers(tensor) : doubles(tensor)),
+  wait: async () => undefined,
   cast: (x, dtype) => make(x.shape, dtype === 'f16' ? valuesOf(x).map(toF16) : valuesOf(x), dtype),
   scope: (body) => body(),
   keep: (x) => x,

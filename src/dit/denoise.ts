@@ -1,8 +1,9 @@
 // The denoising loop: latents and prompt embeddings to clean latents, with classifier-free guidance and, for Wan 2.2, two transformers.
+// Latents stay on the backend from the first step to the last; a step is waited for once, at its end.
 
 import type { BoundAttention } from '../attention.ts';
-import type { CpuDevice } from '../backend/cpu.ts';
-import type { Tensor } from '../tensor.ts';
+import type { Backend } from '../backend/backend.ts';
+import type { Numbers, Tensor } from '../tensor.ts';
 import type { Sampler } from './sampler.ts';
 import { cleanEstimate } from './sigmas.ts';
 import type { Transformer } from './transformer.ts';
@@ -26,7 +27,7 @@ export interface Expert {
 }
 
 export interface DenoiseOptions {
-  readonly device: CpuDevice;
+  readonly ops: Backend;
   /** The transformer of a step; both guidance branches of a step use the same one. */
   readonly transformerAt: (timestep: number) => Promise<Expert>;
   readonly sampler: Sampler;
@@ -34,15 +35,17 @@ export interface DenoiseOptions {
   /** [channels, frames, height, width], overwritten by nothing; noise of unit variance. */
   readonly latents: Float32Array;
   readonly shape: readonly [number, number, number, number];
-  /** [1, textTokens, textDim] */
+  /** [1, textTokens, textDim], as f32 handles of `ops` that stay the caller's. */
   readonly prompt: Tensor;
   readonly negative?: Tensor;
   readonly guidance: Guidance;
+  /** Whether both guidance branches of a step run as one batch of two, which is faster on a GPU that has the memory (default false). */
+  readonly batched?: boolean;
   readonly signal?: AbortSignal;
   readonly onStep?: (step: DenoiseStep) => void | Promise<void>;
 }
 
-/** What happened in one step. */
+/** What happened in one step. Latents are read when they are first asked for, which must be before `onStep` is done; they are freed then. */
 export interface DenoiseStep {
   readonly step: number;
   readonly steps: number;
@@ -50,70 +53,156 @@ export interface DenoiseStep {
   readonly milliseconds: number;
   /** FLOP-equivalent share of all attention block pairs that was computed, 0..1. */
   readonly density: number;
-  /** Latents after the step, [channels, frames, height, width]. */
-  readonly latents: Float32Array;
-  /** The clean latents x0 = x - sigma v that this step points to; computed when first asked for, then kept. */
-  clean(): Float32Array;
+  /** Latents after the step, [channels, frames, height, width]; do not write to them. */
+  latents(): Promise<Float32Array>;
+  /** The clean latents x0 = x - sigma v that this step points to. */
+  clean(): Promise<Float32Array>;
 }
 
 /** Whether a step has a second, unconditional pass. */
-export function isGuided({ scale, lowNoiseScale, interval }: Guidance, step: number, steps: number, lowNoise = false): boolean {
+export function isGuided(guidance: Guidance, step: number, steps: number, lowNoise = false): boolean {
   const share = step / steps;
-  return (lowNoise ? (lowNoiseScale ?? scale) : scale) > 1 && share >= interval[0] && share < interval[1];
+  const [from, to] = guidance.interval;
+  return scaleOf(guidance, lowNoise) > 1 && share >= from && share < to;
 }
+
+const scaleOf = ({ scale, lowNoiseScale = scale }: Guidance, lowNoise: boolean): number => (lowNoise ? lowNoiseScale : scale);
 
 /** Runs all steps and returns the clean latents. Stops between two steps when `signal` is aborted, throwing its reason. */
 export async function denoise(options: DenoiseOptions): Promise<Float32Array> {
-  const { sampler, attention, signal } = options;
-  const steps = sampler.timesteps.length;
-  let latents = options.latents;
+  const { ops, sampler, attention, signal } = options;
+  const held = holding(ops);
+  const run: Run = { ...options, held, texts: textsOf(options, held) };
+  let latents = held.hold(ops.upload(options.latents, [1, ...options.shape]));
   let expert: Transformer | undefined;
   try {
-    for (let step = 0; step < steps; step++) {
+    for (let step = 0; step < sampler.timesteps.length; step++) {
       signal?.throwIfAborted();
       const start = performance.now();
       const current = await options.transformerAt(sampler.timesteps[step]);
       // Plans of one expert mean nothing to the other.
       if (expert && expert !== current.transformer) attention.reset();
       expert = current.transformer;
-      const velocity = await guidedVelocity(options, latents, step, current);
-      signal?.throwIfAborted();
-      const noisy = latents;
-      let estimate: Float32Array | undefined;
-      const clean = (): Float32Array => (estimate ??= cleanEstimate(velocity, noisy, sampler.sigmas[step]));
-      latents = sampler.step(velocity, noisy);
-      const { density } = await attention.take();
-      const milliseconds = performance.now() - start;
-      await options.onStep?.({ step, steps, timestep: sampler.timesteps[step], milliseconds, density, latents, clean });
+      latents = await oneStep(run, latents, step, current, start);
     }
-    return latents;
+    return (await ops.read(latents)) as Float32Array;
   } finally {
     attention.reset();
+    sampler.dispose(ops);
+    held.dropAll();
   }
 }
 
-async function guidedVelocity(
-  options: DenoiseOptions,
-  latents: Float32Array,
-  step: number,
-  { transformer, lowNoise }: Expert,
-): Promise<Float32Array> {
-  const { sampler, guidance, device, prompt, negative } = options;
-  const steps = sampler.timesteps.length;
-  const input = device.upload(latents, [1, ...options.shape]);
-  const velocity = async (text: Tensor, branch: number): Promise<Float32Array> => {
-    const inputs = { latents: input, timesteps: [sampler.timesteps[step]], text };
-    const { layers } = transformer.config;
-    const seam = options.attention.attention;
-    const out = await transformer.forward(inputs, (q, k, v, layer, grid) =>
-      seam(q, k, v, { step, steps, layer, layers, branches: [branch], grid }),
-    );
-    return (await device.read(out)) as Float32Array;
+/** Options, and what a run holds. */
+interface Run extends DenoiseOptions {
+  readonly held: Held;
+  /** The text of a forward over these branches; the same handle at every step, so that what depends on it alone is computed once. */
+  readonly texts: (branches: readonly number[]) => Tensor;
+}
+
+/** Handles to be freed when a run is over, however it ends. */
+interface Held {
+  hold(x: Tensor): Tensor;
+  drop(...all: readonly Tensor[]): void;
+  dropAll(): void;
+}
+
+function holding(ops: Backend): Held {
+  const held = new Set<Tensor>();
+  const drop = (...all: readonly Tensor[]) => {
+    for (const x of all) if (held.delete(x)) ops.release(x);
   };
-  const conditional = await velocity(prompt, BRANCH.conditional);
-  if (!negative || !isGuided(guidance, step, steps, lowNoise)) return conditional;
-  options.signal?.throwIfAborted();
-  const unconditional = await velocity(negative, BRANCH.unconditional);
-  const scale = lowNoise ? (guidance.lowNoiseScale ?? guidance.scale) : guidance.scale;
-  return conditional.map((c, i) => unconditional[i] + scale * (c - unconditional[i]));
+  return {
+    hold(x) {
+      held.add(x);
+      return x;
+    },
+    drop,
+    dropAll: () => drop(...held),
+  };
+}
+
+function textsOf({ ops, prompt, negative }: DenoiseOptions, held: Held): Run['texts'] {
+  let both: Tensor | undefined;
+  return (branches) => {
+    if (branches.length === 1) return branches[0] === BRANCH.conditional ? prompt : negative!;
+    both ??= held.hold(ops.concat([prompt, negative!]));
+    return both;
+  };
+}
+
+/** The latents after a step, once they are computed and shown. */
+async function oneStep(run: Run, latents: Tensor, step: number, expert: Expert, start: number): Promise<Tensor> {
+  const { ops, sampler, held, signal } = run;
+  const velocity = held.hold(await guidedVelocity(run, latents, step, expert));
+  const next = held.hold(sampler.step(ops, velocity, latents));
+  await ops.wait(next);
+  signal?.throwIfAborted();
+  const { density } = await run.attention.take();
+  const { timesteps } = sampler;
+  const shown = readable(step);
+  await run.onStep?.({
+    ...{ step, steps: timesteps.length, timestep: timesteps[step], milliseconds: performance.now() - start, density },
+    latents: shown.once(() => ops.read(next)),
+    clean: shown.once(() => ops.scope(() => ops.read(cleanEstimate(ops, velocity, latents, sampler.sigmas[step])))),
+  });
+  shown.end();
+  held.drop(velocity, latents);
+  return next;
+}
+
+/** Reads of a step's latents, made when they are first asked for, if that is before the end. */
+function readable(step: number) {
+  let ended = false;
+  return {
+    once(read: () => Promise<Numbers>): () => Promise<Float32Array> {
+      let numbers: Promise<Numbers> | undefined;
+      return async () => {
+        if (!numbers && ended) throw new Error(`the latents of step ${step} are freed; ask for them before onStep is done`);
+        numbers ??= read();
+        return (await numbers) as Float32Array;
+      };
+    },
+    end() {
+      ended = true;
+    },
+  };
+}
+
+/** Guided velocity u + scale (c - u), or that of the prompt alone. Nothing is waited for but sessions that must be loaded. */
+async function guidedVelocity(run: Run, latents: Tensor, step: number, expert: Expert): Promise<Tensor> {
+  const { ops, guidance, held, signal } = run;
+  const velocity = async (input: Tensor, ...branches: readonly number[]): Promise<Tensor> => {
+    signal?.throwIfAborted();
+    return held.hold(await forward(run, input, branches, step, expert));
+  };
+  const { conditional, unconditional } = BRANCH;
+  if (!run.negative || !isGuided(guidance, step, run.sampler.timesteps.length, expert.lowNoise)) return velocity(latents, conditional);
+  const scale = scaleOf(guidance, expert.lowNoise);
+  const mixed = (c: Tensor, u: Tensor) => ops.combine([c, u], [scale, 1 - scale]);
+  if (!run.batched) {
+    const [c, u] = [await velocity(latents, conditional), await velocity(latents, unconditional)];
+    const mix = mixed(c, u);
+    held.drop(c, u);
+    return mix;
+  }
+  const twice = held.hold(ops.concat([latents, latents]));
+  const both = await velocity(twice, conditional, unconditional);
+  const mix = ops.scope(() => {
+    const [c, u] = ops.split(both, 2);
+    return mixed(c, u);
+  });
+  held.drop(twice, both);
+  return mix;
+}
+
+/** One forward over latents [branches, channels, frames, height, width]. */
+function forward(run: Run, latents: Tensor, branches: readonly number[], step: number, { transformer }: Expert): Promise<Tensor> {
+  const { timesteps } = run.sampler;
+  const { layers } = transformer.config;
+  const inputs = { latents, timesteps: branches.map(() => timesteps[step]), text: run.texts(branches) };
+  const seam = run.attention.attention;
+  return transformer.forward(inputs, (q, k, v, layer, grid) =>
+    seam(q, k, v, { step, steps: timesteps.length, layer, layers, branches, grid }),
+  );
 }

@@ -13,7 +13,7 @@ const supported = {
   time_shift_type: ['exponential', 'linear'],
 };
 
-/** Euler sampler: x += (sigma_{i+1} - sigma_i) v in float32; timesteps are sigma * num_train_timesteps, not truncated. Errors: see `createSampler`. */
+/** Euler sampler: x += (sigma_{i+1} - sigma_i) v; timesteps are sigma * num_train_timesteps, not truncated. Errors: see `createSampler`. */
 export function flowMatchEuler(config: Config, options: SamplerOptions): Sampler {
   allowOnly(config, supported);
   if (options.ladder === 'legacy') throw new UnsupportedError('ladder "legacy" is one of UniPC; FlowMatchEulerDiscreteScheduler has none.');
@@ -25,12 +25,13 @@ export function flowMatchEuler(config: Config, options: SamplerOptions): Sampler
   return {
     timesteps,
     sigmas,
-    step(velocity, sample) {
+    step(ops, velocity, sample) {
       checkStep(current, steps, velocity, sample);
-      const change = Math.fround(sigmas[current + 1] - sigmas[current]);
+      const next = ops.combine([sample, velocity], [1, sigmas[current + 1] - sigmas[current]]);
       current++;
-      return sample.map((x, i) => x + Math.fround(change * velocity[i]));
+      return next;
     },
+    dispose: () => undefined,
   };
 }
 

@@ -1,6 +1,8 @@
 // The sampler of a denoising loop: from a diffusers scheduler config to timesteps, sigmas and steps.
 // Flow matching throughout: the model gives a velocity v, and x0 = x - sigma v.
+import type { Backend } from '../backend/backend.ts';
 import { UnsupportedError } from '../errors.ts';
+import type { Tensor } from '../tensor.ts';
 import type { Config } from './config.ts';
 import { flowMatchEuler } from './flow-euler.ts';
 import { uniPC } from './unipc.ts';
@@ -11,8 +13,13 @@ export interface Sampler {
   readonly timesteps: Float64Array;
   /** Noise level before each step, and the last one, 0: steps + 1 values. */
   readonly sigmas: Float32Array;
-  /** Takes the model's velocity for `sample` at the current step, gives the next sample and advances. Throws a RangeError past the last step. */
-  step(velocity: Float32Array, sample: Float32Array): Float32Array;
+  /**
+   * Takes the model's velocity for `sample` (noise, and from the second step on what the step before gave), gives the next sample and
+   * advances. Nothing is waited for; both handles stay the caller's. Throws a RangeError past the last step.
+   */
+  step(ops: Backend, velocity: Tensor, sample: Tensor): Tensor;
+  /** Frees what was kept for the next step; the run is over. */
+  dispose(ops: Backend): void;
 }
 
 /** Options of `createSampler`; what is not given comes from the scheduler's config. */

@@ -1,5 +1,7 @@
 // Noise levels of flow-matching samplers, and what the samplers share: the check of config fields, the x0 estimate, the check of a step.
+import type { Backend } from '../backend/backend.ts';
 import { UnsupportedError } from '../errors.ts';
+import type { Tensor } from '../tensor.ts';
 import type { Config } from './config.ts';
 
 /** `count` values from `start` to `stop`, both included, as numpy.linspace makes them (float64). */
@@ -24,17 +26,14 @@ export function allowOnly(config: Config, allowed: Readonly<Record<string, reado
   }
 }
 
-/** x0 = x - sigma v, each operation rounded to float32 as the reference does. */
-export function cleanEstimate(velocity: Float32Array, sample: Float32Array, sigma: number): Float32Array {
-  const out = new Float32Array(sample.length);
-  for (let i = 0; i < out.length; i++) out[i] = sample[i] - Math.fround(sigma * velocity[i]);
-  return out;
-}
+/** x0 = x - sigma v. */
+export const cleanEstimate = (ops: Backend, velocity: Tensor, sample: Tensor, sigma: number): Tensor =>
+  ops.combine([sample, velocity], [1, -sigma]);
 
-/** Throws when the run is over, or velocity and sample differ in length. */
-export function checkStep(step: number, steps: number, velocity: Float32Array, sample: Float32Array): void {
+/** Throws when the run is over, or velocity and sample differ in shape. */
+export function checkStep(step: number, steps: number, velocity: Tensor, sample: Tensor): void {
   if (step >= steps) throw new RangeError(`All ${steps} steps of this sampler are done; create another for the next run.`);
-  if (velocity.length !== sample.length) {
-    throw new RangeError(`velocity has ${velocity.length} values and sample ${sample.length}; both must have the latents' size.`);
+  if (`${velocity.shape}` !== `${sample.shape}`) {
+    throw new RangeError(`velocity has shape [${velocity.shape}] and sample [${sample.shape}]; both must have the latents'.`);
   }
 }

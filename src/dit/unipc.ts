@@ -1,5 +1,7 @@
 // UniPCMultistepScheduler of diffusers for flow matching: UniPC-p with B2(h) = expm1(h), predicting x0
 // (Zhao et al., arXiv 2302.04867, algorithms 5 and 6; multistep, orders 1 to 3).
+
+import type { Tensor } from '../tensor.ts';
 import { type Config, integer, number, numbers } from './config.ts';
 import type { Sampler, SamplerOptions } from './sampler.ts';
 import { allowOnly, checkStep, cleanEstimate, linspace, shifted } from './sigmas.ts';
@@ -25,34 +27,37 @@ const supported = {
 /** What the reference assumes where a config is silent, and what is not supported here. */
 const assumed = { prediction_type: 'epsilon', use_flow_sigmas: false };
 
-const round = Math.fround;
-
-/** UniPC sampler: predictor, and corrector on the step before. Arithmetic is float32 where the reference's is. Errors: see `createSampler`. */
+/** UniPC sampler: corrector of the step before, and predictor, as one sum of tensors. Errors: see `createSampler`. */
 export function uniPC(config: Config, options: SamplerOptions): Sampler {
   allowOnly({ ...assumed, ...config }, supported);
   const { steps } = options;
   const order = integer(config, 'solver_order', 2);
   const uncorrected = numbers(config, 'disable_corrector', []);
   const { timesteps, sigmas } = uniPCSigmas(config, options);
+  const orderAt = (step: number) => Math.min(order, steps - step, step + 1);
   let current = 0;
-  let lastOrder = 0;
-  let last: Float32Array | undefined;
-  // x0 estimates, newest first.
-  let history: readonly Float32Array[] = [];
+  // x0 estimates of earlier steps, newest first.
+  const history: Tensor[] = [];
   return {
     timesteps,
     sigmas,
-    step(velocity, sample) {
+    step(ops, velocity, sample) {
       checkStep(current, steps, velocity, sample);
-      const clean = cleanEstimate(velocity, sample, sigmas[current]);
-      const correct = last !== undefined && !uncorrected.includes(current - 1);
-      const start = correct ? advance(sigmas, current - 1, lastOrder, last!, history, clean) : sample;
-      history = [clean, ...history.slice(0, order - 1)];
-      lastOrder = Math.min(order, steps - current, current + 1);
-      last = start;
-      const next = advance(sigmas, current, lastOrder, start, history);
-      current++;
-      return next;
+      const correct = current > 0 && !uncorrected.includes(current - 1);
+      return ops.scope(() => {
+        const clean = cleanEstimate(ops, velocity, sample, sigmas[current]);
+        const predicted = advance(sigmas, current, orderAt(current));
+        const corrected = correct ? correction(sigmas, current - 1, orderAt(current - 1)) : [];
+        const weights = [clean, ...history].map((_, at) => predicted.keep * (corrected[at] ?? 0) + (predicted.estimates[at] ?? 0));
+        const next = ops.combine([sample, clean, ...history], [predicted.keep, ...weights]);
+        history.unshift(ops.keep(clean));
+        for (const old of history.splice(order)) ops.release(old);
+        current++;
+        return next;
+      });
+    },
+    dispose(ops) {
+      for (const estimate of history.splice(0)) ops.release(estimate);
     },
   };
 }
@@ -71,37 +76,38 @@ function uniPCSigmas(config: Config, options: SamplerOptions): { timesteps: Floa
   return { timesteps: Float64Array.from(levels, (sigma) => Math.trunc(sigma * trained)), sigmas: Float32Array.from([...levels, 0]) };
 }
 
+/** What a step is the sum of: a share of the sample, and shares of x0 estimates, that of the step's start first. */
+interface Shares {
+  readonly keep: number;
+  readonly estimates: readonly number[];
+  /** Of the x0 estimate at the step's end, which makes it the corrector (UniC); without it, it is the predictor (UniP). */
+  readonly target: number;
+}
+
+/** The step from sigma index `from` to `from + 1`. */
+function advance(sigmas: Float32Array, from: number, order: number, corrector = false): Shares {
+  const lambda = (i: number) => Math.log(1 - sigmas[i]) - Math.log(sigmas[i]);
+  const h = lambda(from + 1) - lambda(from);
+  const growth = Math.expm1(-h);
+  const pull = (1 - sigmas[from + 1]) * growth;
+  const ratios = Array.from({ length: order - 1 }, (_, j) => (lambda(from - 1 - j) - lambda(from)) / h);
+  const slopes = solverWeights(ratios, h, growth, corrector).map((weight, j) => (-pull * weight) / (ratios[j] ?? 1));
+  const newest = slopes.reduce((rest, slope) => rest - slope, -pull);
+  return {
+    keep: sigmas[from + 1] / sigmas[from],
+    estimates: [newest, ...slopes.slice(0, ratios.length)],
+    target: slopes[ratios.length] ?? 0,
+  };
+}
+
 /**
- * From `sample` at sigma index `from` to `from + 1` with the x0 estimates `history` (newest, at `from`, first).
- * `target`, the x0 estimate at `from + 1`, makes it the corrector (UniC); without it, it is the predictor (UniP).
+ * What the corrector adds to a predicted sample: shares of the x0 estimates, that of the step's end first. Both start from one sample and keep the
+ * same share of it, so that it need not be known any more.
  */
-function advance(
-  sigmas: Float32Array,
-  from: number,
-  order: number,
-  sample: Float32Array,
-  history: readonly Float32Array[],
-  target?: Float32Array,
-): Float32Array {
-  const lambda = (i: number) => round(round(Math.log(round(1 - sigmas[i]))) - round(Math.log(sigmas[i])));
-  const h = round(lambda(from + 1) - lambda(from));
-  const growth = round(Math.expm1(-h));
-  const alpha = round(1 - sigmas[from + 1]);
-  const ratios = Array.from({ length: order - 1 }, (_, j) => round(round(lambda(from - 1 - j) - lambda(from)) / h));
-  const keep = round(sigmas[from + 1] / sigmas[from]);
-  const pull = round(alpha * growth);
-  const weights = solverWeights(ratios, h, growth, target !== undefined);
-  const [newest] = history;
-  const out = new Float32Array(sample.length);
-  for (let i = 0; i < out.length; i++) {
-    let rest = 0;
-    for (let j = 0; j < ratios.length; j++)
-      rest = round(rest + round(weights[j] * round(round(history[j + 1][i] - newest[i]) / ratios[j])));
-    if (target) rest = round(rest + round(weights[ratios.length] * round(target[i] - newest[i])));
-    const base = round(round(keep * sample[i]) - round(pull * newest[i]));
-    out[i] = base - round(pull * rest);
-  }
-  return out;
+function correction(sigmas: Float32Array, from: number, order: number): number[] {
+  const predicted = advance(sigmas, from, order);
+  const corrected = advance(sigmas, from, order, true);
+  return [corrected.target, ...corrected.estimates.map((share, at) => share - predicted.estimates[at])];
 }
 
 /** Weights of the differences of x0: one for each earlier estimate and, for the corrector, one more for the new estimate. */

@@ -1,4 +1,4 @@
-// The WebGPU backend's part that concerns tokens and blocks. Shapes are checked here, at the border; nothing but `read` and `density` waits.
+// The WebGPU backend's part that concerns tokens and blocks. Shapes are checked here, at the border; nothing but `read`, `wait` and `density` waits.
 import type { Attended, Backend } from '../backend/backend.ts';
 import { type GpuDevice, type GpuTensor, gpuTensor } from '../backend/webgpu/device.ts';
 import type { Tensor } from '../tensor.ts';
@@ -16,6 +16,7 @@ export type Sparse3dGpuOps = Pick<
   | 'name'
   | 'upload'
   | 'read'
+  | 'wait'
   | 'cast'
   | 'scope'
   | 'keep'
@@ -41,6 +42,7 @@ export function sparse3dGpuOps(device: GpuDevice, kernels: Sparse3dKernels, { at
     name: 'webgpu',
     upload: device.upload,
     read: (tensor) => readTensor(device, kernels, tensor),
+    wait: async (tensor) => gpuTensor(device, tensor) && device.idle(),
     cast: (x, dtype) => castTensor(device, kernels, x, dtype),
     scope: device.scope,
     keep: (x) => device.keep(gpuTensor(device, x)),

@@ -11,7 +11,7 @@ import { type Layout, type Plan, tokensOf } from './plan.ts';
 /** The part of `Backend` that concerns tokens and blocks. */
 export type Sparse3dOps = Pick<
   Backend,
-  'name' | 'upload' | 'read' | 'split' | 'concat' | 'combine' | 'gather' | 'scatter' | 'attendAll' | 'attend' | 'density'
+  'name' | 'upload' | 'read' | 'wait' | 'split' | 'concat' | 'combine' | 'gather' | 'scatter' | 'attendAll' | 'attend' | 'density'
 >;
 
 /** Layout and attention operations on a CPU device; see `Backend` for their meaning. */
@@ -20,6 +20,7 @@ export function sparse3dOps(device: CpuDevice): Sparse3dOps {
     name: 'cpu',
     upload: device.upload,
     read: device.read,
+    wait: async (tensor) => void (await device.read(tensor)),
     split: (x, parts) => split(device, x, parts),
     concat: (parts) => concat(device, parts),
     combine: (parts, weights) => combine(device, parts, weights),

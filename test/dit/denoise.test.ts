@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import type { BoundAttention } from '../../src/attention.ts';
 import { openCpu } from '../../src/backend/cpu.ts';
+import { cpuBackend } from '../../src/backend/cpu-backend.ts';
 import { type DenoiseStep, denoise } from '../../src/dit/denoise.ts';
 import { createSampler } from '../../src/dit/sampler.ts';
 import type { ForwardInputs, Transformer } from '../../src/dit/transformer.ts';
@@ -14,11 +15,14 @@ test('a step computes its clean estimate when first asked, from its own velocity
   const { sigmas } = sampler;
   let sigmaReads = 0;
   const taken: DenoiseStep[] = [];
+  const samples: Float32Array[] = [];
+  const clean: Float32Array[] = [];
   const start = Float32Array.of(0.5, -2, 4, 1);
   // The velocity is the latents themselves, so x0 = x - sigma x.
   const transformer = { config: { layers: 1 }, forward: async ({ latents }: ForwardInputs) => latents } as unknown as Transformer;
+  const ops = cpuBackend(device);
   const end = await denoise({
-    device,
+    ops,
     transformerAt: async () => ({ transformer, lowNoise: false }),
     sampler: {
       ...sampler,
@@ -30,19 +34,23 @@ test('a step computes its clean estimate when first asked, from its own velocity
     attention: { take: async () => ({ density: 1 }), reset: () => {} } as unknown as BoundAttention,
     latents: start,
     shape: [1, 1, 2, 2],
-    prompt: device.upload(new Float32Array(1), [1, 1, 1]),
+    prompt: ops.upload(new Float32Array(1), [1, 1, 1]),
     guidance: { scale: 1, interval: [0, 1] },
-    onStep: (step) => void taken.push(step),
+    onStep: async (step) => {
+      taken.push(step);
+      samples.push(await step.latents());
+      if (step.step < 2) clean.push(await step.clean(), await step.clean());
+    },
   });
   expect(taken.length).toBe(3);
-  expect(sigmaReads).toBe(0);
-  for (const [at, step] of taken.entries()) {
-    const before = at === 0 ? start : taken[at - 1].latents;
-    const clean = step.clean();
-    for (const [i, x] of before.entries()) expect(clean[i]).toBeCloseTo(x - sigmas[at] * x, 5);
-    expect(step.clean()).toBe(clean);
+  expect(sigmaReads).toBe(2);
+  for (const at of [0, 1]) {
+    const before = at === 0 ? start : samples[0];
+    for (const [i, x] of before.entries()) expect(clean[2 * at][i]).toBeCloseTo(x - sigmas[at] * x, 5);
+    expect(clean[2 * at + 1]).toBe(clean[2 * at]);
+    expect(await taken[at].clean()).toBe(clean[2 * at]);
   }
-  expect(sigmaReads).toBe(3);
-  expect(end).toBe(taken[2].latents);
+  await expect(taken[2].clean()).rejects.toThrow('the latents of step 2 are freed; ask for them before onStep is done');
+  expect(end).toBe(samples[2]);
   await device.dispose();
 });

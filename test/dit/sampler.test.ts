@@ -1,8 +1,22 @@
-// The samplers against trajectories of diffusers' schedulers (float32, a fixed model), step by step, and their refusals.
+// The samplers against trajectories of diffusers' schedulers (float32, a fixed model), step by step, on both backends; what they keep; their refusals.
 import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
+import type { Backend } from '../../src/backend/backend.ts';
+import { openCpu } from '../../src/backend/cpu.ts';
+import { cpuBackend } from '../../src/backend/cpu-backend.ts';
+import { webgpuBackend } from '../../src/backend/webgpu/backend.ts';
 import { createSampler, type Sampler, type SamplerOptions } from '../../src/dit/sampler.ts';
 import { openWeights } from '../../src/dit/weights.ts';
+import type { Tensor } from '../../src/tensor.ts';
+import { openedGpu } from '../gpu/device.ts';
+
+const device = await openCpu('onnxruntime-web');
+afterAll(() => device.dispose());
+const cpu = cpuBackend(device);
+const gpu = await openedGpu();
+const backends: readonly Backend[] = gpu ? [cpu, await webgpuBackend(gpu)] : [cpu];
+
+const up = (ops: Backend, ...x: readonly number[]): Tensor => ops.upload(Float32Array.from(x), [x.length]);
 
 const golden = new URL('../golden/', import.meta.url).pathname;
 const readConfig = (name: string) => JSON.parse(readFileSync(`${golden}${name}/scheduler/scheduler_config.json`, 'utf8'));
@@ -26,19 +40,20 @@ const largest = (values: ArrayLike<number>): number => Array.from(values).reduce
 const difference = (got: ArrayLike<number>, wanted: ArrayLike<number>): number =>
   largest(Array.from(wanted, (value, i) => value - got[i])) / largest(wanted);
 
-describe('a trajectory of the reference', () => {
+describe.each(backends)('a trajectory of the reference on $name', (ops) => {
   it.each(Object.entries(cases))('%s', async (name, options) => {
     const inputs = await openWeights(`${golden}${name}/inputs.safetensors`);
     const outputs = await openWeights(`${golden}${name}/outputs.safetensors`);
     const sampler = createSampler(readConfig(name), options);
     expect(difference(sampler.timesteps, await outputs.floats('timesteps'))).toBeLessThan(2e-7);
     expect(difference(sampler.sigmas, await outputs.floats('sigmas'))).toBeLessThan(2e-7);
-    let sample = await inputs.floats('sample');
+    const { shape } = inputs.get('sample');
+    let sample = ops.upload(await inputs.floats('sample'), shape);
     for (let i = 0; i < options.steps; i++) {
-      sample = sampler.step(await outputs.floats(`model_out_${i}`), sample) as typeof sample;
-      expect(difference(sample, await outputs.floats(`sample_${i}`)), `step ${i}`).toBeLessThan(1e-5);
+      sample = sampler.step(ops, ops.upload(await outputs.floats(`model_out_${i}`), shape), sample);
+      expect(difference(await ops.read(sample), await outputs.floats(`sample_${i}`)), `step ${i}`).toBeLessThan(2e-6);
     }
-    expect(difference(sample, await outputs.floats('sample_final'))).toBeLessThan(1e-5);
+    expect(difference(await ops.read(sample), await outputs.floats('sample_final'))).toBeLessThan(2e-6);
     await Promise.all([inputs.close(), outputs.close()]);
   });
 });
@@ -52,30 +67,58 @@ const wan = {
 const euler = { _class_name: 'FlowMatchEulerDiscreteScheduler', shift: 3 };
 
 /** Runs a model whose x0 is known: v = (x - clean) / sigma. */
-function solve(sampler: Sampler, clean: Float32Array, start: Float32Array): Float32Array {
-  return sampler.timesteps.reduce<Float32Array>(
-    (sample, _, i) =>
-      sampler.step(
-        sample.map((x, j) => (x - clean[j]) / sampler.sigmas[i]),
-        sample,
-      ),
-    start,
-  );
+function solve(ops: Backend, { timesteps, sigmas, step }: Sampler, clean: Tensor, start: Tensor): Tensor {
+  return timesteps.reduce((sample, _, i) => step(ops, ops.combine([sample, clean], [1 / sigmas[i], -1 / sigmas[i]]), sample), start);
 }
 
 describe('sampler', () => {
-  it.each([wan, { ...wan, solver_order: 1 }, { ...wan, solver_order: 3 }, euler])('reaches a constant x0 from any start (%o)', (config) => {
-    const clean = Float32Array.of(0.5, -1, 2);
-    const end = solve(createSampler(config, { steps: 12 }), clean, Float32Array.of(3, 1, -1));
-    expect(difference(end, clean)).toBeLessThan(1e-5);
+  it.each([wan, { ...wan, solver_order: 1 }, { ...wan, solver_order: 3 }, euler])(
+    'reaches a constant x0 from any start (%o)',
+    async (config) => {
+      const clean = [0.5, -1, 2];
+      const end = solve(cpu, createSampler(config, { steps: 12 }), up(cpu, ...clean), up(cpu, 3, 1, -1));
+      expect(difference(await cpu.read(end), clean)).toBeLessThan(1e-6);
+    },
+  );
+
+  it.skipIf(!gpu).each([wan, { ...wan, solver_order: 3 }, euler])('keeps what it needs on a GPU, and frees it (%o)', (config) => {
+    const [, ops] = backends;
+    gpu!.trim();
+    const { bytes } = gpu!.memory;
+    const sampler = createSampler(config, { steps: 7 });
+    // A buffer of its own for each tensor: a pool lends none of 256 bytes for 4096.
+    const latents = () => ops.upload(new Float32Array(1024).fill(0.5), [1024]);
+    const kept: number[] = [];
+    let sample = latents();
+    for (let i = 0; i < 7; i++) {
+      const velocity = latents();
+      const next = sampler.step(ops, velocity, sample);
+      ops.release(velocity);
+      ops.release(sample);
+      sample = next;
+      gpu!.trim();
+      kept.push((gpu!.memory.bytes - bytes) / 4096 - 1);
+    }
+    const order = config === euler ? 0 : ((config as { solver_order?: number }).solver_order ?? 2);
+    expect(kept).toEqual([1, 2, 3, 4, 5, 6, 7].map((steps) => Math.min(steps, order)));
+    sampler.dispose(ops);
+    ops.release(sample);
+    gpu!.trim();
+    expect(gpu!.memory.bytes).toBe(bytes);
   });
 
-  it('skips the corrector where the config says so', () => {
-    const run = (disable_corrector: number[]) => {
+  it('skips the corrector where the config says so', async () => {
+    const run = async (disable_corrector: number[]) => {
       const sampler = createSampler({ ...wan, disable_corrector }, { steps: 4 });
-      return Float32Array.from([1, 2, 3, 4]).map((v) => sampler.step(Float32Array.of(v), Float32Array.of(v / 2))[0]);
+      let sample = up(cpu, 0.5);
+      const samples: number[] = [];
+      for (const velocity of [1, 2, 3, 4]) {
+        sample = sampler.step(cpu, up(cpu, velocity), sample);
+        samples.push((await cpu.read(sample))[0]);
+      }
+      return samples;
     };
-    const [all, noSecond] = [run([]), run([1])];
+    const [all, noSecond] = [await run([]), await run([1])];
     expect(noSecond.slice(0, 2)).toEqual(all.slice(0, 2));
     expect(noSecond[2]).not.toBe(all[2]);
   });
@@ -98,9 +141,9 @@ describe('sampler', () => {
   it('refuses a step past the last and tensors of unequal size', () => {
     for (const config of [wan, euler]) {
       const sampler = createSampler(config, { steps: 1 });
-      expect(() => sampler.step(new Float32Array(2), new Float32Array(3))).toThrow('velocity has 2 values and sample 3');
-      sampler.step(new Float32Array(2), new Float32Array(2));
-      expect(() => sampler.step(new Float32Array(2), new Float32Array(2))).toThrow('All 1 steps');
+      expect(() => sampler.step(cpu, up(cpu, 0, 0), up(cpu, 0, 0, 0))).toThrow('velocity has shape [2] and sample [3]');
+      sampler.step(cpu, up(cpu, 0, 0), up(cpu, 0, 0));
+      expect(() => sampler.step(cpu, up(cpu, 0, 0), up(cpu, 0, 0))).toThrow('All 1 steps');
     }
   });
 
