@@ -3,7 +3,7 @@ import type { Backend } from '../backend/backend.ts';
 import { curve, raster, tiles } from '../sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
 import { type Bound, type Check, check, type Results, type Size } from './check.ts';
-import { input, type Storage, stored } from './inputs.ts';
+import { input, numbers, type Storage, stored } from './inputs.ts';
 import { planOfAll, randomPlan, uploadPlan } from './plans.ts';
 
 /** The output is held to what its storage can hold, the log-sum-exp to a thousandth; pooled keys of f16 are means stored in f16. */
@@ -121,6 +121,7 @@ function gridChecks(storage: Storage): Check[] {
 }
 
 const edgeChecks = (storage: Storage): Check[] => [
+  check('attendAll, sums of values beyond f16', 'small', (ops) => largeValues(ops, storage), attentionBounds(storage)),
   check('attend, a plan of all blocks', 'small', (ops) => all(ops, storage), attentionBounds(storage)),
   check('attend, padding takes no mass beside far lower logits', 'small', (ops) => farBelow(ops, storage), {
     out: attentionBounds(storage, true).out,
@@ -128,6 +129,13 @@ const edgeChecks = (storage: Storage): Check[] => [
   }),
   check('attend, padding of the output is zero', 'small', (ops) => padded(ops, storage), { out: attentionBounds(storage).out }),
 ];
+
+/** Values of which 64 add up to more than f16 holds, under equal weights. */
+function largeValues(ops: Backend, storage: Storage): Results {
+  const [queries, keys] = [40, 130].map((rows) => stored(ops, storage, new Float32Array(rows * 24), [1, rows, 24]));
+  const values = numbers(130 * 24, 7).map((x) => 4000 + 100 * x);
+  return { ...ops.attendAll(queries, keys, stored(ops, storage, values, [1, 130, 24])) };
+}
 
 /** Everything read, by lists of one entry. */
 function all(ops: Backend, storage: Storage): Results {

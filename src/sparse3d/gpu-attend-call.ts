@@ -1,7 +1,8 @@
 // What a GPU kernel of attention is given: the call, its uniform and its bindings, the same for every variant.
 
 import { type GpuDevice, type GpuTensor, gpuTensor } from '../backend/webgpu/device.ts';
-import type { Header, Kernel, Variant } from '../backend/webgpu/wgsl.ts';
+import { unroll } from '../backend/webgpu/unroll.ts';
+import type { Capabilities, Header, Kernel, Variant } from '../backend/webgpu/wgsl.ts';
 import type { DType } from '../tensor.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
 
@@ -78,8 +79,28 @@ export function attendHeader({ dim, dtype, plan }: AttendCall): Header {
   };
 }
 
-/** A kernel of attention with what all of them share behind it, so that its lines keep their numbers. */
-export const withPlan = (kernel: Kernel, { attendPlan }: Sparse3dKernels): Kernel => ({ ...kernel, shared: [attendPlan] });
+/**
+ * A kernel without matrices, which may be of several files, with what such kernels share behind it. A software adapter compiles loops faster, and
+ * has no registers to lose.
+ */
+export function withRows(device: GpuDevice, own: readonly Kernel[], kernels: Sparse3dKernels, constants: Constants): Kernel {
+  const text = ({ body }: Kernel) => (device.adapter.software ? body : unroll(body, constants));
+  const [{ name }] = own;
+  const { attendRows, attendPlan } = kernels;
+  return device.cached(kernels, JSON.stringify([name, constants]), () => {
+    const [first, ...shared] = [...own, attendRows].map((kernel) => ({ name: kernel.name, body: text(kernel) }));
+    return { ...first, shared: [...shared, attendPlan] };
+  });
+}
+
+type Constants = Parameters<typeof unroll>[1];
+
+/** Why a kernel without matrices cannot read what a call stores. */
+export function lackingStorage({ features }: Capabilities, { dim, dtype }: AttendShape): string | undefined {
+  if (dim % 8 !== 0 || dim < 8 || dim > 256) return `it takes a head dimension that is a multiple of 8 from 8 to 256, not ${dim}`;
+  if (dtype === 'f16' && !features.has('shader-f16')) return 'this GPU has no f16 (feature shader-f16)';
+  return undefined;
+}
 
 /**
  * Launches a kernel with one workgroup for every `tile` query rows of a block (of a head without a plan): x counts tiles, y heads. Tiles of

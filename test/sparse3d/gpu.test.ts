@@ -185,4 +185,19 @@ describe.skipIf(!opened)('on a GPU', () => {
       close({ out: await ops.read(out), lse: await ops.read(lse) }, twin(inputs, 1, dim));
     });
   }
+
+  // f16 is where it matters, which is checked by the conformance suite on a GPU that has it.
+  const subgroups = attendVariants.find(({ name }) => name === 'subgroups')!;
+  test.skipIf(!gpu || subgroups.lacking(gpu.adapter, { dim: 24, dtype: 'f32' }))(
+    'sums that leave their type are made of smaller values',
+    async () => {
+      const [keys, dim] = [130, 24];
+      const ops = sparse3dGpuOps(gpu, kernels, { attend: 'subgroups' });
+      const same = ops.upload(new Float32Array(keys * dim), [1, keys, dim]);
+      const v = numbers(keys * dim, 4).map((x) => (40 + x) * 1e36);
+      const { out } = ops.attendAll(same, same, ops.upload(v, [1, keys, dim]));
+      const mean = Array.from({ length: dim }, (_, at) => v.reduce((sum, x, index) => (index % dim === at ? sum + x / keys : sum), 0));
+      expect(relativeError((await ops.read(out)).subarray(0, dim), mean)).toBeLessThan(TOLERANCE);
+    },
+  );
 });

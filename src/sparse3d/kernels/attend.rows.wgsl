@@ -1,7 +1,8 @@
-// What the kernels without matrices share, between their body and attend.plan.wgsl: 128 threads, 16 of them for each ROWS query rows, the
+// What the kernels without matrices share, between their body and attend.plan.wgsl: THREADS threads, 16 of them for each ROWS query rows, the
 // keys of a tile, and the running softmax of a row: `mass` and `output` are sums under `shift` (log2), which is no less than the largest score
 // minus SLACK. The header gives ROWS, FOURS = ROWS / 4, PARTS = DIM / 64, rounded up, and SCORE_LOADS and VALUE_LOADS, the vectors that a thread
-// stages at a time. Loops marked "unroll" hold arrays that must stay in registers. A thread's vectors of the output are column, column + 16, .. of a row.
+// stages at a time. STEP vectors of a row of q or k are staged at a time, as Staged, LINE of them in 128 bytes. Loops marked "unroll" hold arrays
+// that must stay in registers. A thread's vectors of the output are column, column + 16, .. of a row.
 
 const VECS = DIM / 4;
 
@@ -22,9 +23,10 @@ fn biasAt(slot: u32) -> vec4f {
   return vec4f(keyBias[slot], keyBias[slot + 16], keyBias[slot + 32], keyBias[slot + 48]);
 }
 
-/** Where a part of a staged row lies, so that neighbours that read the same part of their rows hit different banks. */
+/** Where a part of a staged row lies, so that rows that are read together, next to each other or ROWS apart, hit different banks. */
 fn swizzled(row: u32, part: u32) -> u32 {
-  return row * STEP + (part ^ (row * STEP / 8 % STEP));
+  let line = row * STEP / LINE;
+  return row * STEP + (part ^ ((line ^ (line / 2)) % STEP));
 }
 
 /** Vectors part .. part + STEP - 1 of the tile's queries and keys: a thread's share. */
@@ -33,10 +35,10 @@ fn fetchScores(thread: u32, part: u32, tile: Tile, head: u32, turn: u32) -> arra
   let vec = part + thread % STEP;
   let inside = VECS % STEP == 0 || vec < VECS;
   for (var i = 0u; i < SCORE_LOADS; i++) { // unroll
-    let row = thread / STEP + 128 / STEP * i;
-    if (i < QUERIES * STEP / 128) {
+    let row = thread / STEP + THREADS / STEP * i;
+    if (row < QUERIES) {
       fetched[i] = select(vec4<Scalar>(), q[(tile.first + min(row, tile.slots - 1)) * VECS + vec], inside);
-    } else {
+    } else if (row < QUERIES + KEYS) {
       fetched[i] = select(vec4<Scalar>(), k[(head + keyRow[turn + row - QUERIES]) * VECS + vec], inside);
     }
   }
@@ -46,17 +48,20 @@ fn fetchScores(thread: u32, part: u32, tile: Tile, head: u32, turn: u32) -> arra
 /** Puts them where `keysAt` and scores read them. */
 fn stageScores(thread: u32, buffer: u32, fetched: array<vec4<Scalar>, SCORE_LOADS>) {
   for (var i = 0u; i < SCORE_LOADS; i++) { // unroll
-    stage[buffer + swizzled(thread / STEP + 128 / STEP * i, thread % STEP)] = vec4f(fetched[i]);
+    let row = thread / STEP + THREADS / STEP * i;
+    if (row < QUERIES + KEYS) {
+      stage[buffer + swizzled(row, thread % STEP)] = Staged(fetched[i]);
+    }
   }
 }
 
 /** Four dimensions of the staged keys row, row + 16, row + 32 and row + 48: a column for each dimension. */
 fn keysAt(buffer: u32, row: u32, part: u32) -> mat4x4f {
   let rows = mat4x4f(
-    stage[buffer + swizzled(row, part)],
-    stage[buffer + swizzled(row + 16, part)],
-    stage[buffer + swizzled(row + 32, part)],
-    stage[buffer + swizzled(row + 48, part)],
+    vec4f(stage[buffer + swizzled(row, part)]),
+    vec4f(stage[buffer + swizzled(row + 16, part)]),
+    vec4f(stage[buffer + swizzled(row + 32, part)]),
+    vec4f(stage[buffer + swizzled(row + 48, part)]),
   );
   return transpose(rows);
 }
@@ -70,14 +75,14 @@ fn addProducts(query: vec4f, keys: mat4x4f, scores: vec4f) -> vec4f {
 fn shareRows(x: array<f32, ROWS>, top: u32, column: u32, largest: bool) -> array<f32, ROWS> {
   workgroupBarrier();
   for (var f = 0u; f < FOURS; f++) { // unroll
-    stage[top * 4 + 16 * f + column] = vec4f(x[4 * f], x[4 * f + 1], x[4 * f + 2], x[4 * f + 3]);
+    stage[top * 4 + 16 * f + column] = Staged(vec4f(x[4 * f], x[4 * f + 1], x[4 * f + 2], x[4 * f + 3]));
   }
   workgroupBarrier();
   var reduced: array<f32, ROWS>;
   for (var f = 0u; f < FOURS; f++) { // unroll
-    var all = stage[top * 4 + 16 * f];
+    var all = vec4f(stage[top * 4 + 16 * f]);
     for (var i = 1u; i < 16; i++) {
-      let other = stage[top * 4 + 16 * f + i];
+      let other = vec4f(stage[top * 4 + 16 * f + i]);
       all = select(all + other, max(all, other), largest);
     }
     reduced[4 * f] = all.x;
@@ -125,15 +130,23 @@ fn outgrown(shift: array<f32, ROWS>, largest: array<f32, ROWS>) -> bool {
   return any;
 }
 
-/** Writes the rows, given the mass of all their threads; zero where a row holds no token. */
-fn finish(tile: Tile, top: u32, column: u32, output: array<vec4f, ROWS * PARTS>, shift: array<f32, ROWS>, mass: array<f32, ROWS>) {
+/** Writes the rows, given the mass of all their threads and what their values were divided by; zero where a row holds no token. */
+fn finish(
+  tile: Tile,
+  top: u32,
+  column: u32,
+  output: array<vec4f, ROWS * PARTS>,
+  shift: array<f32, ROWS>,
+  mass: array<f32, ROWS>,
+  divisor: f32,
+) {
   for (var r = 0u; r < ROWS; r++) { // unroll
     let row = top + r;
     let isReal = row < tile.real;
     for (var n = 0u; n < PARTS; n++) { // unroll
       let vec = column + 16 * n;
       if (row < tile.slots && vec < VECS) {
-        out[(tile.first + row) * VECS + vec] = select(vec4<Scalar>(), vec4<Scalar>(output[r * PARTS + n] / mass[r]), isReal);
+        out[(tile.first + row) * VECS + vec] = select(vec4<Scalar>(), vec4<Scalar>(output[r * PARTS + n] / mass[r] * divisor), isReal);
       }
     }
     if (row < tile.slots && column == 0) {

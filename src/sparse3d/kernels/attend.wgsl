@@ -4,19 +4,22 @@
 // ROWS x 4 scores and ROWS x PARTS vectors of the output. A row's shift follows its largest score only when that has grown by more than
 // SLACK (log2), so most tiles rescale nothing.
 
+alias Staged = vec4f;
 alias Values = array<vec4<Scalar>, VALUE_LOADS>;
 
+const THREADS = 128;
 const QUERIES = 8 * ROWS;
 const KEYS = 64;
 const STEP = 4; // vectors of a row staged at a time
+const LINE = 8;
 const STRIDE = QUERIES / 4 + 1; // between the weights of two keys, odd against bank conflicts
 const VALUE_KEYS = select(16, 8, DIM > 128);
 const VALUES = 16 * STRIDE; // values lie behind weights
 
-var<workgroup> stage: array<vec4f, max(4 * (QUERIES + KEYS), VALUES + 128 * VALUE_LOADS)>;
+var<workgroup> stage: array<Staged, max(4 * (QUERIES + KEYS), VALUES + THREADS * VALUE_LOADS)>;
 var<workgroup> grown: u32;
 
-@compute @workgroup_size(128)
+@compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let column = thread % 16;
   let top = thread / 16 * ROWS;
@@ -67,7 +70,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     for (var round = 0u; round < KEYS; round += VALUE_KEYS) {
       workgroupBarrier();
       for (var i = 0u; i < VALUE_LOADS; i++) { // unroll
-        stage[VALUES + thread + 128 * i] = vec4f(nextValues[i]);
+        stage[VALUES + thread + THREADS * i] = vec4f(nextValues[i]);
       }
       if (column / VALUE_KEYS == round / VALUE_KEYS % (16 / VALUE_KEYS)) {
         for (var f = 0u; f < FOURS; f++) { // unroll
@@ -105,14 +108,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     turn = KEYS - turn;
   }
   mass = shareRows(mass, top, column, false);
-  finish(tile, top, column, output, shift, mass);
+  finish(tile, top, column, output, shift, mass, 1);
 }
 
 /** Values of the keys from `round` on: a thread's share. */
 fn fetchValues(thread: u32, round: u32, head: u32, turn: u32) -> Values {
   var fetched: Values;
   for (var i = 0u; i < VALUE_LOADS; i++) { // unroll
-    let at = thread + 128 * i;
+    let at = thread + THREADS * i;
     fetched[i] = v[(head + keyRow[turn + round + min(at / VECS, VALUE_KEYS - 1)]) * VECS + at % VECS];
   }
   return fetched;

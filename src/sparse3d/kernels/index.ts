@@ -4,6 +4,7 @@ import type { Kernel } from '../../backend/webgpu/wgsl.ts';
 export const sparse3dKernels = {
   attend: new URL('./attend.wgsl', import.meta.url),
   attendSubgroups: new URL('./attend.subgroups.wgsl', import.meta.url),
+  attendSubgroupsRows: new URL('./attend.subgroups.rows.wgsl', import.meta.url),
   attendMatrix: new URL('./attend.matrix.wgsl', import.meta.url),
   attendMatrixRows: new URL('./attend.matrix.rows.wgsl', import.meta.url),
   attendRows: new URL('./attend.rows.wgsl', import.meta.url),
