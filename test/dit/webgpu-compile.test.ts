@@ -4,6 +4,7 @@ import { loadKernels } from '../../src/backend/webgpu/wgsl.ts';
 import { type Program, trace } from '../../src/dit/graph.ts';
 import { wanTransformer } from '../../src/dit/wan.ts';
 import { compileOnGpu } from '../../src/dit/webgpu/executor.ts';
+import { fusion } from '../../src/dit/webgpu/fuse.ts';
 import { ditKernels } from '../../src/dit/webgpu/kernels/index.ts';
 import { planProgram } from '../../src/dit/webgpu/plan.ts';
 import { memoryWeights, type TensorData } from '../../src/dit/weights.ts';
@@ -62,8 +63,8 @@ test.each(Object.entries(programs))('%s', async (_name, program) => {
   await executable.dispose();
 });
 
-test('the sum over the depth, times and modulation stay f32', () => {
-  const { slots, steps } = planProgram(programs['a Wan transformer'], kernels, 'f16');
+test('the sum over the depth, times, modulation and velocity stay f32; what products read is f16', () => {
+  const { slots, steps, outputs } = planProgram(programs['a Wan transformer'], kernels, 'f16');
   const made = steps.map(({ writes }) => slots[writes]);
   const ofType = (shape: readonly number[], dtype: string) =>
     made.filter((slot) => `${slot.shape}` === `${shape}` && slot.dtype === dtype).length;
@@ -72,4 +73,17 @@ test('the sum over the depth, times and modulation stay f32', () => {
   // Tables of modulation in each layer.
   expect(ofType([2, 1, 6, 32], 'f32')).toBe(2);
   expect(ofType([2, 1, 6, 32], 'f16')).toBe(0);
+  expect([ofType([2, 4, 48], 'f16'), ofType([2, 4, 48], 'f32')]).toEqual([2, 0]);
+  const { reads } = steps.find(({ writes }) => writes === outputs.sample)!;
+  expect(reads.map((slot) => slots[slot].dtype)).toEqual(['f32']);
 });
+
+test('terms of a sum that no linear layer takes up stay f32 too', () => {
+  const { nodes, ...program } = programs['a Wan transformer with a time for each token'];
+  const when = nodes.map(() => 'dynamic' as const);
+  const { carried } = fusion({ nodes, ...program }, when);
+  const patches = nodes.find(({ inputs: [, , bias] }) => bias !== undefined && isWeight(nodes[bias], 'patch_embedding.bias'))!;
+  expect(carried.has(patches.id)).toBe(true);
+});
+
+const isWeight = ({ operation }: Program['nodes'][number], name: string): boolean => operation.op === 'weight' && operation.name === name;

@@ -25,7 +25,10 @@ export interface Fusion {
   readonly chains: ReadonlyMap<number, FusedLinear | FusedNorm>;
   /** Nodes computed as part of a later one. */
   readonly absorbed: ReadonlySet<number>;
-  /** Values that later layers add to: a sum over the whole depth, which half precision would round at every layer. */
+  /**
+   * Values that stay f32: those that later layers add to, a sum over the whole depth that half precision would round at every layer (in real
+   * models some channels of it are a thousand times as large as what is added), and results of the Program.
+   */
   readonly carried: ReadonlySet<number>;
 }
 
@@ -55,8 +58,18 @@ export function fusion(program: Program, when: readonly Variability[]): Fusion {
     for (const id of found.nodes.slice(0, -1)) absorbed.add(id);
     chains.set(found.nodes.at(-1)!, found.fused);
   }
-  const carried = new Set([...chains.values()].flatMap((chain) => (chain.kind === 'linear' ? (chain.residual ?? []) : [])));
+  const residuals = [...chains.values()].flatMap((chain) => (chain.kind === 'linear' ? (chain.residual ?? []) : []));
+  const terms = program.nodes.flatMap(({ id, operation, inputs }) =>
+    operation.op === 'add' && !chains.has(id) && !absorbed.has(id) ? inputs : [],
+  );
+  const carried = new Set([...residuals, ...terms, ...[...wanted].map((id) => sourceOf(program, id))]);
   return { chains, absorbed, carried };
+}
+
+/** The value that a view shows. */
+function sourceOf(program: Program, id: number): number {
+  const { operation, inputs } = program.nodes[id];
+  return ['reshape', 'transpose', 'slice', 'cut'].includes(operation.op) ? sourceOf(program, inputs[0]) : id;
 }
 
 type Followers = (node: Node, op: string, shaped?: boolean) => Follower | undefined;

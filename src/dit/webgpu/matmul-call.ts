@@ -64,6 +64,7 @@ export function matmulLaunch(
       constants: {
         ...{ BIAS: bias !== undefined, GATE: gate !== undefined, RESIDUAL: itself ? 2 : residual ? 1 : 0 },
         ACTIVATION: activation ? 1 + ACTIVATIONS.indexOf(activation) : 0,
+        HALF: out.dtype === 'f16',
       },
     },
     tensors: [x, weight, ...others.map((tensor) => tensor ?? weight), out].map((tensor) => gpuTensor(device, tensor)),

@@ -1,7 +1,8 @@
 // What every kernel of a linear layer shares: what is bound, and what becomes of a sum before it is written:
 // out = residual + gate * activation(sum + bias). The header gives Cells, how x and weight are bound; Sums, f32 or vec4f; BiasCell, GateCell,
 // ResidualCell and OutCell, as many numbers of each; and which parts there are: BIAS, ACTIVATION, GATE, RESIDUAL (2: out is its own residual).
-// What there is not is bound to weight.
+// What there is not is bound to weight. Where out is f16 (HALF), a sum beyond its range is written as its largest number: an infinity would turn
+// the next layer's row to NaN.
 
 struct Matmul {
   rows: u32,
@@ -34,6 +35,9 @@ fn finish(sum: Sums, row: u32, cell: u32) {
     y += Sums(residual[at]);
   } else if (RESIDUAL == 2) {
     y += Sums(out[at]);
+  }
+  if (HALF) {
+    y = clamp(y, Sums(-65504), Sums(65504));
   }
   out[at] = OutCell(y);
 }
