@@ -9,6 +9,7 @@ import type { Grid } from './sparse3d/plan.ts';
 const RATES: Record<RuntimeName, { readonly linear: number; readonly attention: number; readonly secondsPerMegapixel: number }> = {
   'onnxruntime-node': { linear: 107e9, attention: 100e9, secondsPerMegapixel: 0.2 },
   'onnxruntime-web': { linear: 28e9, attention: 22e9, secondsPerMegapixel: 1.1 },
+  'onnxruntime-webgpu': { linear: 1e12, attention: 1e12, secondsPerMegapixel: 0.02 },
 };
 
 export interface Workload {

@@ -1,11 +1,17 @@
 // The CPU backend's handles and its queue. A handle wraps a promise, because ONNX Runtime's `run` is asynchronous;
 // jobs run strictly in the order in which they were enqueued, so stage and model code reads as if it were synchronous.
+import type * as ort from 'onnxruntime-common';
 import { type DType, elements, type Numbers, type Tensor } from '../tensor.ts';
+import { free } from './free.ts';
 import { loadRuntime, type Runtime, type RuntimeChoice } from './runtime.ts';
+import type { GpuDevice } from './webgpu/device.ts';
+
+/** What a job takes and gives: host numbers, or a result that a session was told to leave on the GPU (`SessionOptions.held`). */
+export type Value = Numbers | ort.Tensor;
 
 /** A handle of the CPU backend. */
 export interface CpuTensor extends Tensor {
-  readonly numbers: Promise<Numbers>;
+  readonly value: Promise<Value>;
 }
 
 /** What one job wants to become a handle. */
@@ -14,15 +20,24 @@ export interface Shaped {
   readonly dtype?: DType;
 }
 
-/** The queue and the runtime that all CPU operations share. Sessions that a device makes are cached in it and released by `dispose`. */
+/**
+ * The queue and the runtime that all CPU operations share. Sessions that a device makes are cached in it and released by `dispose`. The runtime
+ * may compute on a GPU: the device is that of host numbers, which its sessions take and, unless they hold their results, give.
+ */
 export interface CpuDevice {
   readonly runtime: Runtime;
   /** Makes a handle of host numbers. The array is not copied: do not write to it afterwards. */
   upload(numbers: Numbers, shape: readonly number[]): CpuTensor;
   /** Waits for a handle's numbers; do not write to them. */
   read(tensor: Tensor): Promise<Numbers>;
+  /** Waits for the numbers of a handle that is not used again: they are the caller's. */
+  take(tensor: Tensor): Promise<Numbers>;
+  /** A copy of rows [start, end) along the first axis, where the handle's numbers lie. */
+  rows(tensor: Tensor, start: number, end: number): CpuTensor;
+  /** Gives the memory of a handle back, once the jobs enqueued so far have ended. */
+  release(tensor: Tensor): void;
   /** Enqueues a job behind all earlier ones; its results become the handles returned at once, in the order of `outputs`. */
-  enqueue(outputs: readonly Shaped[], job: () => Promise<readonly Numbers[]>): CpuTensor[];
+  enqueue(outputs: readonly Shaped[], job: () => Promise<readonly Value[]>): CpuTensor[];
   /** The value made once for a key: sessions, tables. `release` is called by `dispose`. */
   cached<T>(key: string, make: () => Promise<T>, release?: (value: T) => Promise<void>): Promise<T>;
   /** Waits until every job enqueued so far has ended, well or not. */
@@ -30,15 +45,22 @@ export interface CpuDevice {
   dispose(): Promise<void>;
 }
 
-function isCpuTensor(tensor: Tensor): tensor is CpuTensor {
-  return 'numbers' in tensor;
+/** Whether a value lies on the host. */
+export const isNumbers = (value: Value): value is Numbers => ArrayBuffer.isView(value);
+
+/** What a CPU handle holds. @throws TypeError when the handle belongs to another backend. */
+export function contentOf(tensor: Tensor): Promise<Value> {
+  if (!('value' in tensor))
+    throw new TypeError(`a tensor of shape [${tensor.shape}] belongs to another backend; upload it to the CPU device first`);
+  return (tensor as CpuTensor).value;
 }
 
-/** Numbers of a CPU handle. @throws TypeError when the handle belongs to another backend. */
+/** Numbers of a CPU handle that lie on the host. @throws TypeError for a handle of another backend, or of a result held on a GPU. */
 export function numbersOf(tensor: Tensor): Promise<Numbers> {
-  if (!isCpuTensor(tensor))
-    throw new TypeError(`a tensor of shape [${tensor.shape}] belongs to another backend; upload it to the CPU device first`);
-  return tensor.numbers;
+  return contentOf(tensor).then((value) => {
+    if (isNumbers(value)) return value;
+    throw new TypeError(`a tensor of shape [${tensor.shape}] is held on the GPU; read it from its device`);
+  });
 }
 
 /** f32 numbers of a CPU handle. */
@@ -46,19 +68,18 @@ export const floatsOf = (tensor: Tensor): Promise<Float32Array> => numbersOf(ten
 /** i32 numbers of a CPU handle. */
 export const intsOf = (tensor: Tensor): Promise<Int32Array> => numbersOf(tensor) as Promise<Int32Array>;
 
-/** Opens the CPU device on ONNX Runtime; see `loadRuntime` for the choice and its errors. */
-export async function openCpu(choice: RuntimeChoice = 'auto'): Promise<CpuDevice> {
-  const runtime = await loadRuntime(choice);
-  const cache = new Map<string, { value: Promise<unknown>; release?: (value: never) => Promise<void> }>();
+/** Opens the CPU device on ONNX Runtime; see `loadRuntime` for the choice, what a GPU device is for, and the errors. */
+export async function openCpu(choice: RuntimeChoice = 'auto', gpu?: GpuDevice): Promise<CpuDevice> {
+  const runtime = await loadRuntime(choice, gpu);
+  const queue = jobQueue();
+  return { runtime, ...storage(runtime, queue), ...caches(queue), enqueue: queue.enqueue, idle: queue.idle };
+}
+
+type Queue = Pick<CpuDevice, 'enqueue' | 'idle'>;
+
+function jobQueue(): Queue {
   let tail: Promise<unknown> = Promise.resolve();
   return {
-    runtime,
-    upload(numbers, shape) {
-      if (elements(shape) !== numbers.length)
-        throw new RangeError(`shape [${shape}] needs ${elements(shape)} numbers, got ${numbers.length}`);
-      return { shape, dtype: numbers instanceof Float32Array ? 'f32' : 'i32', numbers: Promise.resolve(numbers) };
-    },
-    read: numbersOf,
     enqueue(outputs, job) {
       const results = tail.then(job);
       // The queue waits for results but holds none.
@@ -67,11 +88,52 @@ export async function openCpu(choice: RuntimeChoice = 'auto'): Promise<CpuDevice
         () => undefined,
       );
       return outputs.map(({ shape, dtype = 'f32' }, index) => {
-        const numbers = results.then((all) => all[index]);
-        numbers.catch(() => undefined);
-        return { shape, dtype, numbers };
+        const value = results.then((all) => all[index]);
+        value.catch(() => undefined);
+        return { shape, dtype, value };
       });
     },
+    async idle() {
+      await tail;
+    },
+  };
+}
+
+/** Numbers in and out. */
+function storage({ held }: Runtime, { enqueue }: Queue): Pick<CpuDevice, 'upload' | 'read' | 'take' | 'rows' | 'release'> {
+  const read = async (tensor: Tensor, last: boolean): Promise<Numbers> => {
+    const value = await contentOf(tensor);
+    return isNumbers(value) ? value : held!.read(value, last);
+  };
+  return {
+    upload(numbers, shape) {
+      if (elements(shape) !== numbers.length)
+        throw new RangeError(`shape [${shape}] needs ${elements(shape)} numbers, got ${numbers.length}`);
+      return { shape, dtype: numbers instanceof Float32Array ? 'f32' : 'i32', value: Promise.resolve(numbers) };
+    },
+    read: (tensor) => read(tensor, false),
+    take: (tensor) => read(tensor, true),
+    rows(tensor, start, end) {
+      const rest = tensor.shape.slice(1);
+      return enqueue([{ shape: [end - start, ...rest], dtype: tensor.dtype }], async () => {
+        const value = await contentOf(tensor);
+        return [isNumbers(value) ? value.slice(start * elements(rest), end * elements(rest)) : held!.rows(value, start, end)];
+      })[0];
+    },
+    release(tensor) {
+      enqueue([], async () => {
+        const value = await contentOf(tensor);
+        if (isNumbers(value)) free(value);
+        else held!.free(value);
+        return [];
+      });
+    },
+  };
+}
+
+function caches({ idle }: Queue): Pick<CpuDevice, 'cached' | 'dispose'> {
+  const cache = new Map<string, { value: Promise<unknown>; release?: (value: never) => Promise<void> }>();
+  return {
     cached<T>(key: string, make: () => Promise<T>, release?: (value: T) => Promise<void>): Promise<T> {
       let entry = cache.get(key);
       if (!entry) {
@@ -80,11 +142,8 @@ export async function openCpu(choice: RuntimeChoice = 'auto'): Promise<CpuDevice
       }
       return entry.value as Promise<T>;
     },
-    async idle() {
-      await tail;
-    },
     async dispose() {
-      await tail;
+      await idle();
       for (const { value, release } of cache.values()) await release?.((await value) as never);
       cache.clear();
     },

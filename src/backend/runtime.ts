@@ -1,10 +1,13 @@
-// Which ONNX Runtime computes on the CPU: onnxruntime-node (native) when it is installed, onnxruntime-web (wasm) otherwise.
-// Both speak one API, onnxruntime-common; nothing outside this file knows which one it is.
+// Which ONNX Runtime computes: on the CPU onnxruntime-node (native) when it is installed, onnxruntime-web (wasm) otherwise, or onnxruntime-web's
+// WebGPU build on a GPU. All speak one API, onnxruntime-common; nothing outside this file and `runtime-webgpu.ts` knows which one it is.
 import { availableParallelism } from 'node:os';
 import type * as ort from 'onnxruntime-common';
 import { UnsupportedError } from '../errors.ts';
+import type { Numbers } from '../tensor.ts';
+import { webgpuRuntime } from './runtime-webgpu.ts';
+import type { GpuDevice } from './webgpu/device.ts';
 
-export type RuntimeName = 'onnxruntime-node' | 'onnxruntime-web';
+export type RuntimeName = 'onnxruntime-node' | 'onnxruntime-web' | 'onnxruntime-webgpu';
 export type RuntimeChoice = 'auto' | RuntimeName;
 
 /** Bytes for the external initializers of a graph; `path` equals the initializer's `location`. */
@@ -19,6 +22,17 @@ export interface SessionOptions {
   readonly threads?: number;
   /** false: buffers go back to the system after use, for graphs whose intermediate values are large (default true: they are kept for the next run). */
   readonly arena?: boolean;
+  /** true: results stay where the runtime computes them (see `Runtime.held`) until they are freed. Those of a CPU are host numbers all the same. */
+  readonly held?: boolean;
+}
+
+/** Results that a runtime left in GPU buffers. Whoever has one frees it. */
+export interface HeldResults {
+  /** Waits for the numbers; with `last` the buffer is freed. */
+  read(result: ort.Tensor, last: boolean): Promise<Numbers>;
+  /** A copy of rows [start, end) along the first axis. */
+  rows(result: ort.Tensor, start: number, end: number): ort.Tensor;
+  free(result: ort.Tensor): void;
 }
 
 /** A loaded ONNX Runtime. */
@@ -30,12 +44,16 @@ export interface Runtime {
   /** What to do to get the faster runtime; absent when this is the faster one. */
   readonly hint?: string;
   readonly Tensor: typeof ort.Tensor;
+  /** true: its sessions take no weights of half precision. */
+  readonly floatsOnly?: boolean;
+  /** What can be done with results that stay on a GPU; absent where there are none. */
+  readonly held?: HeldResults;
   session(model: Uint8Array, options?: SessionOptions): Promise<ort.InferenceSession>;
 }
 
 type Module = typeof ort;
 
-async function importRuntime(name: RuntimeName): Promise<Module> {
+async function importRuntime(name: 'onnxruntime-node' | 'onnxruntime-web'): Promise<Module> {
   const loaded = (name === 'onnxruntime-node' ? await import('onnxruntime-node') : await import('onnxruntime-web')) as unknown as Module & {
     default?: Module;
   };
@@ -45,22 +63,29 @@ async function importRuntime(name: RuntimeName): Promise<Module> {
 const HINT = 'install onnxruntime-node for about 4x the speed: npm install onnxruntime-node --onnxruntime-node-install=skip';
 
 /**
- * Loads ONNX Runtime. `auto` takes onnxruntime-node when it is installed and onnxruntime-web otherwise; a named runtime is never replaced.
- * @throws UnsupportedError when the named runtime is not installed.
+ * Loads ONNX Runtime. `auto` takes onnxruntime-node when it is installed, else onnxruntime-webgpu where a GPU device is given and onnxruntime-web
+ * where none is; a named runtime is never replaced.
+ * @throws UnsupportedError when the named runtime is not installed, or needs a GPU device and there is none.
  */
-export async function loadRuntime(choice: RuntimeChoice = 'auto'): Promise<Runtime> {
+export async function loadRuntime(choice: RuntimeChoice = 'auto', gpu?: GpuDevice): Promise<Runtime> {
+  if (choice === 'onnxruntime-webgpu') {
+    if (gpu) return webgpuRuntime(gpu);
+    throw new UnsupportedError(
+      'onnxruntime-webgpu computes on a GPU device, and this run has none; choose device webgpu or another runtime',
+    );
+  }
   if (choice === 'onnxruntime-web') return describe('onnxruntime-web', await importRuntime('onnxruntime-web'));
   try {
     return describe('onnxruntime-node', await importRuntime('onnxruntime-node'));
   } catch (cause) {
-    if (choice === 'auto') return describe('onnxruntime-web', await importRuntime('onnxruntime-web'));
+    if (choice === 'auto') return gpu ? webgpuRuntime(gpu) : describe('onnxruntime-web', await importRuntime('onnxruntime-web'));
     throw new UnsupportedError(
       `onnxruntime-node cannot be loaded (${(cause as Error).message.split('\n')[0]}); install it with "npm install onnxruntime-node --onnxruntime-node-install=skip" or choose onnxruntime-web`,
     );
   }
 }
 
-function describe(name: RuntimeName, module: Module): Runtime {
+function describe(name: 'onnxruntime-node' | 'onnxruntime-web', module: Module): Runtime {
   const threads = availableParallelism();
   if (name === 'onnxruntime-web') module.env.wasm.numThreads = threads;
   module.env.logLevel = 'error';

@@ -1,6 +1,6 @@
 // Streams a video decoder: frames flow through a chain of stages, a few at a time, and each stage remembers what a causal convolution looks
 // back at. A large picture is decoded in strips, so that what is remembered stays small.
-import type { CpuDevice } from '../backend/cpu.ts';
+import { type CpuDevice, contentOf } from '../backend/cpu.ts';
 import { free } from '../backend/free.ts';
 import type { Executable } from '../dit/executor.ts';
 import type { Program } from '../dit/graph.ts';
@@ -76,12 +76,6 @@ interface Context {
   readonly signal?: AbortSignal;
 }
 
-/** Numbers of some frames, [n, c, h, w]. Whoever takes a piece owns it. */
-interface Piece {
-  readonly data: Float32Array;
-  readonly shape: readonly number[];
-}
-
 /** Binds a decoder to weights. */
 export function streamedDecoder(decoder: StagedDecoder, weights: Weights, device: CpuDevice): VideoDecoder {
   const { spatial, temporal, channels, mean, std } = decoder;
@@ -123,28 +117,33 @@ async function* decode(
     throw new RangeError(
       `latents of shape [${shape}] (${latents.length} numbers) cannot be decoded; this decoder takes [${decoder.channels}, frames, height, width]`,
     );
-  const whole = { data: framesOf(latents, shape, decoder), shape: [frames, channels, height, width] };
+  const whole = framesOf(latents, shape, decoder);
   const strips = decoder.strips(height, width);
-  if (strips.length > 1) return yield* assembled(decoder, context, whole, strips);
-  for await (const piece of colours(decoder, context, whole, strips[0])) yield described(piece);
+  if (strips.length > 1) return yield* assembled(decoder, context, whole, [frames, channels, height, width], strips);
+  yield* colours(decoder, context, whole, [frames, channels, height, width], strips[0]);
 }
 
-const described = ({ data, shape: [frames, , height, width] }: Piece): DecodedFrames => ({ data, frames, height, width });
-
 /** Frames of a strip, a few at a time, as the last stage gives them. */
-async function* colours(decoder: StagedDecoder, context: Context, latents: Piece, strip: Strip): AsyncGenerator<Piece> {
-  let pieces: AsyncIterable<Piece> = once({ ...latents, data: latents.data.slice() });
-  const [height, width] = latents.shape.slice(2);
-  for (const stage of decoder.stages(height, width, strip)) pieces = flow(stage, pieces, context);
+async function* colours(
+  decoder: StagedDecoder,
+  context: Context,
+  latents: Float32Array,
+  shape: readonly number[],
+  strip: Strip,
+): AsyncGenerator<DecodedFrames> {
+  const { device } = context;
+  let pieces: AsyncIterable<Tensor> = once(device.upload(latents.slice(), shape));
+  for (const stage of decoder.stages(shape[2], shape[3], strip)) pieces = flow(stage, pieces, context);
   let { trim } = decoder;
-  for await (const { data, shape } of pieces) {
-    const [frames, ...rest] = shape;
-    yield { data: data.subarray(trim * elements(rest)), shape: [frames - trim, ...rest] };
+  for await (const piece of pieces) {
+    const [count, , height, width] = piece.shape;
+    const data = (await device.take(piece)) as Float32Array;
+    yield { data: data.subarray(trim * 3 * height * width), frames: count - trim, height, width };
     trim = 0;
   }
 }
 
-async function* once(piece: Piece): AsyncGenerator<Piece> {
+async function* once(piece: Tensor): AsyncGenerator<Tensor> {
   yield piece;
 }
 
@@ -152,16 +151,17 @@ async function* once(piece: Piece): AsyncGenerator<Piece> {
 async function* assembled(
   decoder: StagedDecoder,
   context: Context,
-  latents: Piece,
+  latents: Float32Array,
+  shape: readonly number[],
   strips: readonly Strip[],
 ): AsyncGenerator<DecodedFrames> {
-  const [height, width] = latents.shape.slice(2).map((size) => size * decoder.spatial);
+  const [height, width] = shape.slice(2).map((size) => size * decoder.spatial);
   const video = new Map<number, Float32Array>();
   for (const strip of strips) {
     let at = 0;
-    for await (const { data, shape } of colours(decoder, context, latents, strip)) {
-      const size = data.length / shape[0];
-      for (let frame = 0; frame < shape[0]; frame++, at++) {
+    for await (const { data, frames } of colours(decoder, context, latents, shape, strip)) {
+      const size = data.length / frames;
+      for (let frame = 0; frame < frames; frame++, at++) {
         const picture = video.get(at) ?? new Float32Array(3 * height * width);
         video.set(at, picture);
         paste(picture, [height, width], data.subarray(frame * size, (frame + 1) * size), strip, decoder.spatial);
@@ -183,34 +183,34 @@ function paste(picture: Float32Array, [height, width]: readonly number[], part: 
   for (let from = 0, to = offset; from < part.length; from += run, to += stride) picture.set(part.subarray(from, from + run), to);
 }
 
-/** Runs a stage over all pieces; its caches live as long. */
-async function* flow(stage: Stage, pieces: AsyncIterable<Piece>, { weights, device, signal }: Context): AsyncGenerator<Piece> {
+/** Runs a stage over all pieces; its caches live as long. Handles are freed as soon as their last run has ended: a GPU's memory is not collected. */
+async function* flow(stage: Stage, pieces: AsyncIterable<Tensor>, { weights, device, signal }: Context): AsyncGenerator<Tensor> {
   const caches = new Map<string, Tensor>();
+  let waiting: Tensor[] = [];
   let loaded: { key: string; program: Program; executable: Executable } | undefined;
   let first = true;
   try {
-    for await (const { data, shape } of pieces) {
-      const size = data.length / shape[0];
-      let start = 0;
-      for (const frames of split(stage, shape[0], first)) {
+    for await (const piece of pieces) {
+      waiting = cutRows(piece, split(stage, piece.shape[0], first), device);
+      for (let part = waiting[0]; part; part = waiting[0]) {
         signal?.throwIfAborted();
-        const part = [frames, ...shape.slice(1)];
-        const key = `${part} ${first && stage.firstApart}`;
+        const key = `${part.shape} ${first && stage.firstApart}`;
         if (loaded?.key !== key) {
           // Pieces of a kind follow each other, so the weights are held once.
           await loaded?.executable.dispose();
-          const program = stage.trace(part, first);
-          loaded = { key, program, executable: await compile(program, weights, device, { arena: false }) };
+          const program = stage.trace(part.shape, first);
+          loaded = { key, program, executable: await compile(program, weights, device, { arena: false, held: true }) };
         }
-        const result = await step(loaded, data.subarray(start * size, (start + frames) * size), part, caches, device);
-        start += frames;
+        const result = await step(loaded, part, caches, device);
+        device.release(part);
+        waiting.shift();
         first = false;
-        if (start === shape[0]) free(data);
         yield result;
       }
     }
   } finally {
-    for (const tensor of caches.values()) free((await device.read(tensor)) as Float32Array);
+    for (const tensor of [...waiting, ...caches.values()]) device.release(tensor);
+    await device.idle();
     await loaded?.executable.dispose();
   }
 }
@@ -219,31 +219,42 @@ function split({ most, firstApart }: Stage, frames: number, first: boolean): num
   return first && firstApart ? [1, ...evenChunks(frames - 1, most)] : evenChunks(frames, most);
 }
 
-/** One run of a stage. A function of its own, so that nothing of it stays alive while the next stage works. */
+/** Parts of so many frames each, which take a piece's place. */
+function cutRows(piece: Tensor, sizes: readonly number[], device: CpuDevice): Tensor[] {
+  if (sizes.length === 1) return [piece];
+  let end = 0;
+  const parts = sizes.map((size) => {
+    end += size;
+    return device.rows(piece, end - size, end);
+  });
+  device.release(piece);
+  return parts;
+}
+
+/** One run of a stage. */
 async function step(
   { program, executable }: { readonly program: Program; readonly executable: Executable },
-  data: Float32Array,
-  shape: readonly number[],
+  part: Tensor,
   caches: Map<string, Tensor>,
   device: CpuDevice,
-): Promise<Piece> {
-  const inputs: Record<string, Tensor> = { frames: device.upload(data, shape) };
+): Promise<Tensor> {
+  const inputs: Record<string, Tensor> = { frames: part };
   for (const { operation, shape: wanted } of program.nodes)
     if (operation.op === 'input' && operation.name.startsWith('cache.'))
       inputs[operation.name] = await withZerosInFront(caches.get(operation.name), wanted, device);
   const { frames, ...next } = executable.run(inputs);
-  const result = { data: (await device.read(frames)) as Float32Array, shape: frames.shape };
   for (const [name, tensor] of Object.entries(next)) {
-    if (inputs[name]) free((await device.read(inputs[name])) as Float32Array);
+    if (inputs[name]) device.release(inputs[name]);
     // What came in is freed by the caller, so a cache of just that is a copy.
-    caches.set(name, tensor === inputs.frames ? device.upload(data.slice(), shape) : tensor);
+    caches.set(name, tensor === part ? device.rows(tensor, 0, part.shape[0]) : tensor);
   }
-  return result;
+  await contentOf(frames);
+  return frames;
 }
 
 async function withZerosInFront(cache: Tensor | undefined, shape: readonly number[], device: CpuDevice): Promise<Tensor> {
   if (cache?.shape.join() === shape.join()) return cache;
-  const known = cache ? await device.read(cache) : [];
+  const known = cache ? await device.take(cache) : [];
   const numbers = new Float32Array(elements(shape));
   numbers.set(known, numbers.length - known.length);
   return device.upload(numbers, shape);

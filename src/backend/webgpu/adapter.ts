@@ -39,7 +39,8 @@ export async function requestDevice(options: GpuOptions): Promise<{ device: GPUD
 // A device outlives its instance badly in Dawn, so each set of toggles keeps one for good. It does not keep the process alive.
 const instances = new Map<string, Promise<GPU>>();
 
-function findGpu({ experimental = true, checked = true }: GpuOptions): Promise<GPU> {
+/** Where adapters are asked for: `navigator.gpu`, or Dawn. @throws UnsupportedError when there is neither. */
+export function findGpu({ experimental = true, checked = true }: GpuOptions): Promise<GPU> {
   if (typeof navigator !== 'undefined' && navigator.gpu) return Promise.resolve(navigator.gpu);
   const enabled = experimental ? ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia'] : ['vulkan_enable_f16_on_nvidia'];
   if (!checked) enabled.push('skip_validation', 'disable_robustness');

@@ -58,6 +58,8 @@ export interface GpuDevice {
   readonly memory: BufferPool['usage'];
   /** Gives memory that no tensor uses back to the GPU, as between runs of different sizes. */
   trim(): void;
+  /** Submits what was enqueued: for use before others submit work of their own on this device. */
+  flush(): void;
   /** Submits what was enqueued and waits for it. @throws the first error that no wait before it threw. */
   idle(): Promise<void>;
   dispose(): void;
@@ -248,8 +250,9 @@ function keptBindings(
 }
 
 /** What is waited for. */
-function waits({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'read' | 'profile' | 'idle' | 'dispose'> {
+function waits({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'read' | 'profile' | 'flush' | 'idle' | 'dispose'> {
   return {
+    flush: queue.flush,
     async read(tensor, aside) {
       if (tensor.dtype === 'f16') throw new TypeError('an f16 tensor is cast to f32 before it is read');
       errors.check();

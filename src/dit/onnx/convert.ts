@@ -75,8 +75,11 @@ const CONVERT: { readonly [K in Kind]: Convert<K> } = {
     const rows = node.shape[node.shape.length - 2];
     const keys = shapes[1][shapes[1].length - 2];
     const tile = Math.max(1, Math.floor(TILE_BYTES / (4 * keys * elements(node.shape.slice(0, -2)))));
+    // ONNX Runtime fuses these with the product on the CPU; on a GPU it has no fused form.
+    const across = shapes[1].map((_, axis) => axis);
+    const columns = graph.node('Transpose', [k], { perm: [...across.slice(0, -2), across.length - 1, across.length - 2] });
     const attend = (part: string): string => {
-      const scores = graph.node('FusedMatMul', [part, k], { transB: 1, alpha: float(scale) }, 'com.microsoft');
+      const scores = graph.node('MatMul', [scale === 1 ? part : graph.node('Mul', [part, graph.scalar(scale)]), columns]);
       return graph.node('MatMul', [graph.node('Softmax', [bias ? graph.node('Add', [scores, bias]) : scores], { axis: -1 }), v]);
     };
     if (tile >= rows || bias) return attend(q);

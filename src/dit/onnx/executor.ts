@@ -1,9 +1,9 @@
 // Runs a Program on the CPU: each dense segment is an ONNX session, the attention calls between them go to the caller.
 import type * as ort from 'onnxruntime-common';
-import { type CpuDevice, numbersOf } from '../../backend/cpu.ts';
+import { type CpuDevice, contentOf, isNumbers, type Value } from '../../backend/cpu.ts';
 import { cpuBackend } from '../../backend/cpu-backend.ts';
 import { OnnxGraph } from '../../backend/onnx.ts';
-import type { ExternalBytes, Runtime } from '../../backend/runtime.ts';
+import type { ExternalBytes, Runtime, SessionOptions } from '../../backend/runtime.ts';
 import { elements, type Numbers, type Tensor } from '../../tensor.ts';
 import { checkInput, type Executable, type Executor, KEPT_PRELUDES } from '../executor.ts';
 import type { Node, Program } from '../graph.ts';
@@ -16,12 +16,14 @@ export interface CompileOptions {
   readonly resident?: boolean;
   /** See `SessionOptions.arena`; by default true unless the sessions together would keep more than a gigabyte of intermediate values. */
   readonly arena?: boolean;
+  /** See `SessionOptions.held`; for Programs of a single segment, since nobody frees what goes from one to the next (default false). */
+  readonly held?: boolean;
 }
 
 /** Bytes that the sessions of a Program may keep between runs. */
 const KEPT_BYTES = 1e9;
 
-type Loaded = { run(feeds: readonly Numbers[]): Promise<readonly Numbers[]>; release(): Promise<void> };
+type Loaded = { run(feeds: readonly Value[]): Promise<readonly Value[]>; release(): Promise<void> };
 
 /** Runs Programs on the CPU device, which stays the caller's to dispose. */
 export const cpuExecutor = (device: CpuDevice): Executor => ({
@@ -97,35 +99,40 @@ async function runner(
   program: Program,
   weights: Weights,
   device: CpuDevice,
-  { resident = true, arena = true }: CompileOptions,
+  { resident = true, ...kept }: CompileOptions,
 ): Promise<Run> {
   if (part.nodes.length === 0) return Object.assign(() => new Map<number, Tensor>(), { release: async () => undefined });
-  const held = resident ? await load(part, program, weights, device.runtime, arena) : undefined;
+  const loaded = resident ? await load(part, program, weights, device.runtime, kept) : undefined;
   const run = (values: Map<number, Tensor>): Map<number, Tensor> => {
     const feeds = part.inputs.map((node) => values.get(node.id)!);
     const outputs = device.enqueue(part.outputs, async () => {
-      const numbers = await Promise.all(feeds.map(numbersOf));
-      if (held) return held.run(numbers);
-      const once = await load(part, program, weights, device.runtime, arena);
+      const given = await Promise.all(feeds.map(contentOf));
+      if (loaded) return loaded.run(given);
+      const once = await load(part, program, weights, device.runtime, kept);
       try {
-        return await once.run(numbers);
+        return await once.run(given);
       } finally {
         await once.release();
       }
     });
     return new Map(part.outputs.map((node, index) => [node.id, outputs[index]]));
   };
-  return Object.assign(run, { release: async () => held?.release() });
+  return Object.assign(run, { release: async () => loaded?.release() });
 }
 
 /** Builds the session of a segment. What is written for it (graph, weight bytes) is not kept: the session has its own copy. */
-async function load(part: Segment, program: Program, weights: Weights, runtime: Runtime, arena: boolean): Promise<Loaded> {
-  const { model, externalData } = await write(part, program, weights);
-  return bind(part, await runtime.session(model, { externalData, arena }), runtime);
+async function load(part: Segment, program: Program, weights: Weights, runtime: Runtime, kept: SessionOptions): Promise<Loaded> {
+  const { model, externalData } = await write(part, program, weights, runtime);
+  return bind(part, await runtime.session(model, { ...kept, externalData }), runtime);
 }
 
 /** The ONNX graph of a segment, with inputs `v<id>` and outputs `o<id>`, and the bytes of its weights. */
-async function write(part: Segment, program: Program, weights: Weights): Promise<{ model: Uint8Array; externalData: ExternalBytes[] }> {
+async function write(
+  part: Segment,
+  program: Program,
+  weights: Weights,
+  runtime: Runtime,
+): Promise<{ model: Uint8Array; externalData: ExternalBytes[] }> {
   const graph = new OnnxGraph();
   const externalData: ExternalBytes[] = [];
   const names = new Map<number, string>();
@@ -133,7 +140,7 @@ async function write(part: Segment, program: Program, weights: Weights): Promise
   const define = async (node: Node): Promise<string> => {
     const { operation } = node;
     if (operation.op === 'constant') return graph.constant('f32', node.shape, operation.data);
-    if (operation.op === 'weight') return weight(graph, weights, operation.name, node.shape, externalData);
+    if (operation.op === 'weight') return weight(graph, weights, operation.name, node.shape, externalData, runtime);
     const inputs: string[] = [];
     for (const id of node.inputs) inputs.push(await nameOf(id));
     const shapes = node.inputs.map((id) => program.nodes[id].shape);
@@ -152,37 +159,42 @@ async function write(part: Segment, program: Program, weights: Weights): Promise
   return { model: graph.build(), externalData };
 }
 
-/** A session as a function from the numbers of the segment's inputs to those of its outputs. */
+/** A session as a function from the values of the segment's inputs to those of its outputs. */
 function bind({ inputs, outputs }: Segment, session: ort.InferenceSession, runtime: Runtime): Loaded {
   return {
-    async run(numbers) {
-      const feeds = Object.fromEntries(inputs.map(({ id, shape }, index) => [`v${id}`, toOrt(runtime, numbers[index], shape)]));
+    async run(values) {
+      const feeds = Object.fromEntries(inputs.map(({ id, shape }, index) => [`v${id}`, toOrt(runtime, values[index], shape)]));
       const results = await session.run(feeds);
-      return outputs.map(({ id }) => results[`o${id}`].data as Numbers);
+      return outputs.map(({ id }) => {
+        const result = results[`o${id}`];
+        return result.location === 'gpu-buffer' ? result : (result.data as Numbers);
+      });
     },
     release: () => session.release(),
   };
 }
 
-function toOrt(runtime: Runtime, numbers: Numbers, shape: readonly number[]): ort.Tensor {
-  if (numbers.length !== elements(shape)) throw new RangeError(`a value of shape [${shape}] holds ${numbers.length} numbers`);
-  return numbers instanceof Float32Array ? new runtime.Tensor('float32', numbers, shape) : new runtime.Tensor('int32', numbers, shape);
+function toOrt(runtime: Runtime, value: Value, shape: readonly number[]): ort.Tensor {
+  if (!isNumbers(value)) return value;
+  if (value.length !== elements(shape)) throw new RangeError(`a value of shape [${shape}] holds ${value.length} numbers`);
+  return value instanceof Float32Array ? new runtime.Tensor('float32', value, shape) : new runtime.Tensor('int32', value, shape);
 }
 
 const STORED = { F32: 'f32', F16: 'f16', BF16: 'bf16' } as const;
 
-/** An initializer straight from the checkpoint's bytes, widened to f32 inside the graph; other stored types are widened on the host. */
+/** An initializer straight from the checkpoint's bytes, widened to f32 inside the graph; types that a runtime does not widen are widened on the host. */
 async function weight(
   graph: OnnxGraph,
   weights: Weights,
   name: string,
   shape: readonly number[],
   externalData: ExternalBytes[],
+  { floatsOnly }: Runtime,
 ): Promise<string> {
-  const stored = weights.get(name, shape).dtype;
-  if (stored !== 'F32' && stored !== 'F16' && stored !== 'BF16') return graph.constant('f32', shape, await weights.floats(name));
-  const data = await weights.bytes(name);
+  const { dtype } = weights.get(name, shape);
+  const stored = dtype === 'F32' || ((dtype === 'F16' || dtype === 'BF16') && !floatsOnly) ? dtype : undefined;
+  const data = stored ? await weights.bytes(name) : new Uint8Array((await weights.floats(name)).buffer);
   externalData.push({ path: name, data });
-  const raw = graph.external(name, STORED[stored], shape, { location: name, offset: 0, length: data.length });
-  return stored === 'F32' ? raw : graph.node('Cast', [raw], { to: 1 });
+  const raw = graph.external(name, STORED[stored ?? 'F32'], shape, { location: name, offset: 0, length: data.length });
+  return stored === 'F16' || stored === 'BF16' ? graph.node('Cast', [raw], { to: 1 }) : raw;
 }
