@@ -45,7 +45,7 @@ function dispatch(device: GpuDevice, kernels: Sparse3dKernels, call: AttendCall,
     ...{ SUBGROUP: device.adapter.subgroupSizes![0], SLACK: '0.0' },
   };
   const whole = { ...header, alias: { ...alias, Staged: half ? 'vec4<f16>' : 'vec4f' }, enable: [...enable, 'subgroups'] };
-  const kernel = withRows(device, [kernels.attendSubgroups, kernels.attendSubgroupsRows], kernels, own);
+  const kernel = withRows(device, [kernels.attendSubgroups, kernels.attendSubgroupsRows, kernels.subgroupOf], kernels, own);
   dispatchTiles(device, kernel, { ...whole, off: ['subgroup_uniformity'], constants: own }, call, queries);
 }
 

@@ -55,6 +55,7 @@ const played = ({ name, body }: Kernel): Kernel => ({
       .replace('subgroup_matrix_result<f32, N, M>', 'array<f32, 8>')
       .replace('q: array<f16>', 'q: array<u32>')
       .replace(', @builtin(subgroup_invocation_id) lane: u32) {', ') { lane = thread % 32u;')
+      .replace('let part = subgroupOf(lane);', 'let part = thread / 32u;')
       .replaceAll('Sum(0.0)', 'Sum()')
       .replaceAll('subgroupMatrixLoad<Left, row_major>(&q, ', 'vec2u(')
       .replaceAll('subgroupMatrixLoad<Right, col_major>(&keys, ', 'vec2u(')
@@ -92,6 +93,7 @@ describe.skipIf(!opened)('matrix variants of the search', async () => {
   const kernels = {
     ...files,
     draw: copied,
+    subgroupOf: { name: 'none', body: '' },
     blockMassMatrix: played(files.blockMassMatrix),
     blockPeakMatrix: played(files.blockPeakMatrix),
   };

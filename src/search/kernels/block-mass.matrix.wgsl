@@ -37,7 +37,7 @@ var<workgroup> sums: array<f32, 4u * CHUNK>;
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32, @builtin(subgroup_invocation_id) lane: u32) {
-  let part = thread / LANES;
+  let part = subgroupOf(lane);
   let slots = sizes.qBlocks * Q_BLOCK;
   // Rows beyond the head are computed again and not written.
   let first = min((group.x * 4u + part) * ROWS, slots - ROWS);

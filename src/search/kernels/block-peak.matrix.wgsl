@@ -33,7 +33,7 @@ var<workgroup> scratch: array<vec4f, 4u * ROWS * ROW_STRIDE>;
 
 @compute @workgroup_size(128)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32, @builtin(subgroup_invocation_id) lane: u32) {
-  let part = thread / ROWS;
+  let part = subgroupOf(lane);
   // Rows beyond the last are computed again and not written.
   let wanted = sizes.first + group.x * THREADS + part * ROWS;
   let first = min(wanted, sizes.allRows - ROWS);

@@ -16,6 +16,7 @@ export const searchKernels = {
   headBudgets: new URL('./head-budgets.wgsl', import.meta.url),
   selectSort: new URL('./select-sort.wgsl', import.meta.url),
   selectCut: new URL('./select-cut.wgsl', import.meta.url),
+  subgroupOf: new URL('../../backend/webgpu/kernels/subgroup-of.wgsl', import.meta.url),
 };
 
 /** The kernels, read. */

@@ -1,35 +1,21 @@
 // Softmax attention by a plan, or of all keys (DENSE), with subgroup matrices: f16 numbers, f32 sums. attend.matrix.rows.wgsl and
-// attend.plan.wgsl stand behind it.
+// attend.plan.wgsl stand behind it; attend.matrix.wide.wgsl is its sibling for more rows.
 // Four subgroups of 32 lanes own 64 query rows and walk over their keys, 32 at a time: scores to workgroup memory, softmax there, then
 // weights times values into registers. Keys and values take turns in one buffer, and what comes next is fetched while the products run:
 // above 24 KiB of workgroup memory an H100 keeps one workgroup a core instead of two. A row's shift follows its largest score only when that
 // has grown by more than GROWTH (log2), so most tiles rescale nothing. Loops marked "unroll" hold matrices, which must stay in registers.
 // The header gives M, N, K (one product), DIMS (DIM up to a multiple of 32) and how many of each a subgroup has.
 
-alias Left = subgroup_matrix_left<f16, K, M>;
-alias Right = subgroup_matrix_right<f16, N, K>;
-alias Sum = subgroup_matrix_result<f32, N, M>;
-
 const ROWS = 64;
-const KEYS = 32;
 const THREADS = 128;
-const VECS = DIMS / 8;
-const STRIDE = VECS + 1; // odd against bank conflicts
-const SCORES = KEYS / 4 + 1;
-const RING = 8u; // tiles whose keys are known ahead
-const AHEAD = 4u; // of which so many are found at once
-const GROWTH = 8.0;
-const TILE = M * N / 4; // vectors of one sum
-const ACROSS = N / 4;
 
 var<workgroup> pairs: array<vec4u, max(KEYS * STRIDE, 4 * TILE)>; // keys or values, in the end sums
-var<workgroup> scores: array<vec4u, ROWS * SCORES>; // f32 scores, then f16 weights over a lane's own part of them
 var<workgroup> scratch: array<vec4f, TILE>;
-var<workgroup> rowOf: array<u32, RING * KEYS>;
-var<workgroup> biasOf: array<f32, RING * KEYS>;
-var<workgroup> biased: array<u32, RING>;
-var<workgroup> factor: array<f32, ROWS>;
-var<workgroup> grown: u32;
+
+/** Weights lie over a lane's own part of the scores. */
+fn put(row: u32, part: u32, weights: vec4u) {
+  scores[row * SCORES + part / 2 * 4 + part % 2] = weights;
+}
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
@@ -43,7 +29,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   var queries: array<Left, QUERY_TILES * DEPTH>;
   for (var part = 0u; part < 2; part++) {
     for (var at = thread; at < KEYS * VECS; at += THREADS) {
-      pairs[at / VECS * STRIDE + at % VECS] = query(tile, part * KEYS + at / VECS, at % VECS);
+      pairs[place(at)] = query(tile, part * KEYS + at / VECS, at % VECS);
     }
     workgroupBarrier();
     if (half == part) {
@@ -65,24 +51,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   workgroupBarrier();
 
   var state: Row;
-  var keys: array<vec4u, LOADS>;
-  var values: array<vec4u, LOADS>;
-  for (var i = 0u; i < LOADS; i++) { // unroll
-    keys[i] = keyVector(head, 0, thread + i * THREADS);
-  }
+  var keys = keysOf(head, 0, thread);
   let tiles = (tile.keys + KEYS - 1) / KEYS;
   for (var t = 0u; t < tiles; t++) {
     for (var i = 0u; i < LOADS; i++) { // unroll
-      let at = thread + i * THREADS;
-      pairs[at / VECS * STRIDE + at % VECS] = keys[i];
+      pairs[place(thread + i * THREADS)] = keys[i];
     }
     if (t % AHEAD == 0 && t > 0 && thread < AHEAD) {
       biased[(t + AHEAD + thread) % RING] = 0;
     }
     workgroupBarrier();
-    for (var i = 0u; i < LOADS; i++) { // unroll
-      values[i] = valueVector(head, t, thread + i * THREADS);
-    }
+    let values = valuesOf(head, t, thread);
     for (var c = 0u; c < KEY_TILES; c++) { // unroll
       let key = (side * KEY_TILES + c) * N;
       var products: array<Sum, QUERY_TILES>;
@@ -100,14 +79,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       }
     }
     workgroupBarrier();
-    for (var i = 0u; i < LOADS; i++) { // unroll
-      keys[i] = keyVector(head, t + 1, thread + i * THREADS);
-    }
+    keys = keysOf(head, t + 1, thread);
 
     weigh(t, thread, &state);
     for (var i = 0u; i < LOADS; i++) { // unroll
-      let at = thread + i * THREADS;
-      pairs[at / VECS * STRIDE + at % VECS] = values[i];
+      pairs[place(thread + i * THREADS)] = values[i];
     }
     if (t % AHEAD == 0 && t > 0) {
       find((t + AHEAD) * KEYS + thread, tile);
@@ -148,14 +124,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     workgroupBarrier();
   }
 
-  let row = thread / 2;
-  let all = state.mass + subgroupShuffleXor(state.mass, 1);
-  if (thread % 2 == 0) {
-    factor[row] = select(0, 1 / all, row < tile.real);
-    if (row < tile.slots) {
-      lse[tile.first + row] = select(0, (state.shift + log2(all)) * 0.6931471805599453, row < tile.real);
-    }
-  }
+  settle(tile, thread, state);
   workgroupBarrier();
   for (var i = 0u; i < OUTPUTS; i++) { // unroll
     subgroupMatrixStore<row_major>(&pairs, subgroup * TILE, output[i], ACROSS);
@@ -163,9 +132,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
     for (var at = lane; at < TILE; at += 32) {
       let r = (half * QUERY_TILES + i / DIM_TILES) * M + at / ACROSS;
       let column = (side * DIM_TILES + i % DIM_TILES) * N + at % ACROSS * 4;
-      if (r < tile.slots && column < DIM) {
-        out[((tile.first + r) * DIM + column) / 4] = vec4h(bitcast<vec4f>(pairs[subgroup * TILE + at]) * factor[r]);
-      }
+      write(tile, r, column, pairs[subgroup * TILE + at]);
     }
     workgroupBarrier();
   }

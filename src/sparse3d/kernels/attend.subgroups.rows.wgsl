@@ -1,13 +1,4 @@
-// What the subgroups kernel does beside its walk over the keys: number its threads, fetch values, reduce rows, notice an overflow.
-
-/** A number for each invocation, by lanes and subgroups: which invocations make a subgroup is not said by WGSL. */
-fn threadOf(lane: u32) -> u32 {
-  var subgroup = 0u;
-  if (lane == 0) {
-    subgroup = atomicAdd(&subgroups, 1);
-  }
-  return (subgroupBroadcastFirst(subgroup) * SUBGROUP + lane) % THREADS;
-}
+// What the subgroups kernel does beside its walk over the keys: fetch values, reduce rows, notice an overflow.
 
 /** Whether any number of the workgroup is infinite or none; asked of their bits, since compilers may take floats for finite. */
 fn anyOverflow(output: array<vec4f, ROWS * PARTS>) -> bool {

@@ -1,7 +1,8 @@
 // Softmax attention by a plan, or of all keys (DENSE), for head dimensions up to 128: more workgroup memory than attend.wgsl, row maxima from
 // subgroups, and weights times values in the type of storage, in sums over 64 keys that are added up in f32. Behind it stand
-// attend.rows.wgsl and attend.plan.wgsl. A workgroup owns QUERIES query rows and walks over their keys, 128 at a time; a thread keeps ROWS x 8
-// scores and ROWS x PARTS vectors of the output. 16 threads share a row; where SUBGROUP is 16 or more they are lanes of one subgroup.
+// attend.subgroups.rows.wgsl, subgroup-of.wgsl, attend.rows.wgsl and attend.plan.wgsl. A workgroup owns QUERIES query rows and walks over their
+// keys, 128 at a time; a thread keeps ROWS x 8 scores and ROWS x PARTS vectors of the output. 16 threads share a row; where SUBGROUP is 16 or
+// more they are lanes of one subgroup. The header gives these, STEP and Staged.
 // Weights are at most 1, so a sum overflows f16 only with values beyond 1023: then all is done again with values divided by SMALLER.
 alias Vec = vec4<Scalar>;
 alias Weights = array<Vec, FOURS>; // of ROWS rows and a key
@@ -16,12 +17,11 @@ const SMALLER = 128.0;
 var<workgroup> stage: array<Staged, 2 * BUFFER>; // queries and keys, two buffers in turn
 var<workgroup> weights: array<Weights, 16 * STRIDE>;
 var<workgroup> values: array<Values, 16 * 16>;
-var<workgroup> subgroups: atomic<u32>;
 var<workgroup> overflown: u32;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let thread = threadOf(lane);
+  let thread = (subgroupOf(lane) * SUBGROUP + lane) % THREADS;
   let column = thread % 16;
   let top = thread / 16 * ROWS;
   let tile = tileOf(group.x, group.y, QUERIES);

@@ -6,6 +6,7 @@ export const sparse3dKernels = {
   attendSubgroups: new URL('./attend.subgroups.wgsl', import.meta.url),
   attendSubgroupsRows: new URL('./attend.subgroups.rows.wgsl', import.meta.url),
   attendMatrix: new URL('./attend.matrix.wgsl', import.meta.url),
+  attendMatrixWide: new URL('./attend.matrix.wide.wgsl', import.meta.url),
   attendMatrixRows: new URL('./attend.matrix.rows.wgsl', import.meta.url),
   attendRows: new URL('./attend.rows.wgsl', import.meta.url),
   attendPlan: new URL('./attend.plan.wgsl', import.meta.url),
@@ -13,6 +14,7 @@ export const sparse3dKernels = {
   combine: new URL('./combine.wgsl', import.meta.url),
   permute: new URL('./permute.wgsl', import.meta.url),
   pyramid: new URL('./pyramid.wgsl', import.meta.url),
+  subgroupOf: new URL('../../backend/webgpu/kernels/subgroup-of.wgsl', import.meta.url),
 };
 
 /** The kernels, read. */
