@@ -87,6 +87,8 @@ export function distanceBiases(table: Float32Array, length: number, config: T5Co
 }
 
 const biasName = (layer: number): string => `encoder.block.${layer}.layer.0.SelfAttention.relative_attention_bias.weight`;
+const biasLayers = ({ biasInEveryBlock, layers }: T5Config): number[] =>
+  Array.from({ length: biasInEveryBlock ? layers : 1 }, (_, layer) => layer);
 
 /**
  * The encoder for one text of `length` ids. Inputs: `embeddings` [1, length, width], `mask` [1, 1, 1, length] (added to the scores),
@@ -139,7 +141,7 @@ function block(tracer: Tracer, x: Value, layer: number, bias: Value, config: T5C
 
 /**
  * Opens the text encoder in a folder (config.json and safetensors files).
- * @throws UnsupportedError for another class, naming it; Error when weights are missing.
+ * @throws UnsupportedError for another class, naming it; Error when a weight is missing or has another shape.
  */
 export async function loadTextEncoder(folder: string, device: CpuDevice): Promise<TextEncoder> {
   const config = readT5Config(await readJson(join(folder, 'config.json')));
@@ -157,6 +159,8 @@ function textEncoder(config: T5Config, weights: Weights, device: CpuDevice): Tex
   if (!table)
     throw new Error(`${weights.source} holds neither shared.weight nor encoder.embed_tokens.weight; download the text encoder again`);
   weights.get(table, [config.vocabulary, config.width]);
+  for (const { operation, shape } of t5Encoder(config, 1).nodes) if (operation.op === 'weight') weights.get(operation.name, shape);
+  for (const layer of biasLayers(config)) weights.get(biasName(layer), [config.buckets, config.heads]);
   return {
     config,
     async encode(ids, mask = ids.map(() => 1)) {
@@ -181,8 +185,7 @@ function textEncoder(config: T5Config, weights: Weights, device: CpuDevice): Tex
 
 async function biasInputs(weights: Weights, length: number, config: T5Config, device: CpuDevice): Promise<Record<string, Tensor>> {
   const inputs: Record<string, Tensor> = {};
-  for (let layer = 0; layer < (config.biasInEveryBlock ? config.layers : 1); layer++) {
-    weights.get(biasName(layer), [config.buckets, config.heads]);
+  for (const layer of biasLayers(config)) {
     const biases = distanceBiases(await weights.floats(biasName(layer)), length, config);
     inputs[`bias.${layer}`] = device.upload(biases, [config.heads, 2 * length]);
   }

@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CpuDevice } from '../backend/cpu.ts';
 import { readJson } from '../dit/config.ts';
+import type { Program } from '../dit/graph.ts';
 import { openWeights, type Weights } from '../dit/weights.ts';
 import { UnsupportedError } from '../errors.ts';
 import { type StagedDecoder, streamedDecoder, type VideoDecoder } from './stream.ts';
@@ -14,12 +15,15 @@ export type { DecodedFrames, VideoDecoder } from './stream.ts';
 
 /**
  * Opens the decoder at a path: a diffusers `vae` folder, or a .safetensors file of TAEHV.
- * @throws UnsupportedError for another class or layer list, naming it; Error when weights are missing.
+ * @throws UnsupportedError for another class or layer list, naming it; Error when a weight is missing or has another shape.
  */
 export async function loadVae(path: string, device: CpuDevice): Promise<VideoDecoder> {
   const weights = await openWeights(path);
   try {
-    return streamedDecoder(await recognise(path, weights), weights, device);
+    const decoder = await recognise(path, weights);
+    for (const { nodes } of decoderPrograms(decoder))
+      for (const { operation, shape } of nodes) if (operation.op === 'weight') weights.get(operation.name, shape);
+    return streamedDecoder(decoder, weights, device);
   } catch (error) {
     await weights.close();
     throw error;
@@ -34,4 +38,15 @@ async function recognise(path: string, weights: Weights): Promise<StagedDecoder>
   throw new UnsupportedError(
     `VAE class ${json._class_name} in ${path} is not supported; AutoencoderKLWan, AutoencoderTinyWan and TAEHV files are`,
   );
+}
+
+/** The Programs of all stages for a few frames of a small picture: they read every weight that there is to read. */
+export function decoderPrograms(decoder: StagedDecoder): Program[] {
+  const [height, width] = [4, 4];
+  let shape: readonly number[] = [1, decoder.channels, height, width];
+  return decoder.stages(height, width, { axis: 3, start: 0, end: width, size: width }).map(({ most, trace }) => {
+    const program = trace([Math.min(most, shape[0]), ...shape.slice(1)], false);
+    shape = program.nodes[program.outputs.frames].shape;
+    return program;
+  });
 }

@@ -1,10 +1,11 @@
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CpuDevice, openCpu } from '../../src/backend/cpu.ts';
 import { segment } from '../../src/dit/onnx/segments.ts';
+import { openWeights, type TensorData, writeSafetensors } from '../../src/dit/weights.ts';
 import {
   distanceBiases,
   encodePrompt,
@@ -26,6 +27,8 @@ const json = {
   d_ff: 8,
   num_layers: 1,
 };
+
+const biasOf = (layer: number): string => `encoder.block.${layer}.layer.0.SelfAttention.relative_attention_bias.weight`;
 
 describe('relative positions', () => {
   const table = { buckets: 32, maxDistance: 128 };
@@ -59,6 +62,21 @@ describe('config', () => {
     await writeFile(join(folder, 'config.json'), JSON.stringify({ ...json, architectures: ['LlamaModel'] }));
     await expect(loadTextEncoder(folder, undefined as never)).rejects.toThrow(/LlamaModel/);
   });
+});
+
+test('weights are held against the layers before any work', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'encoder-'));
+  const source = join(golden, 'umt5', 'text_encoder');
+  await cp(join(source, 'config.json'), join(folder, 'config.json'));
+  const weights = await openWeights(source);
+  const all: Record<string, TensorData> = {};
+  for (const { name, dtype, shape } of weights.tensors.values()) all[name] = { dtype, shape, data: await weights.bytes(name) };
+  await weights.close();
+  for (const name of ['encoder.block.1.layer.1.DenseReluDense.wo.weight', biasOf(1)]) {
+    const { [name]: _, ...rest } = all;
+    await writeSafetensors(join(folder, 'model.safetensors'), rest);
+    await expect(loadTextEncoder(folder, undefined as never)).rejects.toThrow(`no tensor "${name}"`);
+  }
 });
 
 test('each block spreads its own biases, so that no table of all blocks is carried along', () => {

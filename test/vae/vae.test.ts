@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CpuDevice, openCpu } from '../../src/backend/cpu.ts';
 import { readJson } from '../../src/dit/config.ts';
-import { memoryWeights, openWeights, type TensorData, type Weights } from '../../src/dit/weights.ts';
-import { loadVae } from '../../src/vae/index.ts';
+import { memoryWeights, openWeights, type TensorData, type Weights, writeSafetensors } from '../../src/dit/weights.ts';
+import { decoderPrograms, loadVae } from '../../src/vae/index.ts';
 import { evenChunks, type StagedDecoder, type Strip, streamedDecoder } from '../../src/vae/stream.ts';
 import { detectTaehv, readTinyWanConfig, taehvDecoder } from '../../src/vae/taehv.ts';
 import { margins, wanDecoder } from '../../src/vae/wan.ts';
@@ -213,6 +213,25 @@ describe('the layers of TAEHV', () => {
   });
 });
 
+describe('weights', () => {
+  test('are held against the layers before any work, whichever decoder it is', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'vae-weights-'));
+    const write = (all: Record<string, TensorData>) => writeSafetensors(join(folder, 'vae.safetensors'), all);
+    await cp(join(wanFolder, 'config.json'), join(folder, 'config.json'));
+    const wan = await contents(wanFolder);
+    const { 'decoder.up_blocks.3.resnets.0.conv2.bias': bias, ...rest } = wan;
+    await write(rest);
+    await expect(loadVae(folder, device)).rejects.toThrow(/no tensor "decoder.up_blocks.3.resnets.0.conv2.bias"/);
+    await write({ ...rest, 'decoder.up_blocks.3.resnets.0.conv2.bias': { ...bias, shape: [1, ...bias.shape] } });
+    await expect(loadVae(folder, device)).rejects.toThrow(/conv2.bias" has shape \[1,\d+\], and \[\d+\] was expected/);
+    const { 'decoder.3.conv.2.weight': _, ...taehv } = await contents(taehvFile);
+    await write(taehv);
+    await expect(loadVae(join(folder, 'vae.safetensors'), device)).rejects.toThrow(/no tensor "decoder.3.conv.2.weight"/);
+    await write(wan);
+    await (await loadVae(folder, device)).dispose();
+  });
+});
+
 describe('config', () => {
   test('names what is not supported', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'vae-'));
@@ -254,12 +273,11 @@ describe('config', () => {
   ])('asks for the weights of %s in their published shapes', (_name, json, channels, shapes) => {
     const decoder = wanDecoder(readWanVaeConfig(json));
     const stored = new Map<string, readonly number[]>();
-    let shape: readonly number[] = [1, channels, 4, 4];
-    for (const stage of decoder.stages(4, 4, { axis: 3, start: 0, end: 4, size: 4 })) {
-      const { nodes, outputs } = stage.trace([Math.min(2, shape[0]), ...shape.slice(1)], false);
+    const programs = decoderPrograms(decoder);
+    for (const { nodes } of programs)
       for (const { operation, shape } of nodes) if (operation.op === 'weight') stored.set(operation.name, shape);
-      shape = nodes[outputs.frames].shape;
-    }
+    const { nodes, outputs } = programs.at(-1)!;
+    const { shape } = nodes[outputs.frames];
     expect(stored.get('post_quant_conv.weight')).toEqual([channels, channels, 1, 1, 1]);
     for (const [name, shape] of Object.entries(shapes)) expect(stored.get(`decoder.${name}`)).toEqual(shape);
     expect(shape.slice(1)).toEqual([3, channels === 16 ? 32 : 64, channels === 16 ? 32 : 64]);
