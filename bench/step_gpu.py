@@ -1,4 +1,4 @@
-"""A plain PyTorch transformer of Wan 2.1 T2V-1.3B's shape with random weights: the anchor of step-gpu.ts.
+"""A plain PyTorch transformer of Wan 2.1 T2V-1.3B's shape with random weights: the anchor of src/bench/step.ts.
 
 python3 bench/step_gpu.py [--frames 81 --height 480 --width 832] [--out FILE]
 Eager with FlashAttention-2, eager with cuDNN, and compiled; bfloat16, batch 1; median of 5 forwards after two.

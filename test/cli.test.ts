@@ -4,8 +4,11 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type GenerateArguments, parseArguments, parseInterval, parseSize } from '../src/cli/arguments.ts';
+import { parseArguments } from '../src/cli/arguments.ts';
+import type { BenchArguments } from '../src/cli/bench-arguments.ts';
+import type { GenerateArguments } from '../src/cli/generate-arguments.ts';
 import { main } from '../src/cli/main.ts';
+import { parseInterval, parseSize } from '../src/cli/values.ts';
 
 const parse = (...words: string[]) => parseArguments(words, '1.2.3');
 const generated = (...words: string[]) => parse(...words) as GenerateArguments;
@@ -16,6 +19,7 @@ describe('parseArguments', () => {
       command: 'generate',
       prompt: 'a red car',
       sampling: {},
+      device: 'cpu',
       runtime: 'auto',
       json: false,
       yes: false,
@@ -28,7 +32,7 @@ describe('parseArguments', () => {
     const words =
       '--size 832x480 --num-frames 81 --steps 30 --guidance-scale 5 --guidance-interval 0,0.6 --flow-shift 3 --fps 16 -s 7 -n blurry';
     const rest =
-      '--model m --vae v.safetensors --method adaspa --sparsity 0.8 --runtime onnxruntime-web --preview p.png --json --yes -o out.mp4';
+      '--model m --vae v.safetensors --device webgpu --dtype f16 --method adaspa --sparsity 0.8 --runtime onnxruntime-web --preview p.png --json --yes -o out.mp4';
     const args = generated(...words.split(' '), 'a fox', ...rest.split(' '));
     expect(args.sampling).toEqual({
       width: 832,
@@ -48,6 +52,8 @@ describe('parseArguments', () => {
       prompt: 'a fox',
       model: 'm',
       vae: 'v.safetensors',
+      device: 'webgpu',
+      dtype: 'f16',
       method: 'adaspa',
       sparsity: 0.8,
       runtime: 'onnxruntime-web',
@@ -73,6 +79,32 @@ describe('parseArguments', () => {
   it('reads vocab as a command only where a prompt would start', () => {
     expect(parse('vocab', '--json')).toEqual({ command: 'vocab', model: undefined, json: true });
     expect(generated('a', 'vocab').prompt).toBe('a vocab');
+  });
+
+  it('reads the benches, which have defaults of their own', () => {
+    const step = parse(
+      'bench',
+      'step',
+      '--size',
+      '64x32',
+      '--num-frames',
+      '5',
+      '--layers',
+      '2',
+      '--no-checks',
+      '--profile',
+      '--out',
+      'r.json',
+    );
+    expect(step).toEqual({
+      ...{ command: 'bench step', size: { width: 64, height: 32 }, numFrames: 5, layers: 2, method: 'adaspa', sparsity: 0.8 },
+      ...{ checks: false, runs: 5, profile: true, out: 'r.json', json: false },
+    });
+    expect(parse('bench', 'run', '--method', 'dense', '--steps', '4', '--branches', '1', '--dtype', 'f32', '--json')).toMatchObject({
+      ...{ command: 'bench run', method: 'dense', sparsity: undefined, steps: 4, branches: 1, dtype: 'f32', checks: true, json: true },
+      ...{ batched: false, dense: true },
+    } satisfies Partial<BenchArguments>);
+    expect(parse('bench')).toMatchObject({ command: 'help', text: expect.stringMatching(/step .*\n +run /) });
   });
 
   it('shows help with examples, and the version', () => {
@@ -105,6 +137,13 @@ describe('parseArguments', () => {
     [['x', '-o'], /^Option '-o, --output <file>' argument missing/],
     [['--steps', '4'], 'The prompt is missing'],
     [['  '], 'The prompt is missing'],
+    [['x', '--device', 'tpu'], /'tpu' is invalid\. Allowed choices are cpu, webgpu, auto; see zoetrope --help\.$/],
+    [['x', '--dtype', 'bf16'], /'bf16' is invalid\. Allowed choices are f32, f16; see/],
+    [['x', '--dtype', 'f16'], '--dtype f16 needs --device webgpu; the CPU computes in f32.'],
+    [['bench', 'walk'], /^Unknown command 'walk'/],
+    [['bench', 'run', '--branches', '3'], 'branches is "3"; give a whole number of branches from 1 to 2.'],
+    [['bench', 'step', '--method', 'dense', '--sparsity', '0.5'], 'psa, not dense.'],
+    [['bench', 'step', '--size', '8'], 'size is "8"'],
     [['vocab', 'extra'], /^Too many arguments for 'vocab'/],
   ])('refuses %j', (words, message) => {
     expect(() => parse(...words)).toThrow(message);

@@ -20,9 +20,11 @@ export function weightsOf(...programs: Program[]): Map<string, readonly number[]
   return found;
 }
 
-/** Random weights of a Program in f16: one pool as large as the largest tensor, which all of them share. */
-export function randomWeights(program: Program): Weights {
-  const found = weightsOf(program);
+/** Random weights of a Program in f16. */
+export const randomWeights = (program: Program): Weights => randomTensors(weightsOf(program));
+
+/** Random tensors of these shapes in f16: one pool as large as the largest, which all of them share. */
+export function randomTensors(found: ReadonlyMap<string, readonly number[]>): Weights {
   const uniform = seeded(1);
   // Halves of either sign between 1/64 and 1/32.
   const half = () => (uniform() < 0.5 ? 0 : 0x8000) | 0x2400 | (uniform() * 0x400);

@@ -2,13 +2,13 @@
 import { existsSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import type { Estimate } from '../estimate.ts';
-import type { Method } from '../method.ts';
 import type { Settings, StepReport } from '../options.ts';
 import type { GeneratedVideo, RunReport, TextToVideoPipeline } from '../pipeline.ts';
 import { checkOutput, type SavedVideo, saveVideo } from '../video/file.ts';
 import { checkStill, saveStill } from '../video/frames.ts';
-import type { GenerateArguments } from './arguments.ts';
-import { formatBytes, formatDuration, formatProgress, formatSummary, type Summary } from './progress.ts';
+import type { GenerateArguments } from './generate-arguments.ts';
+import { methodOf } from './method.ts';
+import { formatBytes, formatDevice, formatDuration, formatProgress, formatSummary, type Summary } from './progress.ts';
 import { namedSubject, nearestPrompts, outputName } from './prompts.ts';
 import { type Lines, linesOn, type Terminal } from './terminal.ts';
 
@@ -20,10 +20,12 @@ export async function generate(args: GenerateArguments, terminal: Terminal, sign
   const path = args.output ?? outputName(args.prompt, existsSync);
   await checkOutput(path, { fps: args.sampling.fps });
   if (args.preview !== undefined) await checkStill(args.preview);
-  const attention = await methodOf(args);
+  const { method, sparsity } = args;
+  const attention = method === undefined ? undefined : await methodOf({ method, sparsity });
   const pipeline = await load(args);
   try {
     signal.throwIfAborted();
+    if (args.device === 'auto') lines.note(formatDevice(pipeline.device));
     const options = { ...args.sampling, ...(attention ? { attention } : {}) };
     const video = pipeline(args.prompt, { ...options, signal, onStep: stepReporter(args, terminal, lines) });
     warnOfUnknownSubject(args, pipeline, lines);
@@ -41,16 +43,9 @@ export async function generate(args: GenerateArguments, terminal: Terminal, sign
   }
 }
 
-async function methodOf({ method, sparsity }: GenerateArguments): Promise<Method | undefined> {
-  if (method === undefined) return undefined;
-  const { adaSpa, dense, pyramidSparse } = await import('../methods.ts');
-  const options = sparsity === undefined ? {} : { sparsity };
-  return method === 'dense' ? dense() : method === 'adaspa' ? adaSpa(options) : pyramidSparse(options);
-}
-
-async function load({ model, vae, runtime }: GenerateArguments): Promise<TextToVideoPipeline> {
+async function load({ model, vae, device, dtype, runtime }: GenerateArguments): Promise<TextToVideoPipeline> {
   const { TextToVideoPipeline } = await import('../pipeline.ts'); // not before: help and mistakes need no runtime
-  return TextToVideoPipeline.fromPretrained(model, { runtime, ...(vae === undefined ? {} : { vae }) });
+  return TextToVideoPipeline.fromPretrained(model, { device, runtime, ...(dtype && { dtype }), ...(vae !== undefined && { vae }) });
 }
 
 function warnOfUnknownSubject({ prompt }: GenerateArguments, { vocabulary }: TextToVideoPipeline, lines: Lines): void {

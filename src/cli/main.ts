@@ -15,10 +15,11 @@ export async function main(words: readonly string[], terminal: Terminal, signal:
     if (args.command === 'help') terminal.out(args.text);
     else if (args.command === 'vocab') await (await import('./vocabulary.ts')).showVocabulary(args, terminal);
     else if (args.command === 'doctor') return await (await import('./doctor.ts')).doctor(args, version, terminal);
-    else await (await import('./generate.ts')).generate(args, terminal, signal);
+    else if (args.command === 'generate') await (await import('./generate.ts')).generate(args, terminal, signal);
+    else await (await import('./bench.ts')).bench(args, version, terminal, signal);
     return 0;
   } catch (error) {
-    const message = signal.aborted ? 'Stopped; no video was written.' : sentenceOf(error);
+    const message = signal.aborted ? 'Stopped; nothing was written.' : sentenceOf(error);
     terminal.err(signal.aborted ? `${message}\n` : `Error: ${message}\n`);
     if (process.env.ZOETROPE_DEBUG === '1' && error instanceof Error) terminal.err(`${error.stack}\n`);
     if (words.includes('--json')) terminal.out(`${JSON.stringify({ error: message })}\n`);

@@ -1,4 +1,5 @@
 // How a run looks on a terminal: durations, sizes, the bar, the summary. Text only; who prints it is `terminal.ts`.
+import type { DeviceReport } from '../device.ts';
 import type { RunReport, TextToVideoPipeline } from '../pipeline.ts';
 import type { SavedVideo } from '../video/file.ts';
 import type { Video } from '../video/frame.ts';
@@ -19,6 +20,14 @@ export function formatBytes(bytes: number): string {
   const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(bytes) / 3));
   return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
 }
+
+/** Which device a run takes, and why: `Device: webgpu (Acme Tower 5, f16). Auto found a GPU.` */
+export function formatDevice({ name, dtype, adapter, reason }: DeviceReport): string {
+  return `Device: ${placeOf(name, dtype, adapter)}. ${reason.charAt(0).toUpperCase()}${reason.slice(1)}.`;
+}
+
+const placeOf = (device: string, dtype: string, adapter: string | undefined): string =>
+  `${device} (${adapter === undefined ? '' : `${adapter}, `}${dtype})`;
 
 /** Where denoising stands after `done` of `steps`; `density` is the share of attention computed in the last step, 0..1. */
 export interface Progress {
@@ -58,10 +67,11 @@ export interface Summary
 export function formatSummary(run: Summary): string[] {
   const seconds = (part: keyof Summary['milliseconds']): string => `${part} ${formatDuration(run.milliseconds[part] / 1000)}`;
   const how = `${run.steps} steps, ${run.method}, mean density ${run.meanDensity.toFixed(2)}`;
+  const place = placeOf(run.device, run.dtype, run.adapter);
   const { name, version, hint } = run.runtime;
   return [
     `${run.path}: ${run.frames} frames, ${run.width}x${run.height}, ${run.fps} fps, ${formatBytes(run.bytes)}, seed ${run.seed}`,
-    `${seconds('text')}, ${seconds('denoise')} (${how}), ${seconds('decode')}, ${seconds('encode')}; ${name} ${version}`,
+    `${seconds('text')}, ${seconds('denoise')} (${how}), ${seconds('decode')}, ${seconds('encode')}; ${place}, ${name} ${version}`,
     ...(hint ? [hint] : []),
   ];
 }

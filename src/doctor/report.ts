@@ -57,7 +57,8 @@ export async function examine(options: GpuOptions = {}): Promise<DoctorReport> {
   };
 }
 
-function examineMachine(): MachineReport {
+/** Processor, memory and software of this machine. */
+export function examineMachine(): MachineReport {
   const allowed = process.constrainedMemory?.() || Number.POSITIVE_INFINITY;
   const memoryBytes = Math.min(totalmem(), allowed);
   return {

@@ -68,7 +68,7 @@ it('stops when it is told to, and leaves nothing', async () => {
     if (text.startsWith('step 1/')) controller.abort();
   };
   expect(await run(['a rocket', ...SMALL, '-o', join(folder, 'a.mp4')], controller.signal)).toBe(1);
-  expect(err).toMatch(/\nStopped; no video was written\.\n$/);
+  expect(err).toMatch(/\nStopped; nothing was written\.\n$/);
   expect(err).not.toContain('step 2/2');
   expect(await readdir(folder)).toEqual([]);
 });

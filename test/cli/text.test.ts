@@ -1,7 +1,7 @@
 // The words of the command line: file names and known prompts, durations, progress, summaries.
 import { describe, expect, it } from 'vitest';
 import { announce } from '../../src/cli/generate.ts';
-import { formatBytes, formatDuration, formatProgress, formatSummary, type Summary } from '../../src/cli/progress.ts';
+import { formatBytes, formatDevice, formatDuration, formatProgress, formatSummary, type Summary } from '../../src/cli/progress.ts';
 import { editDistance, namedSubject, nearestPrompts, outputName } from '../../src/cli/prompts.ts';
 import { linesOn } from '../../src/cli/terminal.ts';
 import { formatVocabulary } from '../../src/cli/vocabulary.ts';
@@ -75,13 +75,35 @@ describe('what is said', () => {
     const file = { path: '/v/car.mp4', frames: 33, bytes: 145_000, width: 256, height: 256, fps: 12 };
     const milliseconds = { text: 100, denoise: 24_400, decode: 1040, encode: 210 };
     const runtime = { name: 'onnxruntime-web' as const, version: '1.30.0', hint: 'Faster: npm install onnxruntime-node' };
-    const run = { ...file, prompt: 'a car', seed: 42, method: 'adaspa', milliseconds, meanDensity: 0.31, steps: 24, tokens: 2304, runtime };
-    const lines = formatSummary(run as Summary);
-    expect(lines).toEqual([
+    const place = { device: 'cpu', dtype: 'f32', runtime } as const;
+    const run = {
+      ...file,
+      ...place,
+      prompt: 'a car',
+      seed: 42,
+      method: 'adaspa',
+      milliseconds,
+      meanDensity: 0.31,
+      steps: 24,
+      tokens: 2304,
+    };
+    expect(formatSummary(run as Summary)).toEqual([
       '/v/car.mp4: 33 frames, 256x256, 12 fps, 145.0 kB, seed 42',
-      'text 0.1 s, denoise 24 s (24 steps, adaspa, mean density 0.31), decode 1.0 s, encode 0.2 s; onnxruntime-web 1.30.0',
+      'text 0.1 s, denoise 24 s (24 steps, adaspa, mean density 0.31), decode 1.0 s, encode 0.2 s; cpu (f32), onnxruntime-web 1.30.0',
       'Faster: npm install onnxruntime-node',
     ]);
+    const gpu = { device: 'webgpu', dtype: 'f16', adapter: 'Acme Tower 5' } as const;
+    expect(formatSummary({ ...run, ...gpu } as Summary)[1]).toMatch(
+      /encode 0\.2 s; webgpu \(Acme Tower 5, f16\), onnxruntime-web 1\.30\.0$/,
+    );
+  });
+
+  it('names the device and why', () => {
+    const reason = 'auto found a GPU';
+    expect(formatDevice({ name: 'webgpu', dtype: 'f16', adapter: 'Acme Tower 5', reason })).toBe(
+      'Device: webgpu (Acme Tower 5, f16). Auto found a GPU.',
+    );
+    expect(formatDevice({ name: 'cpu', dtype: 'f32', reason })).toBe('Device: cpu (f32). Auto found a GPU.');
   });
 
   it('draws over one line on a screen, and writes plain lines elsewhere', () => {

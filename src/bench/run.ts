@@ -1,0 +1,113 @@
+// A whole denoising run of a transformer on the GPU, dense and with a method, by the clock on the wall: the loop and the sampler of the
+// pipeline, from noise to the last latents, without text encoder and decoder.
+import { createAttention } from '../attention.ts';
+import { denoise } from '../dit/denoise.ts';
+import { createSampler } from '../dit/sampler.ts';
+import { type Transformer, transformer } from '../dit/transformer.ts';
+import type { Method } from '../method.ts';
+import { dense } from '../methods.ts';
+import type { Tensor } from '../tensor.ts';
+import { openSubject, type Setting, type Subject, type SubjectOptions } from './subject.ts';
+
+export interface RunBenchOptions extends SubjectOptions {
+  readonly method: Method;
+  /** Default 50. */
+  readonly steps?: number;
+  /** Forwards of a step: 2 with guidance (default), or 1. */
+  readonly branches?: number;
+  /** Both branches in one forward (default false). */
+  readonly batched?: boolean;
+  /** Measure a dense run first (default true). */
+  readonly dense?: boolean;
+  /** Called after each step, `done` of them so far; the first run, named `warm-up`, is not counted. */
+  readonly onStep?: (run: string, done: number) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** One run. */
+export interface Contender {
+  readonly method: string;
+  readonly seconds: number;
+  readonly stepSeconds: readonly number[];
+  /** Mean share of attention that was computed, 0..1. */
+  readonly meanDensity: number;
+  /** Whether the last latents are numbers; random weights may overflow. */
+  readonly finite: boolean;
+}
+
+export interface RunBench extends Setting {
+  readonly method: string;
+  readonly steps: number;
+  readonly branches: number;
+  readonly batched: boolean;
+  /** Where latents come from. */
+  readonly latents: 'sampler';
+  readonly contenders: readonly Contender[];
+  /** Seconds of the dense run by those of the method's; absent when only one was measured. */
+  readonly ratio?: number;
+  readonly peakBytes: number;
+}
+
+// A run of so many steps has every phase of the published methods: all kernels are compiled before a run is timed.
+const WARM_UP_STEPS = 5;
+
+/**
+ * Measures whole runs one after the other in one process. Texts are random; weights too unless there is a model.
+ * @throws as `openSubject` does, and the signal's reason when it is aborted.
+ */
+export async function benchRun(options: RunBenchOptions): Promise<RunBench> {
+  const { method, steps = 50, branches = 2, batched = false } = options;
+  const subject = await openSubject(options);
+  const { gpu, setting } = subject;
+  try {
+    const dit = transformer(subject.config, subject.weights, subject.executor);
+    const texts = Array.from({ length: branches }, (_, branch) => subject.text(1 + branch));
+    const run = { ...options, steps, batched, subject, dit, texts };
+    await whole({ ...run, name: 'warm-up', steps: WARM_UP_STEPS });
+    const methods = options.dense === false || method.name === 'dense' ? [method] : [dense(), method];
+    const contenders: Contender[] = [];
+    for (const one of methods) contenders.push(await whole({ ...run, name: one.name, method: one }));
+    const [first, second] = contenders;
+    return {
+      ...{ ...setting, method: method.name, steps, branches, batched, latents: 'sampler' as const, contenders },
+      ...(second && { ratio: first.seconds / second.seconds }),
+      peakBytes: gpu.memory.peakBytes,
+    };
+  } finally {
+    await subject.dispose();
+  }
+}
+
+interface Whole extends RunBenchOptions {
+  readonly name: string;
+  readonly steps: number;
+  readonly subject: Subject;
+  readonly dit: Transformer;
+  /** Text embeddings by branch. */
+  readonly texts: readonly Tensor[];
+}
+
+const GUIDANCE = 5;
+
+async function whole({ name, method, steps, batched, subject, dit, texts, onStep, signal }: Whole): Promise<Contender> {
+  const { executor, latents, scheduler } = subject;
+  const [prompt, negative] = texts;
+  const stepSeconds: number[] = [];
+  let density = 0;
+  const start = performance.now();
+  const last = await denoise({
+    ops: executor.ops,
+    transformerAt: async () => ({ transformer: dit, lowNoise: false }),
+    sampler: createSampler(scheduler, { steps }),
+    attention: createAttention(executor.ops, method),
+    ...{ latents: latents.numbers, shape: latents.shape, prompt, negative, batched, signal },
+    guidance: { scale: negative ? GUIDANCE : 1, interval: [0, 1] },
+    onStep: (step) => {
+      stepSeconds.push(step.milliseconds / 1000);
+      density += step.density / steps;
+      onStep?.(name, stepSeconds.length);
+    },
+  });
+  const seconds = (performance.now() - start) / 1000;
+  return { method: method.name, seconds, stepSeconds, meanDensity: density, finite: last.every(Number.isFinite) };
+}

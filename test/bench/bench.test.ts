@@ -1,0 +1,147 @@
+// `zoetrope bench`: a tiny checkpoint on a software GPU, from words to tables and JSON; and what is refused. No figure is judged.
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { RunBench } from '../../src/bench/run.ts';
+import { phasesOf, type StepBench } from '../../src/bench/step.ts';
+import { main } from '../../src/cli/main.ts';
+import { adaSpa, dense, pyramidSparse } from '../../src/methods.ts';
+import { openedGpu } from '../gpu/device.ts';
+
+const gpu = await openedGpu();
+const MODEL = fewWords();
+afterAll(() => rmSync(MODEL, { recursive: true }));
+const TINY = `--model ${MODEL} --size 32x32 --num-frames 5 --layers 1 --dtype f32`.split(' ');
+
+/** A tiny checkpoint of two layers that takes few words, so that a forward is short. */
+function fewWords(): string {
+  const [source, model] = [resolve('test/golden/wan-pipeline/pipeline'), mkdtempSync(join(tmpdir(), 'few-words-'))];
+  for (const part of ['scheduler', 'transformer', 'vae']) symlinkSync(join(source, part), join(model, part));
+  const index = JSON.parse(readFileSync(join(source, 'model_index.json'), 'utf8')) as object;
+  writeFileSync(join(model, 'model_index.json'), JSON.stringify({ ...index, zoetrope: { max_sequence_length: 8 } }));
+  return model;
+}
+
+let said: { out: string; err: string };
+let folder: string;
+beforeEach(() => {
+  said = { out: '', err: '' };
+  folder = mkdtempSync(join(tmpdir(), 'bench-'));
+});
+afterEach(() => {
+  vi.unstubAllGlobals();
+  rmSync(folder, { recursive: true });
+});
+
+function run(words: readonly string[], signal = new AbortController().signal, onErr: (text: string) => void = () => {}): Promise<number> {
+  const out = (text: string) => {
+    said.out += text;
+  };
+  const err = (text: string) => {
+    said.err += text;
+    onErr(text);
+  };
+  return main(['bench', ...words], { out, err, isScreen: false, columns: 80 }, signal);
+}
+
+describe.skipIf(!gpu)('on a GPU', () => {
+  test('step: the phases of a method by kind of work, as a table and a file', async () => {
+    const file = join(folder, 'step.json');
+    expect(await run(['step', ...TINY, '--runs', '2', '--profile', '--out', file])).toBe(0);
+    const result = JSON.parse(readFileSync(file, 'utf8')) as StepBench & Record<string, object>;
+    expect(result).toMatchObject({
+      bench: 'bench step',
+      method: 'adaSpa',
+      dtype: 'f32',
+      tokens: 8,
+      textTokens: 8,
+      layers: 1,
+      checked: true,
+    });
+    expect(result.options).toMatchObject({ model: MODEL, method: 'adaspa', sparsity: 0.8, runs: 2 });
+    expect(result.machine).toHaveProperty('cores');
+    expect(result.peakBytes).toBeGreaterThanOrEqual(result.loadedBytes);
+    expect(result.phases.map(({ name, step }) => [name, step])).toEqual([
+      ['dense', 0],
+      ['first search', 10],
+      ['reuse', 11],
+      ['later search', 30],
+    ]);
+    for (const { runs, seconds, hostMilliseconds, gpuMilliseconds, kinds } of result.phases) {
+      expect(runs).toHaveLength(2);
+      expect(seconds).toBeCloseTo((runs[0] + runs[1]) / 2, 9);
+      expect(hostMilliseconds).toBeGreaterThan(0);
+      expect(kinds!.reduce((sum, { milliseconds }) => sum + milliseconds, 0)).toBeCloseTo(gpuMilliseconds!, 6);
+    }
+    const names = result.phases.map(({ kinds }) => kinds!.map(({ kind }) => kind));
+    expect(names[0]).toEqual(['linear', 'attention', 'norm', 'other']);
+    expect(names[1]).toContain('search');
+    expect(names[2]).toEqual(['linear', 'attention', 'norm', 'layout', 'other']);
+    expect(names[3]).toContain('search');
+    expect(said.out).toMatch(/, in software: .*few-words-.*, 1 layer\n32x32, 5 frames, 8 tokens, f32\nadaSpa at sparsity 0\.8\n/);
+    expect(said.out).toMatch(/\n +density +ms +host ms +GPU ms +linear +attention +search +norm +layout +other\ndense +1\.00 /);
+    expect(said.out).toMatch(/\nreuse +GPU ms +launches\nlinear +[\d.]+ +\d+\n {2}matmul/);
+    expect(said.err).toMatch(/^Loading the model \.\.\.\nMeasuring dense \.\.\.\nMeasuring first search /);
+  });
+
+  test('run: dense and the method, whole', async () => {
+    const words = ['run', ...TINY, '--steps', '2', '--batched', '--json'];
+    expect(await run(words)).toBe(0);
+    const result = JSON.parse(said.out) as RunBench;
+    expect(result).toMatchObject({ steps: 2, branches: 2, batched: true, latents: 'sampler', method: 'adaSpa' });
+    expect(result.contenders.map(({ method, stepSeconds, finite }) => [method, stepSeconds.length, finite])).toEqual([
+      ['dense', 2, true],
+      ['adaSpa', 2, true],
+    ]);
+    for (const { seconds, stepSeconds } of result.contenders) expect(seconds).toBeGreaterThanOrEqual(stepSeconds[0] + stepSeconds[1]);
+    expect(result.ratio).toBeCloseTo(result.contenders[0].seconds / result.contenders[1].seconds, 9);
+  });
+
+  test('run: stops when it is told to, and writes nothing', async () => {
+    const controller = new AbortController();
+    const stop = (text: string) => {
+      if (text.startsWith('warm-up, step 1/')) controller.abort();
+    };
+    expect(await run(['run', ...TINY, '--no-dense', '--branches', '1', '--out', join(folder, 'r.json')], controller.signal, stop)).toBe(1);
+    expect(said.err).toMatch(/\nStopped; nothing was written\.\n$/);
+    expect(said.err).not.toContain('step 2/');
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test.each([
+    [['--size', '40x32'], 'width 40 is not a multiple of 16, which this model needs; the nearest is 48.'],
+    [['--num-frames', '6'], 'numFrames 6 is not 4k + 1, which this model needs; the nearest is 5.'],
+    [['--layers', '3'], `layers is 3, but ${MODEL} has 2; give at most that.`],
+    [['--model', tmpdir()], /has no model_index\.json/],
+  ])('refuses %j', async (words, message) => {
+    expect(await run(['step', ...TINY, ...words])).toBe(1);
+    expect(said.err.replace('Loading the model ...\n', '')).toMatch(message instanceof RegExp ? message : `Error: ${message}\n`);
+  });
+
+  test('refuses f16 on a GPU that has none', async () => {
+    if (gpu!.adapter.features.has('shader-f16')) return;
+    expect(await run(['step', ...TINY, '--dtype', 'f16'])).toBe(1);
+    expect(said.err).toContain('Error: this GPU stores no f16 (feature shader-f16 is missing); choose f32.\n');
+  });
+});
+
+test('without a GPU: one sentence', async () => {
+  vi.stubGlobal('navigator', { gpu: { requestAdapter: async () => null } });
+  expect(await run(['step', ...TINY])).toBe(1);
+  expect(said.err).toMatch(/^Loading the model \.\.\.\nError: no GPU adapter was found; .*\.\n$/);
+  expect(said.out).toBe('');
+});
+
+test('a place that cannot be written to is refused before anything is measured', async () => {
+  expect(await run(['step', '--out', join(folder, 'no', 'step.json')])).toBe(1);
+  expect(said.err).toMatch(/^Error: The result cannot be written to ".*step\.json": there is no folder ".*no", or .*\.\n$/);
+});
+
+test('phases are those that a method has', () => {
+  const subject = { grid: { frames: 2, height: 4, width: 4, text: 0 }, config: { layers: 2 } } as Parameters<typeof phasesOf>[1];
+  const steps = (method: Parameters<typeof phasesOf>[0]) => phasesOf(method, subject).map(({ name, step }) => `${name} ${step}`);
+  expect(steps(dense())).toEqual(['dense 0']);
+  expect(steps(pyramidSparse())).toEqual(['dense 0', 'first search 15', 'later search 16']);
+  expect(steps(adaSpa())).toEqual(['dense 0', 'first search 10', 'reuse 11', 'later search 30']);
+});
