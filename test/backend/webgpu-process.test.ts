@@ -1,10 +1,11 @@
 // WebGPU in a program of its own: that it ends by itself, and what it says where there is no GPU.
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { missingLibrary } from '../../src/backend/webgpu/vulkan.ts';
 import { openedGpu } from '../gpu/device.ts';
 
 const gpu = await openedGpu();
@@ -45,4 +46,19 @@ test('without an adapter there is one sentence', () => {
   const none = { VK_DRIVER_FILES: '/nonexistent', VK_ICD_FILENAMES: '/nonexistent' };
   const said = run('await openWebgpu().catch((error) => console.log(error.name, error.message));', none);
   if (process.platform === 'linux') expect(said).toMatch(/^UnsupportedError no GPU adapter was found; in Node install .*\n$/);
+});
+
+test.skipIf(process.platform !== 'linux')('without Vulkan nothing else is written', () => {
+  expect(missingLibrary('libc.so.6')).toBeUndefined();
+  expect(missingLibrary('libnobody-has-this.so.1')).toMatch(/^libnobody-has-this\.so\.1: /);
+  const env = { ...process.env, LD_LIBRARY_PATH: '', VK_DRIVER_FILES: '' };
+  const program = [join(folder, 'program.js')];
+  writeFileSync(
+    program[0],
+    `import { openWebgpu } from './backend/webgpu/device.js'; await openWebgpu().catch((error) => console.log(error.message));`,
+  );
+  const { stdout, stderr } = spawnSync(process.execPath, program, { env, encoding: 'utf8' });
+  // A machine may have Vulkan where it is always found.
+  if (stdout.includes('libvulkan')) expect(stdout).toMatch(/^WebGPU is not available here \(libvulkan\.so\.1: .*\); in Node install .*\n$/);
+  if (stdout.includes('libvulkan')) expect(stderr).toBe('');
 });

@@ -1,5 +1,6 @@
 // Finding an adapter and asking it for a device: all that it lists of what the kernels can use, and its own limits.
 import { UnsupportedError } from '../../errors.ts';
+import { missingVulkan } from './vulkan.ts';
 import type { Capabilities, MatrixShape } from './wgsl.ts';
 
 export interface GpuOptions {
@@ -56,6 +57,8 @@ export function findGpu({ experimental = true, checked = true }: GpuOptions): Pr
 async function openDawn(toggles: string): Promise<GPU> {
   try {
     const { create, globals } = await import('webgpu');
+    const missing = missingVulkan();
+    if (missing) throw new Error(missing);
     Object.assign(globalThis, globals);
     return create([`enable-dawn-features=${toggles}`, 'disable-dawn-features=timestamp_quantization']);
   } catch (cause) {
