@@ -240,6 +240,17 @@ describe.skipIf(!opened)('a WebGPU device', () => {
       }
       expect((await gpu.read(filled(gpu, 1)))[0]).toBe(1);
     });
+
+    test.skipIf(!opened?.adapter.software)('when it has no memory for what is cached, which is made again', async () => {
+      const [owner, before] = [{}, gpu.memory.bytes];
+      const cached = (make: () => GpuTensor) => gpu.cached(owner, 'table', () => ({ small: filled(gpu, 1), table: make() }));
+      cached(() => gpu.tensor([gpu.adapter.limits.maxBufferSize / 4], 'f32'));
+      await expect(gpu.idle()).rejects.toThrow('out of memory');
+      const { table } = cached(() => filled(gpu, 5));
+      expect((await gpu.read(table))[0]).toBe(5);
+      expect(cached(() => expect.unreachable('made a third time')).table).toBe(table);
+      expect(gpu.memory.bytes).toBeLessThanOrEqual(before + 2 * 512);
+    });
   });
 
   test('can do without features, and with what a stock browser offers', async () => {

@@ -13,6 +13,8 @@ export interface BufferPool {
   give(lent: Lent): void;
   /** Counts out a buffer for which there was no memory; it is not lent again. Once is enough. */
   lose(buffer: GPUBuffer): void;
+  /** Whether a buffer was counted out. */
+  isGone(buffer: GPUBuffer): boolean;
   /** Bytes that buffers of this pool occupy now, free ones included, and the most there ever were. */
   readonly usage: { readonly bytes: number; readonly peakBytes: number };
   /** Destroys the free buffers. */
@@ -60,6 +62,7 @@ export function bufferPool(create: (bytes: number) => GPUBuffer, submit: () => v
       remove(buffer);
       if (free.includes(buffer)) free.splice(free.indexOf(buffer), 1);
     },
+    isGone,
     trim: () => destroy([...free]),
   };
 }
@@ -145,7 +148,7 @@ export function scopes<T extends object>(free: (thing: T) => void): Scopes<T> {
 }
 
 /** A value, and what its arrays and plain objects hold. */
-function* reachable(value: unknown, seen = new Set<object>()): Generator<object> {
+export function* reachable(value: unknown, seen = new Set<object>()): Generator<object> {
   if (typeof value !== 'object' || value === null || seen.has(value)) return;
   seen.add(value);
   yield value;

@@ -4,6 +4,7 @@ import { UnsupportedError } from '../../errors.ts';
 import { type DType, elements, type Numbers, type Tensor } from '../../tensor.ts';
 import { type AdapterReport, type GpuOptions, requestDevice } from './adapter.ts';
 import { type BufferPool, bufferPool, type Lent, type Scopes, scopes } from './buffers.ts';
+import { cacheOver } from './cache.ts';
 import { type ErrorLog, errorLog } from './errors.ts';
 import { type Compiled, pipelineCache } from './pipelines.ts';
 import { type CommandQueue, commandQueue, type Timed } from './queue.ts';
@@ -171,14 +172,8 @@ function storage(self: GpuDevice, { device, errors, queue, pool, scoped }: Parts
 
 /** How long tensors live. */
 function lifetimes(self: GpuDevice, { pool, scoped, alive }: Parts): Pick<GpuDevice, 'cached' | 'scope' | 'keep' | 'release' | 'trim'> {
-  const caches = new WeakMap<object, Map<string, unknown>>();
   return {
-    cached<T>(owner: object, key: string, make: () => T): T {
-      const known = caches.get(owner) ?? new Map<string, unknown>();
-      caches.set(owner, known);
-      if (!known.has(key)) known.set(key, scoped.outside(make));
-      return known.get(key) as T;
-    },
+    cached: cacheOver(scoped, pool),
     scope: scoped.run,
     keep(tensor) {
       scoped.remove(alive(tensor));
