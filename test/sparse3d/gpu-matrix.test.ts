@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import type { Dispatch, GpuTensor } from '../../src/backend/webgpu/device.ts';
 import { type Kernel, loadKernels } from '../../src/backend/webgpu/wgsl.ts';
 import type { AttendCall } from '../../src/sparse3d/gpu-attend-call.ts';
-import { matrixVariant } from '../../src/sparse3d/gpu-attend-matrix.ts';
+import { dispatchWide, matrixVariant } from '../../src/sparse3d/gpu-attend-matrix.ts';
 import { sparse3dKernels } from '../../src/sparse3d/kernels/index.ts';
 import { curve, raster, tiles } from '../../src/sparse3d/layout.ts';
 import { toBlocked, toRaster } from '../../src/sparse3d/permute.ts';
@@ -18,53 +18,46 @@ import { numbers, randomPlan, relativeError } from './cases.ts';
 const PLAYED = `
 var<private> player: u32;
 fn number(words: vec4u, at: u32) -> f32 { let pair = unpack2x16float(words[at / 2u]); return select(pair.x, pair.y, at % 2u == 1u); }
-fn leftOfPairs(offset: u32, stride: u32) -> array<f32, 16> {
+`;
+/** What loads and multiplies the matrices of one variable. */
+const loaded = (name: string) => `
+fn leftOf_${name}(offset: u32, stride: u32) -> array<f32, 16> {
   var result: array<f32, 16>;
-  for (var i = 0u; i < 16u; i++) { result[i] = number(pairs[offset + player / 2u * stride + i / 8u], i % 8u); }
+  for (var i = 0u; i < 16u; i++) { result[i] = number(${name}[offset + player / 2u * stride + i / 8u], i % 8u); }
   return result;
 }
-fn leftOfScores(offset: u32, stride: u32) -> array<f32, 16> {
-  var result: array<f32, 16>;
-  for (var i = 0u; i < 16u; i++) { result[i] = number(scores[offset + player / 2u * stride + i / 8u], i % 8u); }
-  return result;
-}
-fn product(left: array<f32, 16>, right: vec3u, sums: array<f32, 8>) -> array<f32, 8> {
+fn productWith_${name}(left: array<f32, 16>, right: vec3u, sums: array<f32, 8>) -> array<f32, 8> {
   var row = left;
   var result = sums;
   for (var at = 0u; at < 8u; at++) {
     let column = (8u * player + at) % 16u;
     for (var i = 0u; i < 16u; i++) {
       let cell = right.x * 8u + select(i * right.y * 8u + column, column * right.y * 8u + i, right.z == 1u);
-      result[at] += row[i] * number(pairs[cell / 8u], cell % 8u);
+      result[at] += row[i] * number(${name}[cell / 8u], cell % 8u);
     }
   }
   return result;
 }
 `;
-const stored = (name: string, put: (element: string) => string) => `
-fn ${name}(offset: u32, value: array<f32, 8>, stride: u32) {
+/** What stores sums in a variable and loads them again. */
+const summed = (name: string, bits: boolean) => `
+fn storeTo_${name}(offset: u32, value: array<f32, 8>, stride: u32) {
   var result = value;
   for (var at = 0u; at < 8u; at++) {
     let element = 8u * player + at;
-    let place = offset + element / 16u * stride + element % 16u / 4u;
-    ${put('result[at]')}
+    ${name}[offset + element / 16u * stride + element % 16u / 4u][element % 4u] = ${bits ? 'bitcast<u32>(result[at])' : 'result[at]'};
   }
 }
-`;
-const STORED = [
-  stored('toScores', (x) => `scores[place][element % 4u] = bitcast<u32>(${x});`),
-  stored('toPairs', (x) => `pairs[place][element % 4u] = bitcast<u32>(${x});`),
-  stored('toScratch', (x) => `scratch[place][element % 4u] = ${x};`),
-].join('');
-const LANES = `
-fn ofScratch(offset: u32, stride: u32) -> array<f32, 8> {
+fn sumOf_${name}(offset: u32, stride: u32) -> array<f32, 8> {
   var result: array<f32, 8>;
   for (var at = 0u; at < 8u; at++) {
     let element = 8u * player + at;
-    result[at] = scratch[offset + element / 16u * stride + element % 16u / 4u][element % 4u];
+    result[at] = bitcast<f32>(${name}[offset + element / 16u * stride + element % 16u / 4u][element % 4u]);
   }
   return result;
 }
+`;
+const LANES = `
 var<workgroup> lanes: array<f32, 128>;
 fn neighbour(value: f32) -> f32 {
   workgroupBarrier();
@@ -83,21 +76,24 @@ function played({ name, body }: Kernel): Kernel {
     .replace('subgroup_matrix_result<f32, N, M>', 'array<f32, 8>')
     .replace('let lane = thread % 32;', 'let lane = thread % 32; player = lane; playing = thread;')
     .replaceAll('Sum(0.0)', 'Sum()')
-    .replaceAll('subgroupMatrixLoad<Left, row_major>(&pairs, ', 'leftOfPairs(')
-    .replaceAll('subgroupMatrixLoad<Left, row_major>(&scores, ', 'leftOfScores(')
-    .replaceAll('subgroupMatrixLoad<Sum, row_major>(&scratch, ', 'ofScratch(')
+    .replaceAll(/subgroupMatrixLoad<Left, row_major>\(&(\w+), /g, 'leftOf_$1(')
+    .replaceAll(/subgroupMatrixLoad<Sum, row_major>\(&(\w+), /g, 'sumOf_$1(')
     .replaceAll(
-      /subgroupMatrixLoad<Right, (col|row)_major>\(&pairs, (.*), STRIDE\)/g,
-      (_, way, offset) => `vec3u(${offset}, STRIDE, ${way === 'col' ? 1 : 0})`,
+      /let right = subgroupMatrixLoad<Right, (col|row)_major>\(&(\w+), (.*), STRIDE\)([\s\S]*?)subgroupMatrixMultiplyAccumulate\(/g,
+      (_, way, name, offset, between) => `let right = vec3u(${offset}, STRIDE, ${way === 'col' ? 1 : 0})${between}productWith_${name}(`,
     )
-    .replaceAll('subgroupMatrixMultiplyAccumulate(', 'product(')
-    .replaceAll('subgroupMatrixStore<row_major>(&scores, ', 'toScores(')
-    .replaceAll('subgroupMatrixStore<row_major>(&pairs, ', 'toPairs(')
-    .replaceAll('subgroupMatrixStore<row_major>(&scratch, ', 'toScratch(')
+    .replaceAll(/subgroupMatrixStore<row_major>\(&(\w+), /g, 'storeTo_$1(')
     .replaceAll(/subgroupShuffleXor\(([\w.]+), 1\)/g, 'neighbour($1)')
     .replaceAll('vec4h(', 'vec4f(');
   expect(replaced).not.toMatch(/subgroup[MS]|subgroup_/);
   return { name, body: replaced };
+}
+
+/** A kernel with what plays the matrices of its variables: those of f16 numbers, and those of sums (whether these are bits in words). */
+function withPlayers(kernel: Kernel, pairs: readonly string[], sums: Readonly<Record<string, boolean>>): Kernel {
+  const { name, body } = played(kernel);
+  const players = [...pairs.map(loaded), ...Object.entries(sums).map(([variable, bits]) => summed(variable, bits))];
+  return { name, body: body + PLAYED + players.join('') + LANES };
 }
 
 const opened = await openedGpu();
@@ -107,8 +103,9 @@ describe.skipIf(!opened)('matrix variant of attention', () => {
   const gpu = opened!;
   const kernels = {
     ...files,
-    attendMatrix: played(files.attendMatrix),
-    attendMatrixRows: { ...played(files.attendMatrixRows), body: played(files.attendMatrixRows).body + PLAYED + STORED + LANES },
+    attendMatrix: withPlayers(files.attendMatrix, ['pairs', 'scores'], { pairs: true, scores: true, scratch: false }),
+    attendMatrixWide: withPlayers(files.attendMatrixWide, ['keyRows', 'valueRows', 'weightRows'], { scores: true }),
+    attendMatrixRows: played(files.attendMatrixRows),
   };
   // It says that it has matrices, and compiles what plays them.
   const { adapter, dispatch } = gpu ?? {};
@@ -124,9 +121,10 @@ describe.skipIf(!opened)('matrix variant of attention', () => {
   const growing = (x: Float32Array, dim: number, tokens: number) =>
     x.map((value, at) => value * (1 + Math.floor((6 * (Math.floor(at / dim) % tokens)) / tokens)));
 
-  async function attend(call: Omit<AttendCall, 'out' | 'lse' | 'dtype'>) {
+  const ways = { narrow: matrixVariant.dispatch, wide: dispatchWide(2) }; // as wide as a software GPU has memory for
+  async function attend(call: Omit<AttendCall, 'out' | 'lse' | 'dtype'>, way: keyof typeof ways) {
     const [out, lse] = [gpu.tensor([call.heads, call.rows.q, call.dim], 'f32'), gpu.tensor([call.heads, call.rows.q], 'f32')];
-    matrixVariant.dispatch(gpu, kernels, { ...call, dtype: 'f16', out, lse });
+    ways[way](gpu, kernels, { ...call, dtype: 'f16', out, lse });
     return { out: (await gpu.read(out)) as Float32Array, lse: (await gpu.read(lse)) as Float32Array };
   }
 
@@ -136,27 +134,33 @@ describe.skipIf(!opened)('matrix variant of attention', () => {
   };
 
   test.each([
-    [2, 70, 130, 24, false],
-    [1, 5, 600, 32, true],
-  ])('dense: %i heads, %i queries, %i keys, dim %i', async (heads, queries, keys, dim, grows) => {
+    ['narrow', 2, 70, 130, 24, false],
+    ['narrow', 1, 5, 600, 32, true],
+    ['wide', 2, 70, 130, 24, false],
+    ['wide', 1, 5, 600, 32, true],
+  ] as const)('dense, %s: %i heads, %i queries, %i keys, dim %i', async (way, heads, queries, keys, dim, grows) => {
     const [q, raw, v] = [rounded(heads * queries * dim, 1), rounded(heads * keys * dim, 2), rounded(heads * keys * dim, 3)];
     const k = grows ? growing(raw, dim, keys) : raw;
     const one = { q: 1, k: 1 };
-    const actual = await attend({
-      ...{ heads, dim, rows: { q: queries, k: keys }, block: one, blocks: one, levels: [{ pool: 1, base: 0 }] },
-      ...{ q: halves(gpu, q, [heads, queries, dim]), k: halves(gpu, k, [heads, keys, dim]), v: halves(gpu, v, [heads, keys, dim]) },
-    });
+    const actual = await attend(
+      {
+        ...{ heads, dim, rows: { q: queries, k: keys }, block: one, blocks: one, levels: [{ pool: 1, base: 0 }] },
+        ...{ q: halves(gpu, q, [heads, queries, dim]), k: halves(gpu, k, [heads, keys, dim]), v: halves(gpu, v, [heads, keys, dim]) },
+      },
+      way,
+    );
     const [qs, ks, vs] = [q, k, v].map((x) => rowsOf(x, heads, dim));
     const twins = qs.map((rows, head) => attendAllReference(rows, ks[head], vs[head]));
     close(actual, { out: twins.flatMap(({ out }) => out.flat()), lse: twins.flatMap(({ lse }) => lse) });
   });
 
   const grid: Grid = { frames: 5, height: 7, width: 9, text: 21 };
-  const cases: readonly { readonly q: Layout; readonly k: Layout }[] = [
-    ...[raster(64)(grid), tiles(4, 4, 4)(grid), curve(16)(grid)].map((layout) => ({ q: layout, k: layout })),
-    { q: curve(128)(grid), k: raster(24)(grid) },
+  const cases: readonly { readonly way: keyof typeof ways; readonly q: Layout; readonly k: Layout }[] = [
+    ...[raster(64)(grid), tiles(4, 4, 4)(grid), curve(16)(grid)].map((layout) => ({ way: 'narrow' as const, q: layout, k: layout })),
+    { way: 'narrow', q: curve(128)(grid), k: raster(24)(grid) },
+    { way: 'wide', q: curve(128)(grid), k: raster(24)(grid) },
   ];
-  test.each(cases)('by a plan: $q.name on $k.name', async (layout) => {
+  test.each(cases)('by a plan, $way: $q.name on $k.name', async ({ way, ...layout }) => {
     const [heads, dim] = [2, 40];
     const tokens = tokensOf(grid);
     const [q, k, v] = [1, 2, 3].map((seed) => rounded(heads * tokens * dim, seed));
@@ -164,12 +168,15 @@ describe.skipIf(!opened)('matrix variant of attention', () => {
     const blocked = (x: Float32Array, of: Layout) => halves(gpu, toBlocked(x, heads, dim, of), [heads, of.order.length, dim]);
     const counts = Int32Array.of(...layout.q.counts, ...layout.k.counts);
     const tables = { counts: plan.counts as GpuTensor, blocks: plan.blocks as GpuTensor, width: layout.k.blocks };
-    const actual = await attend({
-      ...{ heads, dim, rows: { q: layout.q.order.length, k: layout.k.order.length }, levels: [{ pool: 1, base: 0 }] },
-      ...{ block: { q: layout.q.block, k: layout.k.block }, blocks: { q: layout.q.blocks, k: layout.k.blocks } },
-      ...{ q: blocked(q, layout.q), k: blocked(k, layout.k), v: blocked(v, layout.k) },
-      plan: { ...tables, tokens: gpu.upload(counts, [counts.length]) },
-    });
+    const actual = await attend(
+      {
+        ...{ heads, dim, rows: { q: layout.q.order.length, k: layout.k.order.length }, levels: [{ pool: 1, base: 0 }] },
+        ...{ block: { q: layout.q.block, k: layout.k.block }, blocks: { q: layout.q.blocks, k: layout.k.blocks } },
+        ...{ q: blocked(q, layout.q), k: blocked(k, layout.k), v: blocked(v, layout.k) },
+        plan: { ...tables, tokens: gpu.upload(counts, [counts.length]) },
+      },
+      way,
+    );
     const [qs, ks, vs] = [q, k, v].map((x) => rowsOf(x, heads, dim));
     const twins = qs.map((rows, head) => {
       const read = planRows(plan.host.counts, plan.host.blocks, plan.levels, head, layout.q.blocks, layout.k.blocks);

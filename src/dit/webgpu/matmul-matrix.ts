@@ -73,7 +73,7 @@ function split(capabilities: Capabilities, tiling: Tiling): { readonly constants
   const parts = step / 8;
   const leap = (32 * sides[0] * sides[1]) / parts;
   const lines = (tile[0] + tile[1]) / fold;
-  const whole = [rowTiles, outputTiles, step / K, tile[0] / leap, tile[1] / leap, lines / leap];
+  const whole = [rowTiles, outputTiles, step / K, 8 / parts, leap / 8, tile[0] / leap, tile[1] / leap, lines / leap];
   // A subgroup's rows and outputs lie in one part each.
   if (fold > 1) whole.push(lines / (rowTiles * M), lines / (outputTiles * N), tile[0] / (outputTiles * N));
   if (!whole.every(Number.isInteger))

@@ -14,6 +14,7 @@ alias Fetched = array<vec4u, LOADS>;
 const THREADS = 32 * ROW_SIDES * OUTPUT_SIDES;
 const PARTS = STEP / 8; // vectors of a staged row
 const LEAP = THREADS / PARTS; // rows that all threads stage at once
+const APART = 8 / PARTS; // rows that eight lanes stage together
 const LINES = (TILE_ROWS + TILE_OUTPUTS) / FOLD;
 const STRIDE = FOLD * PARTS + 1;
 const BUFFER = LINES * STRIDE;
@@ -35,7 +36,9 @@ fn main(
   let ownOutput = subgroup % OUTPUT_SIDES * (OUTPUT_TILES * N);
   let rowsAt = place(ownRow, 0);
   let outputsAt = place(TILE_ROWS + ownOutput, 0);
-  let line = thread / PARTS;
+  // Eight lanes write at the same time: to different banks when their rows are PARTS apart.
+  let order = thread / PARTS;
+  let line = order / 8 * 8 + order % 8 / APART + order % APART * PARTS;
   let own = thread % PARTS;
   let stored = place(line, own);
   let steps = (call.vectors + PARTS - 1) / PARTS;
