@@ -1,9 +1,10 @@
 // One run: prompt to latents to frames, with what it reports. The steps of the pipeline, one line each, are in `run`.
 import { join } from 'node:path';
 import { type BoundAttention, createAttention } from './attention.ts';
+import type { Backend } from './backend/backend.ts';
 import type { CpuDevice } from './backend/cpu.ts';
-import { cpuBackend } from './backend/cpu-backend.ts';
 import type { RuntimeName } from './backend/runtime.ts';
+import type { DeviceReport, OpenedDevice } from './device.ts';
 import type { GenerationDefaults, ModelIndex } from './dit/config.ts';
 import { type DenoiseStep, denoise, type Expert, type Guidance } from './dit/denoise.ts';
 import { createSampler, type Sampler } from './dit/sampler.ts';
@@ -16,12 +17,19 @@ import { elements, type Tensor } from './tensor.ts';
 import { encodePrompt, loadTextEncoder } from './text/encoder.ts';
 import { cleanPrompt } from './text/prompt.ts';
 import type { Tokenizer } from './text/tokenizer.ts';
-import type { DecodedFrames, VideoDecoder } from './vae/index.ts';
+import type { VideoDecoder } from './vae/index.ts';
+import { firstFrame, rgbFrames } from './vae/rgb.ts';
 import type { Frame, Video } from './video/frame.ts';
 
 /** What a finished run reports. */
 export interface RunReport {
   readonly seed: number;
+  /** Where the transformer ran, and how it stored numbers. */
+  readonly device: DeviceReport['name'];
+  readonly dtype: DeviceReport['dtype'];
+  /** The GPU's name. */
+  readonly adapter?: string;
+  /** What the text encoder and the decoder ran on, and on the CPU the transformer too. */
   readonly runtime: RuntimeName;
   readonly method: string;
   readonly steps: number;
@@ -43,7 +51,10 @@ export interface GeneratedVideo extends Video {
 export interface Parts {
   readonly index: ModelIndex;
   readonly defaults: GenerationDefaults;
-  readonly device: CpuDevice;
+  /** Where the text encoder and the decoder run. */
+  readonly host: CpuDevice;
+  /** Where the transformer runs. */
+  readonly device: OpenedDevice;
   readonly tokenizer: Tokenizer;
   readonly transformer: Transformer;
   readonly transformer2?: Transformer;
@@ -105,30 +116,14 @@ export function generatedVideo(parts: Parts, settings: Settings, options: RunOpt
 }
 
 async function* run(parts: Parts, settings: Settings, options: RunOptions): AsyncGenerator<Frame, RunReport> {
-  const { device, defaults, vae } = parts;
+  const { defaults, vae } = parts;
   const { signal } = options;
-  const attention = bind(device, options.attention);
+  await revive(parts);
   const sampler = samplerOf(parts, settings);
   const start = performance.now();
   const text = await encodeTexts(parts, settings);
   const textEnd = performance.now();
-  let density = 0;
-  const shape = latentShape(parts, settings);
-  const latents = await denoise({
-    device,
-    transformerAt: transformerAt(parts),
-    sampler,
-    attention,
-    latents: gaussianNoise(settings.seed, elements(shape)),
-    shape,
-    ...text,
-    guidance: guidanceOf(parts, settings),
-    signal,
-    onStep: async (step) => {
-      density += step.density / step.steps;
-      await options.onStep?.({ ...stepReport(step), preview: () => preview(vae, step.clean(), shape) });
-    },
-  });
+  const { latents, density } = await denoised(parts, settings, options, sampler, text);
   const denoiseEnd = performance.now();
   if (!isHeld(parts)) {
     await parts.transformer.release();
@@ -136,14 +131,14 @@ async function* run(parts: Parts, settings: Settings, options: RunOptions): Asyn
   }
   let taken = 0;
   let index = 0;
-  for await (const { data, width, height } of rgbFrames(vae.decode(latents, shape, { signal }))) {
+  for await (const { data, width, height } of rgbFrames(vae.decode(latents, latentShape(parts, settings), { signal }))) {
     const handedOver = performance.now();
     yield { index: index++, width, height, data };
     taken += performance.now() - handedOver;
   }
   return {
     seed: settings.seed,
-    runtime: device.runtime.name,
+    ...deviceOf(parts),
     method: nameOf(options.attention),
     steps: sampler.timesteps.length,
     tokens: tokensOf(gridOf(parts, settings)),
@@ -154,9 +149,74 @@ async function* run(parts: Parts, settings: Settings, options: RunOptions): Asyn
   };
 }
 
+function deviceOf({ device, host }: Parts): Pick<RunReport, 'device' | 'dtype' | 'adapter' | 'runtime'> {
+  const { name, dtype, adapter } = device.report;
+  return { device: name, dtype, ...(adapter !== undefined && { adapter }), runtime: host.runtime.name };
+}
+
+/** Opens a GPU anew that was lost since the last run; what was loaded on it is loaded again. */
+async function revive({ device, transformer, transformer2 }: Parts): Promise<void> {
+  if (device.lost() === undefined) return;
+  await transformer.release();
+  await transformer2?.release();
+  await device.renew();
+}
+
+/** Latents from noise, and the mean density of the steps; the prompts' handles are freed. */
+async function denoised(
+  parts: Parts,
+  settings: Settings,
+  options: RunOptions,
+  sampler: Sampler,
+  { prompt, negative }: Texts,
+): Promise<{ latents: Float32Array; density: number }> {
+  const { device, vae } = parts;
+  const { ops } = device.executor;
+  const shape = latentShape(parts, settings);
+  let density = 0;
+  try {
+    const latents = await denoise({
+      ops,
+      transformerAt: transformerAt(parts),
+      sampler,
+      attention: bind(ops, options.attention),
+      latents: gaussianNoise(settings.seed, elements(shape)),
+      shape,
+      prompt,
+      ...(negative && { negative }),
+      guidance: guidanceOf(parts, settings),
+      batched: isBatched(parts, settings),
+      signal: options.signal,
+      onStep: async (step) => {
+        density += step.density / step.steps;
+        await options.onStep?.({ ...stepReport(step), preview: async () => firstFrame(vae, await step.clean(), shape) });
+      },
+    });
+    return { latents, density };
+  } catch (error) {
+    const lost = device.lost();
+    throw lost === undefined
+      ? error
+      : new Error(`the GPU was lost in the middle of a run (${lost}); call the pipeline again: it opens the GPU anew`, { cause: error });
+  } finally {
+    for (const text of [prompt, negative]) if (text) ops.release(text);
+  }
+}
+
+/**
+ * A forward whose values take less leaves a GPU waiting for launches, so both guidance branches run as one batch of two. Larger forwards fill
+ * it: a batch would only take twice the memory.
+ */
+const BATCHED_BYTES = 2 ** 28;
+
+function isBatched(parts: Parts, settings: Settings): boolean {
+  const bytes = parts.transformer.deviceBytes(latentShape(parts, settings), settings.maxSequenceLength);
+  return bytes !== undefined && bytes.values < BATCHED_BYTES;
+}
+
 /** A bare attention function reports no density of its own: it counts as dense. */
-function bind(device: CpuDevice, attention: Method | Attention): BoundAttention {
-  if (typeof attention !== 'function') return createAttention(cpuBackend(device), attention);
+function bind(ops: Backend, attention: Method | Attention): BoundAttention {
+  if (typeof attention !== 'function') return createAttention(ops, attention);
   const density = async (): Promise<number> => 1;
   return { attention, density, take: async () => ({ calls: 0, dense: 0, searches: 0, reuses: 0, density: 1 }), reset: () => undefined };
 }
@@ -174,8 +234,9 @@ function samplerOf(parts: Parts, { numInferenceSteps: steps, flowShift }: Settin
 /** Larger weights make room for the decoder: the seconds to load them again are little beside a run of such a model. */
 const HELD_BYTES = 1e9;
 
-/** Whether the transformer stays loaded while frames are decoded, for the next call. */
-export const isHeld = ({ transformer }: Parts): boolean => 4 * transformer.parameters <= HELD_BYTES;
+/** Whether the transformer stays loaded while frames are decoded, for the next call: where it is small, and on a GPU, whose memory is its own. */
+export const isHeld = ({ device, transformer }: Parts): boolean =>
+  device.report.name === 'webgpu' || 4 * transformer.parameters <= HELD_BYTES;
 
 /** Above the boundary the first transformer works, below it the second; the one that is done gives its memory back. */
 function transformerAt({ transformer, transformer2, boundary }: Parts): (timestep: number) => Promise<Expert> {
@@ -186,16 +247,23 @@ function transformerAt({ transformer, transformer2, boundary }: Parts): (timeste
   };
 }
 
-/** Prompt and, when any step is guided, negative prompt as [1, rows, width] handles. */
-async function encodeTexts(parts: Parts, settings: Settings): Promise<{ prompt: Tensor; negative?: Tensor; promptTokens: number }> {
-  const { device, tokenizer, index } = parts;
+/** Embeddings [1, rows, width], as handles of the transformer's backend. */
+interface Texts {
+  readonly prompt: Tensor;
+  readonly negative?: Tensor;
+  readonly promptTokens: number;
+}
+
+/** The prompt and, when any step is guided, the negative prompt. */
+async function encodeTexts(parts: Parts, settings: Settings): Promise<Texts> {
+  const { host, device, tokenizer, index } = parts;
   const rows = settings.maxSequenceLength;
-  const encoder = await loadTextEncoder(join(index.folder, 'text_encoder'), device);
+  const encoder = await loadTextEncoder(join(index.folder, 'text_encoder'), host);
   try {
     const encode = async (prompt: string): Promise<{ tensor: Tensor; tokens: number }> => {
       const { ids, length } = tokenizer.encode(cleanPrompt(prompt), rows);
       const embeddings = await encodePrompt(encoder, [...ids.subarray(0, length)], rows);
-      return { tensor: device.upload(embeddings, [1, rows, encoder.config.width]), tokens: length };
+      return { tensor: device.executor.ops.upload(embeddings, [1, rows, encoder.config.width]), tokens: length };
     };
     const { tensor: prompt, tokens: promptTokens } = await encode(settings.prompt);
     const guided = Math.max(settings.guidanceScale, parts.transformer2 ? settings.guidanceScale2 : 0) > 1;
@@ -203,29 +271,4 @@ async function encodeTexts(parts: Parts, settings: Settings): Promise<{ prompt: 
   } finally {
     await encoder.dispose();
   }
-}
-
-/** Decoded pieces [frames, 3, height, width] in [0, 1] -> RGB bytes, frame by frame. */
-async function* rgbFrames(pieces: AsyncIterable<DecodedFrames>): AsyncGenerator<Omit<Frame, 'index'>> {
-  for await (const { data, frames, height, width } of pieces) {
-    const pixels = height * width;
-    for (let frame = 0; frame < frames; frame++) {
-      const bytes = new Uint8Array(pixels * 3);
-      for (let channel = 0; channel < 3; channel++) {
-        const plane = (frame * 3 + channel) * pixels;
-        for (let i = 0; i < pixels; i++) bytes[i * 3 + channel] = Math.round(255 * Math.min(1, Math.max(0, data[plane + i])));
-      }
-      yield { data: bytes, width, height };
-    }
-  }
-}
-
-/** The first frame of latents: one latent frame is decoded. */
-async function preview(vae: VideoDecoder, latents: Float32Array, [channels, frames, height, width]: readonly number[]): Promise<Frame> {
-  const area = height * width;
-  const first = new Float32Array(channels * area);
-  for (let channel = 0; channel < channels; channel++)
-    first.set(latents.subarray(channel * frames * area, channel * frames * area + area), channel * area);
-  for await (const frame of rgbFrames(vae.decode(first, [channels, 1, height, width]))) return { index: 0, ...frame };
-  throw new Error('the decoder gave no frame for a preview');
 }

@@ -2,13 +2,12 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type CpuDevice, openCpu } from './backend/cpu.ts';
+import { openCpu } from './backend/cpu.ts';
 import type { RuntimeChoice, RuntimeName } from './backend/runtime.ts';
+import { type DeviceOptions, type DeviceReport, openDevice } from './device.ts';
 import { type GenerationDefaults, type ModelIndex, number, readDefaults, readJson, readModelIndex } from './dit/config.ts';
 import { isGuided } from './dit/denoise.ts';
-import { cpuExecutor } from './dit/onnx/executor.ts';
 import { loadTransformer } from './dit/transformer.ts';
-import { UnsupportedError } from './errors.ts';
 import { type Estimate, estimate, expectedDensity } from './estimate.ts';
 import { type GeneratedVideo, generatedVideo, gridOf, guidanceOf, isHeld, latentShape, type Parts } from './generate.ts';
 import type { Attention, Method } from './method.ts';
@@ -19,14 +18,10 @@ import { loadTokenizer } from './text/tokenizer.ts';
 import { loadVae } from './vae/index.ts';
 import { readVocabulary, type Vocabulary } from './vocabulary.ts';
 
-export interface PipelineOptions {
-  /** Only `cpu` so far. */
-  readonly device?: 'cpu';
-  /** Only `f32` on the CPU. */
-  readonly dtype?: 'f32';
+export interface PipelineOptions extends DeviceOptions {
   /** A VAE to use instead of the checkpoint's: a folder, or a TAEHV .safetensors file. */
   readonly vae?: string;
-  /** Which ONNX Runtime; `auto` takes onnxruntime-node when it is installed. */
+  /** Which ONNX Runtime, for what runs on the CPU; `auto` takes onnxruntime-node when it is installed. */
   readonly runtime?: RuntimeChoice;
 }
 
@@ -38,6 +33,8 @@ export interface TextToVideoPipeline {
   readonly defaults: GenerationDefaults;
   /** What a small model was trained on; absent for models of real video. */
   readonly vocabulary?: Vocabulary;
+  /** Where the transformer runs, how it stores numbers, and why there. Text encoder and decoder run on the CPU. */
+  readonly device: DeviceReport;
   readonly runtime: { readonly name: RuntimeName; readonly version: string; readonly hint?: string };
   /** How self-attention is computed where a call does not say; see `accelerate`. */
   attention: Method | Attention;
@@ -50,13 +47,10 @@ export const TextToVideoPipeline = {
   /**
    * Opens a checkpoint in the diffusers folder layout; without a folder, the embedded model. Headers and configs are read and checked here
    * (the text encoder's when a run needs it), weights when they are first needed.
+   * @throws UnsupportedError, with the reason, for webgpu where there is no GPU, for f16 where there is none, and for models of other kinds.
    */
   async fromPretrained(folder: string = embeddedModel(), options: PipelineOptions = {}): Promise<TextToVideoPipeline> {
-    if ((options.device ?? 'cpu') !== 'cpu') throw new UnsupportedError(`device ${options.device} is not supported; use cpu`);
-    if ((options.dtype ?? 'f32') !== 'f32') throw new UnsupportedError(`dtype ${options.dtype} is not supported on the CPU; use f32`);
-    const index = await readModelIndex(folder);
-    const device = await openCpu(options.runtime);
-    return pipeline(await openParts(folder, index, device, options));
+    return pipeline(await openParts(await readModelIndex(folder), options));
   },
 };
 
@@ -71,30 +65,32 @@ export function embeddedModel(): string {
 }
 
 interface Disposable {
-  dispose(): Promise<void>;
+  dispose(): void | Promise<void>;
 }
 
 /** Opens what a run needs; when one part is refused, those opened before it are closed again. */
-async function openParts(folder: string, index: ModelIndex, device: CpuDevice, options: PipelineOptions): Promise<Parts> {
-  const part = (name: string): string => join(folder, name);
-  const opened: Disposable[] = [device];
+async function openParts(index: ModelIndex, options: PipelineOptions): Promise<Parts> {
+  const part = (name: string): string => join(index.folder, name);
+  const opened: Disposable[] = [];
   const keep = <T extends Disposable>(one: T): T => {
     opened.unshift(one);
     return one;
   };
   try {
     const ratio = index.config.boundary_ratio == null ? 0 : number(index.config, 'boundary_ratio');
-    const executor = cpuExecutor(device);
-    const transformer = keep(await loadTransformer(part('transformer'), executor));
+    const host = keep(await openCpu(options.runtime));
+    const device = keep(await openDevice(options, host));
+    const transformer = keep(await loadTransformer(part('transformer'), device.executor));
     const parts: Parts = {
       index,
       defaults: readDefaults(index),
+      host,
       device,
       tokenizer: await loadTokenizer(part('tokenizer')),
       transformer,
-      ...(index.parts.transformer_2 && { transformer2: keep(await loadTransformer(part('transformer_2'), executor)) }),
+      ...(index.parts.transformer_2 && { transformer2: keep(await loadTransformer(part('transformer_2'), device.executor)) }),
       boundary: ratio * 1000,
-      vae: keep(await loadVae(options.vae ?? part('vae'), device)),
+      vae: keep(await loadVae(options.vae ?? part('vae'), host)),
       scheduler: await readJson(join(part('scheduler'), 'scheduler_config.json')),
     };
     const [made, decoded] = [transformer.config.outChannels, parts.vae.channels];
@@ -112,8 +108,8 @@ async function openParts(folder: string, index: ModelIndex, device: CpuDevice, o
 }
 
 function pipeline(parts: Parts): TextToVideoPipeline {
-  const { device, defaults, index, vae } = parts;
-  const { name, version, hint } = device.runtime;
+  const { host, device, defaults, index, vae } = parts;
+  const { name, version, hint } = host.runtime;
   const granularity = granularityOf(parts);
   const vocabulary = readVocabulary(defaults.vocabulary);
   const call = (prompt: string, options: GenerateOptions = {}): GeneratedVideo => {
@@ -123,17 +119,19 @@ function pipeline(parts: Parts): TextToVideoPipeline {
   const pipe: TextToVideoPipeline = Object.assign(call, {
     folder: index.folder,
     defaults,
+    device: device.report,
     runtime: { name, version, ...(hint && { hint }) },
     ...(vocabulary && { vocabulary }),
     attention: dense() as Method | Attention,
     estimate: (options: GenerateOptions = {}) =>
       estimateRun(parts, checkOptions('', options, defaults, granularity), options.attention ?? pipe.attention),
     async dispose() {
-      await device.idle();
+      await host.idle();
       await parts.transformer.dispose();
       await parts.transformer2?.dispose();
       await vae.dispose();
-      await device.dispose();
+      device.dispose();
+      await host.dispose();
     },
   });
   return pipe;
@@ -163,7 +161,7 @@ function estimateRun(parts: Parts, settings: Settings, attention: Method | Atten
       decoderBytes: parts.vae.bytes(latentShape(parts, settings)),
       held: isHeld(parts),
     },
-    parts.device.runtime,
+    parts.host.runtime,
   );
 }
 

@@ -183,11 +183,6 @@ describe('refusals name the value and what to do', () => {
     await missing.dispose();
     rmSync(folder, { recursive: true });
   });
-
-  test('devices and dtypes that are not there', async () => {
-    await expect(TextToVideoPipeline.fromPretrained(undefined, { device: 'webgpu' as 'cpu' })).rejects.toThrow('webgpu');
-    await expect(TextToVideoPipeline.fromPretrained(undefined, { dtype: 'f16' as 'f32' })).rejects.toThrow('f16');
-  });
 });
 
 test('dense is the default and estimates are finite', async () => {

@@ -20,6 +20,17 @@ export interface Executor {
   readonly ops: Backend;
   /** Binds a Program to weights. @throws Error when a weight is missing or has another shape (its name and both shapes). */
   compile(program: Program, weights: Weights): Promise<Executable>;
+  /** Bytes of device memory that a Program will take; absent where it has no memory of its own. */
+  bytes?(program: Program): ProgramBytes;
+}
+
+/** Bytes that a Program takes on a device. */
+export interface ProgramBytes {
+  readonly weights: number;
+  /** What is kept between runs: constants, and what depends on the prompts of both guidance branches alone. */
+  readonly kept: number;
+  /** The most that values of a run take at once, whatever attention calls take for themselves left out. */
+  readonly values: number;
 }
 
 /** Results of what depends on constant inputs alone are kept for this many different sets of them (guidance branches). */

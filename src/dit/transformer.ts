@@ -4,7 +4,7 @@ import { UnsupportedError } from '../errors.ts';
 import type { Grid } from '../sparse3d/plan.ts';
 import { elements, type Tensor } from '../tensor.ts';
 import { boolean, type Config, count, number, numbers, readJson } from './config.ts';
-import type { Executable, Executor, Seam } from './executor.ts';
+import type { Executable, Executor, ProgramBytes, Seam } from './executor.ts';
 import { timestepEmbedding, type WanConfig, type WanShape, wanGrid, wanTransformer } from './wan.ts';
 import { openWeights, type Weights } from './weights.ts';
 
@@ -24,6 +24,8 @@ export interface Transformer {
   readonly bytes: number;
   /** Number of stored weight elements. */
   readonly parameters: number;
+  /** Bytes on the device that a forward of latents [channels, frames, height, width] takes; undefined where the device has no memory of its own. */
+  deviceBytes(latents: readonly number[], textTokens: number): ProgramBytes | undefined;
   /** Token grid of latents of this size. */
   grid(latents: Pick<WanShape, 'frames' | 'height' | 'width'>): Grid;
   /** Loads what a shape needs, so that the first forward does not wait for them. */
@@ -105,6 +107,7 @@ export function transformer(config: WanConfig, weights: Weights, executor: Execu
     config,
     bytes: [...weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0),
     parameters: [...weights.tensors.values()].reduce((sum, tensor) => sum + elements(tensor.shape), 0),
+    deviceBytes: (latents, textTokens) => executor.bytes?.(wanTransformer(config, shapeOf([1, ...latents], textTokens, false))),
     grid: (latents) => wanGrid(config, latents),
     prepare: async (latents, textTokens) => void (await executable(shapeOf(latents, textTokens, false))),
     async forward({ latents, timesteps, text }, attention) {

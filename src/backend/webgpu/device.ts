@@ -94,7 +94,7 @@ export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
   const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
   const pool = bufferPool(
     (size) =>
-      bufferOf(device, errors, { size, usage }, (buffer) => {
+      bufferOf(device, errors, { size, usage }, pool.usage.bytes - size, (buffer) => {
         pool.lose(buffer);
         pool.trim();
       }),
@@ -121,13 +121,27 @@ export async function openWebgpu(options: GpuOptions = {}): Promise<GpuDevice> {
   return Object.assign(self, storage(self, parts), lifetimes(self, parts), launches(parts), waits(parts));
 }
 
-/** A buffer; where there is no memory for it, that is the error of the next wait. */
-function bufferOf(device: GPUDevice, errors: ErrorLog, wanted: GPUBufferDescriptor, failed?: (buffer: GPUBuffer) => void): GPUBuffer {
+/** What an error says first when the GPU had no memory for a buffer. */
+const OUT_OF_MEMORY = 'out of memory: ';
+
+/** What the GPU had no memory for, when that is what the error says. */
+export const outOfMemory = (error: unknown): string | undefined =>
+  error instanceof Error && error.message.startsWith(OUT_OF_MEMORY) ? error.message.slice(OUT_OF_MEMORY.length).split(';')[0] : undefined;
+
+/** A buffer beside `held` bytes; where there is no memory for it, that is the error of the next wait. */
+function bufferOf(
+  device: GPUDevice,
+  errors: ErrorLog,
+  wanted: GPUBufferDescriptor,
+  held: number,
+  failed?: (buffer: GPUBuffer) => void,
+): GPUBuffer {
   device.pushErrorScope('out-of-memory');
   const buffer = device.createBuffer(wanted);
   errors.watch(({ message }) => {
     failed?.(buffer);
-    return `out of memory: the GPU has no room for a buffer of ${wanted.size} bytes (${firstLine(message)}); ask for less, or release tensors first`;
+    const what = `the GPU has no room for a buffer of ${wanted.size} bytes beside the ${held} in use`;
+    return `${OUT_OF_MEMORY}${what} (${firstLine(message)}); ask for less, or release tensors first`;
   });
   return buffer;
 }
@@ -245,14 +259,14 @@ function keptBindings(
 }
 
 /** What is waited for. */
-function waits({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'read' | 'profile' | 'flush' | 'idle' | 'dispose'> {
+function waits({ device, errors, queue, pool, alive }: Parts): Pick<GpuDevice, 'read' | 'profile' | 'flush' | 'idle' | 'dispose'> {
   return {
     flush: queue.flush,
     async read(tensor, aside) {
       if (tensor.dtype === 'f16') throw new TypeError('an f16 tensor is cast to f32 before it is read');
       errors.check();
       const { buffer, bytes } = alive(tensor).lent;
-      const staging = bufferOf(device, errors, { size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+      const staging = bufferOf(device, errors, { size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST }, pool.usage.bytes);
       queue.encoder().copyBufferToBuffer(buffer, 0, staging, 0, bytes);
       queue.flush();
       try {

@@ -1,19 +1,20 @@
 // Runs Programs on the GPU: planned once, then a run takes buffers in order, launches, and gives each buffer back after its last use. A run
 // waits for nothing.
 import { webgpuBackend } from '../../backend/webgpu/backend.ts';
-import { type GpuDevice, type GpuTensor, gpuTensor } from '../../backend/webgpu/device.ts';
+import { type GpuDevice, type GpuTensor, gpuTensor, outOfMemory } from '../../backend/webgpu/device.ts';
 import { loadKernels } from '../../backend/webgpu/wgsl.ts';
 import { UnsupportedError } from '../../errors.ts';
 import { castTensor } from '../../sparse3d/gpu-memory.ts';
 import { sparse3dKernels } from '../../sparse3d/kernels/index.ts';
 import type { Tensor } from '../../tensor.ts';
-import { checkInput, type Executable, type Executor, KEPT_PRELUDES, type Seam } from '../executor.ts';
+import { checkInput, type Executable, type Executor, KEPT_PRELUDES, type ProgramBytes, type Seam } from '../executor.ts';
 import type { Node, Program } from '../graph.ts';
 import type { Weights } from '../weights.ts';
 import { ditKernels } from './kernels/index.ts';
 import { type Plan, planProgram, weightType } from './plan.ts';
+import { madeFor, type Part, programBytes, rehearse, schedule } from './schedule.ts';
 import type { ProgramKernels, Step, Storage } from './steps.ts';
-import { loadWeights, type Wanted } from './weights.ts';
+import { type LoadedWeights, loadWeights, type Wanted } from './weights.ts';
 
 export interface GpuCompileOptions {
   /** How activations and matrices are stored; sums are always f32 (default f32). f16 needs the feature `shader-f16`. */
@@ -23,7 +24,12 @@ export interface GpuCompileOptions {
 /** Runs Programs on a GPU, once its kernels are read. The device stays the caller's to dispose. */
 export async function gpuExecutor(device: GpuDevice, options: GpuCompileOptions = {}): Promise<Executor> {
   const [dit, sparse3d, ops] = await Promise.all([loadKernels(ditKernels), loadKernels(sparse3dKernels), webgpuBackend(device)]);
-  return { ops, compile: (program, weights) => compileOnGpu(program, weights, device, { dit, sparse3d }, options) };
+  const kernels = { dit, sparse3d };
+  return {
+    ops,
+    compile: (program, weights) => compileOnGpu(program, weights, device, kernels, options),
+    bytes: (program) => programBytes(planProgram(program, kernels, options.dtype ?? 'f32')),
+  };
 }
 
 /** Tensors by slot; a slot that has none yet is empty. */
@@ -45,7 +51,7 @@ export async function compileOnGpu(
     throw new UnsupportedError('this GPU stores no f16 (feature shader-f16 is missing); choose f32');
   for (const { operation, shape } of program.nodes) if (operation.op === 'weight') weights.get(operation.name, shape);
   const plan = planProgram(program, kernels, dtype);
-  const loaded = await loadWeights(wantedBy(plan, dtype), weights, device, kernels);
+  const loaded = await loadPlanned(plan, weights, device, kernels, dtype);
   const fixed = fixedTensors(plan, device, loaded.get);
   const prelude = preludes(plan, device);
   const dynamic = schedule(plan, 'dynamic');
@@ -69,6 +75,33 @@ export async function compileOnGpu(
       await loaded.release();
     },
   };
+}
+
+/** Loads the weights and has the GPU make the buffers of a run, so that a Program too large for it is refused here and not in a step. */
+async function loadPlanned(
+  plan: Plan,
+  weights: Weights,
+  device: GpuDevice,
+  kernels: ProgramKernels,
+  dtype: Storage,
+): Promise<LoadedWeights> {
+  let loaded: LoadedWeights | undefined;
+  try {
+    loaded = await loadWeights(wantedBy(plan, dtype), weights, device, kernels);
+    device.scope(() => rehearse(plan, 'dynamic', { take: ({ shape, dtype }) => device.tensor(shape, dtype), give: device.release }));
+    await device.idle();
+    return loaded;
+  } catch (error) {
+    await loaded?.release();
+    device.trim();
+    const lacking = outOfMemory(error);
+    throw lacking ? new Error(tooLarge(programBytes(plan), lacking, dtype), { cause: error }) : error;
+  }
+}
+
+function tooLarge({ weights, kept, values }: ProgramBytes, lacking: string, dtype: Storage): string {
+  const needed = `this model needs ${weights + kept + values} bytes on the GPU, ${weights} of them for weights`;
+  return `out of memory: ${needed}, and ${lacking}; choose a smaller size${dtype === 'f32' ? ', f16' : ''} or the CPU`;
 }
 
 function wantedBy({ sources }: Plan, dtype: Storage): Wanted[] {
@@ -123,43 +156,6 @@ function preludes(plan: Plan, device: GpuDevice): { fill(tensors: Tensors): void
     },
     release: () => drop(0),
   };
-}
-
-/** Slots made by steps of one kind that steps of another read. */
-function madeFor({ slots, steps }: Plan, when: 'fixed' | 'constant'): number[] {
-  const elsewhere = new Set(steps.filter(({ writes }) => slots[writes].when !== when).flatMap(({ reads }) => reads));
-  return steps.map(({ writes }) => writes).filter((slot) => slots[slot].when === when && elsewhere.has(slot));
-}
-
-/** Steps from one attention call to the next; `frees[i]` are slots that step i is the last to use, `crosses` those that later parts use. */
-interface Part {
-  readonly steps: readonly Step[];
-  readonly frees: readonly (readonly number[])[];
-  readonly crosses: readonly number[];
-}
-
-/** The steps that change as often as `when`, in parts. Only what they make is freed on the way. */
-function schedule({ slots, steps, outputs }: Plan, when: 'fixed' | 'constant' | 'dynamic'): Part[] {
-  const own = steps.filter(({ writes }) => slots[writes].when === when);
-  const kept = new Set(Object.values(outputs));
-  for (const { reads, writes } of steps) if (slots[writes].when !== when) for (const slot of reads) kept.add(slot);
-  const last = new Map<number, number>();
-  for (const [at, { reads, writes }] of own.entries()) for (const slot of [writes, ...reads]) last.set(slot, at);
-  const made = new Map(own.map(({ writes, seam }) => [writes, seam !== undefined]));
-  const starts = own.flatMap(({ seam }, at) => (at === 0 || seam ? [at] : []));
-  return starts.map((start, index) => {
-    const end = starts[index + 1] ?? own.length;
-    const freedAt = (at: number): number[] =>
-      [...new Set([own[at].writes, ...own[at].reads])].filter(
-        (slot) => made.get(slot) === false && !kept.has(slot) && last.get(slot) === at,
-      );
-    const before = own.slice(0, end).map(({ writes }) => writes);
-    return {
-      steps: own.slice(start, end),
-      frees: own.slice(start, end).map((_, at) => freedAt(start + at)),
-      crosses: before.filter((slot) => kept.has(slot) || last.get(slot)! >= end),
-    };
-  });
 }
 
 /** Runs a part in a scope of its own, so that what its attention call made is freed with it. */

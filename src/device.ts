@@ -1,0 +1,128 @@
+// Where a transformer runs: the CPU or a GPU, chosen once and said why, opened, and opened again after a GPU was lost.
+import type { CpuDevice } from './backend/cpu.ts';
+import type { AdapterReport } from './backend/webgpu/adapter.ts';
+import { type GpuDevice, openWebgpu } from './backend/webgpu/device.ts';
+import type { Executor } from './dit/executor.ts';
+import { cpuExecutor } from './dit/onnx/executor.ts';
+import { gpuExecutor } from './dit/webgpu/executor.ts';
+import { UnsupportedError } from './errors.ts';
+
+const DEVICES = ['cpu', 'webgpu', 'auto'] as const;
+const DTYPES = ['f32', 'f16'] as const;
+
+export interface DeviceOptions {
+  /** Where the transformer runs (default `cpu`); `auto` takes a GPU when there is one that is not software, else the CPU. */
+  readonly device?: (typeof DEVICES)[number];
+  /** How it stores weights and activations: f32 on the CPU; on a GPU by default f16 where it has f16, else f32. Sums are always f32. */
+  readonly dtype?: (typeof DTYPES)[number];
+}
+
+/** The device of a pipeline. */
+export interface DeviceReport {
+  readonly name: 'cpu' | 'webgpu';
+  readonly dtype: 'f32' | 'f16';
+  /** The GPU's name. */
+  readonly adapter?: string;
+  /** Why this one: a sentence without its full stop. */
+  readonly reason: string;
+}
+
+/** An opened device. */
+export interface OpenedDevice {
+  readonly report: DeviceReport;
+  readonly executor: Executor;
+  /** What is known of the GPU; absent on the CPU. */
+  readonly gpu?: AdapterReport;
+  /** Why the GPU cannot be used any more; undefined while it can. */
+  lost(): string | undefined;
+  /** Opens a GPU that was lost anew, for the same executor: what was compiled on it is compiled again. @throws UnsupportedError when there is none. */
+  renew(): Promise<void>;
+  dispose(): void;
+}
+
+/**
+ * Opens what is asked for. The CPU device is used where the choice falls on the CPU, and stays the caller's.
+ * @throws TypeError for a name that is none; UnsupportedError, with the reason, for webgpu where there is no GPU and for f16 where there is none.
+ */
+export async function openDevice(options: DeviceOptions, cpu: CpuDevice): Promise<OpenedDevice> {
+  const { device = 'cpu', dtype } = options;
+  if (!DEVICES.includes(device)) throw new TypeError(`there is no device ${JSON.stringify(device)}; choose ${DEVICES.join(', ')}`);
+  if (dtype !== undefined && !DTYPES.includes(dtype))
+    throw new TypeError(`there is no dtype ${JSON.stringify(dtype)}; choose ${DTYPES.join(' or ')}`);
+  if (device === 'cpu') return onCpu(cpu, options.device ? 'the CPU was asked for' : 'the CPU is the default', dtype);
+  if (device === 'webgpu') return onGpu(await openWebgpu(), 'webgpu was asked for', dtype);
+  const found = await openWebgpu().catch((error: Error) => error);
+  if (found instanceof Error) return onCpu(cpu, `auto took the CPU: ${found.message}`, dtype);
+  if (!found.adapter.software) return onGpu(found, 'auto found a GPU', dtype);
+  found.dispose();
+  return onCpu(cpu, `auto took the CPU: the only GPU, ${nameOf(found.adapter)}, is software and slower`, dtype);
+}
+
+function onCpu(cpu: CpuDevice, reason: string, dtype: DeviceOptions['dtype']): OpenedDevice {
+  if (dtype === 'f16') throw new UnsupportedError(`the CPU computes in f32 and has no f16 (${reason}); choose f32, or device webgpu`);
+  return {
+    report: { name: 'cpu', dtype: 'f32', reason },
+    executor: cpuExecutor(cpu),
+    lost: () => undefined,
+    renew: async () => undefined,
+    dispose: () => undefined,
+  };
+}
+
+async function onGpu(gpu: GpuDevice, reason: string, wanted: DeviceOptions['dtype']): Promise<OpenedDevice> {
+  const dtype = wanted ?? (hasF16(gpu) ? 'f16' : 'f32');
+  let current = await bound(gpu, dtype);
+  let renewal: Promise<void> | undefined;
+  return {
+    report: { name: 'webgpu', dtype, adapter: nameOf(gpu.adapter), reason },
+    executor: {
+      get ops() {
+        return current.executor.ops;
+      },
+      compile: (program, weights) => current.executor.compile(program, weights),
+      bytes: (program) => current.executor.bytes!(program),
+    },
+    gpu: gpu.adapter,
+    lost: () => current.lost(),
+    renew() {
+      renewal ??= openWebgpu()
+        .then(async (next) => {
+          current = await bound(next, dtype);
+        })
+        .finally(() => {
+          renewal = undefined;
+        });
+      return renewal;
+    },
+    dispose: () => current.gpu.dispose(),
+  };
+}
+
+interface Bound {
+  readonly gpu: GpuDevice;
+  readonly executor: Executor;
+  lost(): string | undefined;
+}
+
+/** The executor of an opened GPU, which is closed again when it cannot be used. */
+async function bound(gpu: GpuDevice, dtype: DeviceReport['dtype']): Promise<Bound> {
+  try {
+    if (dtype === 'f16' && !hasF16(gpu))
+      throw new UnsupportedError(`the GPU ${nameOf(gpu.adapter)} stores no f16 (feature shader-f16 is missing); choose f32`);
+    const executor = await gpuExecutor(gpu, { dtype });
+    let lost: string | undefined;
+    gpu.device.lost.then(({ reason, message }) => {
+      lost = [reason, message.trim()].filter(Boolean).join(': ');
+    });
+    return { gpu, executor, lost: () => lost };
+  } catch (error) {
+    gpu.dispose();
+    throw error;
+  }
+}
+
+const hasF16 = ({ adapter }: GpuDevice): boolean => adapter.features.has('shader-f16');
+
+/** A GPU's name: what it calls itself, else its maker and kind. */
+const nameOf = ({ description, vendor, architecture }: AdapterReport): string =>
+  description || [...new Set([vendor, architecture])].filter(Boolean).join(' ') || 'without a name';
