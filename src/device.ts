@@ -1,5 +1,6 @@
-// Where a transformer runs: the CPU or a GPU, chosen once and said why, opened, and opened again after a GPU was lost.
-import type { CpuDevice } from './backend/cpu.ts';
+// Where a pipeline runs: its transformer on the CPU or on a GPU, chosen once and said why, opened, and opened again after a GPU was lost.
+import { type CpuDevice, openCpu } from './backend/cpu.ts';
+import type { RuntimeChoice } from './backend/runtime.ts';
 import type { AdapterReport } from './backend/webgpu/adapter.ts';
 import { type GpuDevice, openWebgpu } from './backend/webgpu/device.ts';
 import type { Executor } from './dit/executor.ts';
@@ -11,6 +12,8 @@ const DEVICES = ['cpu', 'webgpu', 'auto'] as const;
 const DTYPES = ['f32', 'f16'] as const;
 
 export interface DeviceOptions {
+  /** Which ONNX Runtime, for what does not run on the GPU's own kernels; `auto` takes onnxruntime-node when it is installed. */
+  readonly runtime?: RuntimeChoice;
   /** Where the transformer runs (default `cpu`); `auto` takes a GPU when there is one that is not software, else the CPU. */
   readonly device?: (typeof DEVICES)[number];
   /** How it stores weights and activations: f32 on the CPU; on a GPU by default f16 where it has f16, else f32. Sums are always f32. */
@@ -30,49 +33,62 @@ export interface DeviceReport {
 /** An opened device. */
 export interface OpenedDevice {
   readonly report: DeviceReport;
+  /** Where the transformer's Programs run. */
   readonly executor: Executor;
+  /** Where the text encoder and the decoder run. */
+  readonly host: CpuDevice;
   /** What is known of the GPU; absent on the CPU. */
   readonly gpu?: AdapterReport;
   /** Why the GPU cannot be used any more; undefined while it can. */
   lost(): string | undefined;
-  /** Opens a GPU that was lost anew, for the same executor: what was compiled on it is compiled again. @throws UnsupportedError when there is none. */
-  renew(): Promise<void>;
-  dispose(): void;
+  /**
+   * Opens a GPU that was lost anew for the same executor, on which Programs must be compiled again. Absent where the host's runtime was on it too.
+   * @throws UnsupportedError when there is no GPU any more.
+   */
+  readonly renew?: () => Promise<void>;
+  dispose(): Promise<void>;
 }
 
 /**
- * Opens what is asked for. The CPU device is used where the choice falls on the CPU, and stays the caller's.
+ * Opens what is asked for.
  * @throws TypeError for a name that is none; UnsupportedError, with the reason, for webgpu where there is no GPU and for f16 where there is none.
  */
-export async function openDevice(options: DeviceOptions, cpu: CpuDevice): Promise<OpenedDevice> {
+export async function openDevice(options: DeviceOptions): Promise<OpenedDevice> {
   const { device = 'cpu', dtype } = options;
   if (!DEVICES.includes(device)) throw new TypeError(`there is no device ${JSON.stringify(device)}; choose ${DEVICES.join(', ')}`);
   if (dtype !== undefined && !DTYPES.includes(dtype))
     throw new TypeError(`there is no dtype ${JSON.stringify(dtype)}; choose ${DTYPES.join(' or ')}`);
-  if (device === 'cpu') return onCpu(cpu, options.device ? 'the CPU was asked for' : 'the CPU is the default', dtype);
-  if (device === 'webgpu') return onGpu(await openWebgpu(), 'webgpu was asked for', dtype);
+  if (device === 'cpu') return onCpu(options, options.device ? 'the CPU was asked for' : 'the CPU is the default');
+  if (device === 'webgpu') return onGpu(await openWebgpu(), options, 'webgpu was asked for');
   const found = await openWebgpu().catch((error: Error) => error);
-  if (found instanceof Error) return onCpu(cpu, `auto took the CPU: ${found.message}`, dtype);
-  if (!found.adapter.software) return onGpu(found, 'auto found a GPU', dtype);
+  if (found instanceof Error) return onCpu(options, `auto took the CPU: ${found.message}`);
+  if (!found.adapter.software) return onGpu(found, options, 'auto found a GPU');
   found.dispose();
-  return onCpu(cpu, `auto took the CPU: the only GPU, ${nameOf(found.adapter)}, is software and slower`, dtype);
+  return onCpu(options, `auto took the CPU: the only GPU, ${nameOf(found.adapter)}, is software and slower`);
 }
 
-function onCpu(cpu: CpuDevice, reason: string, dtype: DeviceOptions['dtype']): OpenedDevice {
+async function onCpu({ dtype, runtime }: DeviceOptions, reason: string): Promise<OpenedDevice> {
   if (dtype === 'f16') throw new UnsupportedError(`the CPU computes in f32 and has no f16 (${reason}); choose f32, or device webgpu`);
+  const host = await openCpu(runtime);
   return {
     report: { name: 'cpu', dtype: 'f32', reason },
-    executor: cpuExecutor(cpu),
+    executor: cpuExecutor(host),
+    host,
     lost: () => undefined,
-    renew: async () => undefined,
-    dispose: () => undefined,
+    dispose: host.dispose,
   };
 }
 
-async function onGpu(gpu: GpuDevice, reason: string, wanted: DeviceOptions['dtype']): Promise<OpenedDevice> {
+async function onGpu(gpu: GpuDevice, { dtype: wanted, runtime }: DeviceOptions, reason: string): Promise<OpenedDevice> {
   const dtype = wanted ?? (hasF16(gpu) ? 'f16' : 'f32');
   let current = await bound(gpu, dtype);
-  let renewal: Promise<void> | undefined;
+  const host = await openCpu(runtime, gpu).catch((error: Error) => {
+    gpu.dispose();
+    throw error;
+  });
+  const renew = async (): Promise<void> => {
+    current = await bound(await openWebgpu(), dtype);
+  };
   return {
     report: { name: 'webgpu', dtype, adapter: nameOf(gpu.adapter), reason },
     executor: {
@@ -82,19 +98,25 @@ async function onGpu(gpu: GpuDevice, reason: string, wanted: DeviceOptions['dtyp
       compile: (program, weights) => current.executor.compile(program, weights),
       bytes: (program) => current.executor.bytes!(program),
     },
+    host,
     gpu: gpu.adapter,
     lost: () => current.lost(),
-    renew() {
-      renewal ??= openWebgpu()
-        .then(async (next) => {
-          current = await bound(next, dtype);
-        })
-        .finally(() => {
-          renewal = undefined;
-        });
-      return renewal;
+    ...(host.runtime.name !== 'onnxruntime-webgpu' && { renew: oneAtATime(renew) }),
+    async dispose() {
+      await host.dispose();
+      current.gpu.dispose();
     },
-    dispose: () => current.gpu.dispose(),
+  };
+}
+
+/** Callers that come while a call is under way share it. */
+function oneAtATime(work: () => Promise<void>): () => Promise<void> {
+  let under: Promise<void> | undefined;
+  return () => {
+    under ??= work().finally(() => {
+      under = undefined;
+    });
+    return under;
   };
 }
 

@@ -2,7 +2,6 @@
 import { join } from 'node:path';
 import { type BoundAttention, createAttention } from './attention.ts';
 import type { Backend } from './backend/backend.ts';
-import type { CpuDevice } from './backend/cpu.ts';
 import type { RuntimeName } from './backend/runtime.ts';
 import type { DeviceReport, OpenedDevice } from './device.ts';
 import type { GenerationDefaults, ModelIndex } from './dit/config.ts';
@@ -51,9 +50,6 @@ export interface GeneratedVideo extends Video {
 export interface Parts {
   readonly index: ModelIndex;
   readonly defaults: GenerationDefaults;
-  /** Where the text encoder and the decoder run. */
-  readonly host: CpuDevice;
-  /** Where the transformer runs. */
   readonly device: OpenedDevice;
   readonly tokenizer: Tokenizer;
   readonly transformer: Transformer;
@@ -149,18 +145,22 @@ async function* run(parts: Parts, settings: Settings, options: RunOptions): Asyn
   };
 }
 
-function deviceOf({ device, host }: Parts): Pick<RunReport, 'device' | 'dtype' | 'adapter' | 'runtime'> {
+function deviceOf({ device }: Parts): Pick<RunReport, 'device' | 'dtype' | 'adapter' | 'runtime'> {
   const { name, dtype, adapter } = device.report;
-  return { device: name, dtype, ...(adapter !== undefined && { adapter }), runtime: host.runtime.name };
+  return { device: name, dtype, ...(adapter !== undefined && { adapter }), runtime: device.host.runtime.name };
 }
 
 /** Opens a GPU anew that was lost since the last run; what was loaded on it is loaded again. */
 async function revive({ device, transformer, transformer2 }: Parts): Promise<void> {
   if (device.lost() === undefined) return;
+  if (!device.renew) throw new Error(lossOf(device));
   await transformer.release();
   await transformer2?.release();
   await device.renew();
 }
+
+const lossOf = (device: OpenedDevice): string =>
+  `the GPU was lost (${device.lost()}); ${device.renew ? 'call the pipeline again: it opens the GPU anew' : 'open the pipeline again'}`;
 
 /** Latents from noise, and the mean density of the steps; the prompts' handles are freed. */
 async function denoised(
@@ -194,10 +194,7 @@ async function denoised(
     });
     return { latents, density };
   } catch (error) {
-    const lost = device.lost();
-    throw lost === undefined
-      ? error
-      : new Error(`the GPU was lost in the middle of a run (${lost}); call the pipeline again: it opens the GPU anew`, { cause: error });
+    throw device.lost() === undefined ? error : new Error(lossOf(device), { cause: error });
   } finally {
     for (const text of [prompt, negative]) if (text) ops.release(text);
   }
@@ -234,9 +231,11 @@ function samplerOf(parts: Parts, { numInferenceSteps: steps, flowShift }: Settin
 /** Larger weights make room for the decoder: the seconds to load them again are little beside a run of such a model. */
 const HELD_BYTES = 1e9;
 
-/** Whether the transformer stays loaded while frames are decoded, for the next call: where it is small, and on a GPU, whose memory is its own. */
-export const isHeld = ({ device, transformer }: Parts): boolean =>
-  device.report.name === 'webgpu' || 4 * transformer.parameters <= HELD_BYTES;
+/** Whether the transformer stays loaded while frames are decoded, for the next call: where it is small, or in other memory than the decoder. */
+export function isHeld({ device, transformer }: Parts): boolean {
+  const isApart = device.report.name === 'webgpu' && device.host.runtime.name !== 'onnxruntime-webgpu';
+  return isApart || 4 * transformer.parameters <= HELD_BYTES;
+}
 
 /** Above the boundary the first transformer works, below it the second; the one that is done gives its memory back. */
 function transformerAt({ transformer, transformer2, boundary }: Parts): (timestep: number) => Promise<Expert> {
@@ -256,9 +255,9 @@ interface Texts {
 
 /** The prompt and, when any step is guided, the negative prompt. */
 async function encodeTexts(parts: Parts, settings: Settings): Promise<Texts> {
-  const { host, device, tokenizer, index } = parts;
+  const { device, tokenizer, index } = parts;
   const rows = settings.maxSequenceLength;
-  const encoder = await loadTextEncoder(join(index.folder, 'text_encoder'), host);
+  const encoder = await loadTextEncoder(join(index.folder, 'text_encoder'), device.host);
   try {
     const encode = async (prompt: string): Promise<{ tensor: Tensor; tokens: number }> => {
       const { ids, length } = tokenizer.encode(cleanPrompt(prompt), rows);

@@ -2,8 +2,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { openCpu } from './backend/cpu.ts';
-import type { RuntimeChoice, RuntimeName } from './backend/runtime.ts';
+import type { RuntimeName } from './backend/runtime.ts';
 import { type DeviceOptions, type DeviceReport, openDevice } from './device.ts';
 import { type GenerationDefaults, type ModelIndex, number, readDefaults, readJson, readModelIndex } from './dit/config.ts';
 import { isGuided } from './dit/denoise.ts';
@@ -21,8 +20,6 @@ import { readVocabulary, type Vocabulary } from './vocabulary.ts';
 export interface PipelineOptions extends DeviceOptions {
   /** A VAE to use instead of the checkpoint's: a folder, or a TAEHV .safetensors file. */
   readonly vae?: string;
-  /** Which ONNX Runtime, for what runs on the CPU; `auto` takes onnxruntime-node when it is installed. */
-  readonly runtime?: RuntimeChoice;
 }
 
 /** A loaded checkpoint, called as `pipe(prompt, options)`. */
@@ -33,7 +30,7 @@ export interface TextToVideoPipeline {
   readonly defaults: GenerationDefaults;
   /** What a small model was trained on; absent for models of real video. */
   readonly vocabulary?: Vocabulary;
-  /** Where the transformer runs, how it stores numbers, and why there. Text encoder and decoder run on the CPU. */
+  /** Where the transformer runs, how it stores numbers, and why there. */
   readonly device: DeviceReport;
   readonly runtime: { readonly name: RuntimeName; readonly version: string; readonly hint?: string };
   /** How self-attention is computed where a call does not say; see `accelerate`. */
@@ -65,7 +62,7 @@ export function embeddedModel(): string {
 }
 
 interface Disposable {
-  dispose(): void | Promise<void>;
+  dispose(): Promise<void>;
 }
 
 /** Opens what a run needs; when one part is refused, those opened before it are closed again. */
@@ -78,13 +75,12 @@ async function openParts(index: ModelIndex, options: PipelineOptions): Promise<P
   };
   try {
     const ratio = index.config.boundary_ratio == null ? 0 : number(index.config, 'boundary_ratio');
-    const host = keep(await openCpu(options.runtime));
-    const device = keep(await openDevice(options, host));
+    const device = keep(await openDevice(options));
+    const { host } = device;
     const transformer = keep(await loadTransformer(part('transformer'), device.executor));
     const parts: Parts = {
       index,
       defaults: readDefaults(index),
-      host,
       device,
       tokenizer: await loadTokenizer(part('tokenizer')),
       transformer,
@@ -108,7 +104,8 @@ async function openParts(index: ModelIndex, options: PipelineOptions): Promise<P
 }
 
 function pipeline(parts: Parts): TextToVideoPipeline {
-  const { host, device, defaults, index, vae } = parts;
+  const { device, defaults, index, vae } = parts;
+  const { host } = device;
   const { name, version, hint } = host.runtime;
   const granularity = granularityOf(parts);
   const vocabulary = readVocabulary(defaults.vocabulary);
@@ -130,8 +127,7 @@ function pipeline(parts: Parts): TextToVideoPipeline {
       await parts.transformer.dispose();
       await parts.transformer2?.dispose();
       await vae.dispose();
-      device.dispose();
-      await host.dispose();
+      await device.dispose();
     },
   });
   return pipe;
@@ -161,7 +157,7 @@ function estimateRun(parts: Parts, settings: Settings, attention: Method | Atten
       decoderBytes: parts.vae.bytes(latentShape(parts, settings)),
       held: isHeld(parts),
     },
-    parts.host.runtime,
+    parts.device.host.runtime,
   );
 }
 
