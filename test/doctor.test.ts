@@ -65,6 +65,11 @@ describe('of the kernels', () => {
       ['f32, 128 a head', 'portable'],
     ]);
     expect(attention[1].rejected.map(({ name }) => name)).toEqual(['matrix', 'subgroups']);
+    const linear = reports.filter(({ kernel }) => kernel === 'matmul');
+    expect(linear.map(({ call, variant, rejected }) => [call, variant, rejected.map(({ name }) => name)])).toEqual([
+      ['f16, 1536 to 8960', undefined, ['matrix', 'portable']],
+      ['f32, 1536 to 8960', 'portable', ['matrix']],
+    ]);
     for (const { rejected } of reports) for (const { reason } of rejected) expect(reason).not.toBe('');
   });
 
@@ -127,6 +132,9 @@ Self-test against f64
 ONNX Runtime: onnxruntime-web 1.30.0; install more
 ffmpeg: none. No ffmpeg; install one.
 
-All self-tests that can run here passed.
+All self-tests that can run here passed. --device auto takes this GPU, in f16.
 `);
+  expect(formatDoctor({ ok: true, machine, gpu: { ...gpu, software: true }, ...rest }, '1.2.3')).toContain(
+    'passed. --device auto takes the CPU, because this GPU is software.\n',
+  );
 });

@@ -103,5 +103,9 @@ const ffmpegLine = (ffmpeg: FfmpegReport | Missing): string =>
 
 function verdict(ok: boolean, gpu: GpuReport | Missing): string {
   if (!ok) return 'A self-test failed: results of this GPU cannot be trusted. Update its driver, or run on the CPU.';
-  return 'missing' in gpu ? 'Everything runs on the CPU.' : 'All self-tests that can run here passed.';
+  if ('missing' in gpu) return 'Everything runs on the CPU.';
+  const auto = gpu.software
+    ? 'the CPU, because this GPU is software'
+    : `this GPU, in ${gpu.features.includes('shader-f16') ? 'f16' : 'f32'}`;
+  return `All self-tests that can run here passed. --device auto takes ${auto}.`;
 }

@@ -5,6 +5,7 @@ import { type GpuDevice, openWebgpu } from '../backend/webgpu/device.ts';
 import type { Capabilities, Rejected, Variant } from '../backend/webgpu/wgsl.ts';
 import { type Outcome, passes, runChecks } from '../conformance/index.ts';
 import { type Suite, variantSuites } from '../conformance/suites.ts';
+import { matmulVariants } from '../dit/webgpu/matmul.ts';
 import { UnsupportedError } from '../errors.ts';
 import { massVariants, type ProductCall, peakVariants } from '../search/gpu-product.ts';
 import { attendVariants } from '../sparse3d/gpu-attend.ts';
@@ -99,7 +100,10 @@ export function kernelReports(capabilities: Capabilities): readonly KernelReport
       { ...product, rows: 64 },
       { ...product, rows: 16 },
     ];
+    // The variant for few rows is no better one: it is for another call.
+    const linear = matmulVariants.filter(({ name }) => name !== 'few');
     return [
+      chosen('matmul', `${dtype}, 1536 to 8960`, linear, { dtype, rows: 32_760, inputs: 1536, outputs: 8960 }),
       chosen('attend', call, attendVariants, { dtype, dim: 128 }),
       chosen('blockMass', `${call}, blocks of 64`, massVariants, mass),
       chosen('sampledScores', `${call}, 16 rows of 64`, peakVariants, drawn),
