@@ -1,19 +1,12 @@
 // The control flow of one attention call: a method bound to a backend is the `Attention` that a model calls at its seam.
 // State is kept per layer, guidance branch and grid, and belongs to one run.
 import type { Backend } from './backend/backend.ts';
-import type { Attention, Call, Memory, Method, Phase, Site } from './method.ts';
+import type { Attention, Call, Memory, Method, Site } from './method.ts';
 import { type Plan, tokensOf } from './sparse3d/plan.ts';
+import { type StepStatistics, tally } from './statistics.ts';
 import type { Tensor } from './tensor.ts';
 
-/** What attention did since it was last asked; calls count once per batch item. */
-export interface StepStatistics {
-  readonly calls: number;
-  readonly dense: number;
-  readonly searches: number;
-  readonly reuses: number;
-  /** Mean FLOP-equivalent share of full attention that was computed, text included; dense is 1, and so is no call. */
-  readonly density: number;
-}
+export type { StepStatistics } from './statistics.ts';
 
 export interface BoundAttention {
   readonly attention: Attention;
@@ -29,55 +22,64 @@ export interface BoundAttention {
 type Kept = Memory & { density?: Promise<number> };
 interface Answer {
   readonly out: Tensor;
-  readonly density: Promise<number>;
+  readonly density: number | Promise<number>;
 }
-
-interface Noted {
-  readonly phase: Phase;
-  readonly density: Promise<number>;
-}
-
-const DENSE = Promise.resolve(1);
 
 /**
- * Binds a method to a backend. Items of a batch are treated one by one, each with the memory of its branch; a step before the last one seen
- * starts a new run. The attention only enqueues; a failure shows where its result is read.
+ * Binds a method to a backend. Items of a batch are treated one by one, each with the memory of its branch. A step before the last one seen, or
+ * one that the same layer, branch and grid has seen, starts a new run. The attention only enqueues; a failure shows where its result is read.
  * @throws RangeError when q, k, v do not fit the site's grid and branches.
  */
 export function createAttention(ops: Backend, method: Method): BoundAttention {
   const memories = new Map<string, Kept>();
-  let lastStep = 0;
-  let noted: Noted[] = [];
-  const note = (phase: Phase, density: Promise<number>) => {
-    density.catch(() => undefined);
-    noted.push({ phase, density });
-  };
+  const run = runOf(() => forget(ops, memories));
+  let done = tally();
   const attendItem = (q: Tensor, k: Tensor, v: Tensor, site: Site, ordinal: number): Tensor => {
     const phase = method.schedule(site);
     if (phase === 'dense') {
-      note(phase, DENSE);
+      done.note(phase, 1);
       return ops.attendAll(q, k, v, { lse: false }).out;
     }
     const memory = remember(memories, site, ordinal);
     const due = memory.plan ? phase : 'search';
     const { out, density } = sparse(ops, method, due, memory, q, k, v, site);
-    note(due, density);
+    done.note(due, density);
     return out;
   };
   return {
     attention(q, k, v, site) {
       checkCall(q, k, v, site);
-      if (site.step < lastStep) forget(ops, memories);
-      lastStep = site.step;
+      run.enter(site);
       return ops.scope(() => eachItem(ops, attendItem, q, k, v, site));
     },
-    density: async () => (await statisticsOf(noted)).density,
+    density: async () => (await done.statistics()).density,
     take() {
-      const calls = noted;
-      noted = [];
-      return statisticsOf(calls);
+      const before = done;
+      done = tally();
+      return before.statistics();
     },
-    reset: () => forget(ops, memories),
+    reset: run.end,
+  };
+}
+
+/** Where one run ends and the next one begins, told by the sites of its calls; `forget` is called in between. */
+function runOf(forget: () => void) {
+  const steps = new Map<string, number>();
+  let last = 0;
+  const end = () => {
+    steps.clear();
+    last = 0;
+    forget();
+  };
+  return {
+    end,
+    enter(site: Site) {
+      const { step } = site;
+      const keys = site.branches.map((branch) => keyOf(site, branch));
+      if (step < last || keys.some((key) => steps.get(key) === step)) end();
+      last = step;
+      for (const key of keys) steps.set(key, step);
+    },
   };
 }
 
@@ -109,7 +111,7 @@ function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: K
     const dense = ops.attendAll(q, k, v);
     memory.lse = ops.keep(ops.gather(dense.lse, layout.q));
     keep(ops, memory, method.select(call, method.score(call), method.levels));
-    return { out: dense.out, density: DENSE };
+    return { out: dense.out, density: 1 };
   }
   if (due === 'search') keep(ops, memory, method.select(call, method.score(call), method.levels));
   const result = ops.attend(blocked.q, blocked.k, blocked.v, memory.plan!, layout, { lse: method.correct !== undefined });
@@ -135,9 +137,9 @@ function forget(ops: Backend, memories: Map<string, Kept>): void {
   memories.clear();
 }
 
-/** The memory of a layer and branch; `ordinal` tells items of one branch in a batch apart. Another grid is another memory. */
-function remember(memories: Map<string, Kept>, { layer, branches, grid }: Site, ordinal: number): Kept {
-  const key = [layer, branches[0], ordinal, grid.frames, grid.height, grid.width, grid.text].join('/');
+/** The memory of a layer and branch; `ordinal` tells items of one branch in a batch apart. */
+function remember(memories: Map<string, Kept>, site: Site, ordinal: number): Kept {
+  const key = `${keyOf(site, site.branches[0])}/${ordinal}`;
   let memory = memories.get(key);
   if (!memory) {
     memory = {};
@@ -145,6 +147,10 @@ function remember(memories: Map<string, Kept>, { layer, branches, grid }: Site, 
   }
   return memory;
 }
+
+/** One text for each layer, branch and grid. */
+const keyOf = ({ layer, grid: { frames, height, width, text } }: Site, branch: number): string =>
+  [layer, branch, frames, height, width, text].join('/');
 
 function checkCall(q: Tensor, k: Tensor, v: Tensor, { branches, grid }: Site): void {
   const tokens = tokensOf(grid);
@@ -158,11 +164,4 @@ function checkCall(q: Tensor, k: Tensor, v: Tensor, { branches, grid }: Site): v
     throw new RangeError(
       `q holds ${q.shape[0]} heads for ${branches.length} batch items; name one branch per item, each with the same number of heads`,
     );
-}
-
-async function statisticsOf(noted: readonly Noted[]): Promise<StepStatistics> {
-  const count = (phase: Phase) => noted.filter((call) => call.phase === phase).length;
-  const shares = await Promise.all(noted.map((call) => call.density));
-  const density = shares.length ? shares.reduce((sum, share) => sum + share, 0) / shares.length : 1;
-  return { calls: noted.length, dense: count('dense'), searches: count('search'), reuses: count('reuse'), density };
 }

@@ -234,6 +234,21 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('%s', (runtime) 
     expect(await bound.take()).toEqual({ calls: 0, dense: 0, searches: 0, reuses: 0, density: 1 });
   });
 
+  test('a step that a layer and branch has seen starts a new run', async () => {
+    const ops = await opened;
+    const { attention, take } = createAttention(ops, adaSpa());
+    const phases = async (...sites: Partial<Site>[]) => {
+      for (const site of sites) attention(...inputs(ops, video, 1, site.branches?.length), siteAt(2, video, site));
+      const { searches, reuses } = await take();
+      return 's'.repeat(searches) + 'r'.repeat(reuses);
+    };
+    expect(await phases({ layer: 0 }, { layer: 1 }, { layer: 0, branches: [1] })).toBe('sss');
+    expect(await phases({ step: 3, layer: 0 }, { step: 3, layer: 1 }, { step: 3, layer: 0, branches: [1] })).toBe('rrr');
+    expect(await phases({ step: 3, layer: 0 }, { step: 3, layer: 1 })).toBe('ss');
+    expect(await phases({ step: 5, layer: 0, branches: [0, 0] })).toBe('sr');
+    expect(await phases({ step: 5, layer: 0, branches: [0, 0] })).toBe('ss');
+  });
+
   test('tensors that do not fit the site are refused', async () => {
     const ops = await opened;
     const { attention } = createAttention(ops, dense());
