@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { main } from '../../src/cli/main.ts';
 
 let folder: string;
@@ -45,6 +45,8 @@ it('writes the video, a preview, one JSON object on stdout and the story on stde
     seed: 7,
     steps: 2,
     method: 'adaSpa',
+    device: 'cpu',
+    dtype: 'f32',
   });
   expect(Object.keys(report.milliseconds)).toEqual(['text', 'denoise', 'decode', 'encode']);
   expect(await sharp(join(folder, 'a.webp'), { animated: true }).metadata()).toMatchObject({ width: 64, pageHeight: 64, pages: 5 });
@@ -60,6 +62,29 @@ it('warns of a prompt that the model cannot show, and goes on', async () => {
   expect(err).toMatch(/^Warning: "a spaceship with a kat" names nothing.*nearest first:\n {2}"a black cat .*[\s\S]*--model takes a model/);
   expect(out).toBe('');
   expect(await readdir(folder)).toEqual(['a.mp4']);
+});
+
+describe('without a GPU', () => {
+  beforeEach(() => vi.stubGlobal('navigator', { gpu: { requestAdapter: async () => null } }));
+  afterEach(() => vi.unstubAllGlobals());
+
+  it('auto takes the CPU and says why, before the run and after it', async () => {
+    expect(await run(['a rocket', ...SMALL, '--device', 'auto', '-o', join(folder, 'a.webp')])).toBe(0);
+    expect(err).toMatch(/^Device: cpu \(f32\)\. Auto took the CPU: no GPU adapter was found; .*\.\n64x64, 5 frames/);
+    expect(err).toMatch(/encode [\d.]+ s; cpu \(f32\), onnxruntime-\w+ [\d.]+\n/);
+  });
+
+  it.each([
+    ['--device webgpu', /^Error: no GPU adapter was found; .*\.\n$/],
+    [
+      '--device auto --dtype f16',
+      /^Error: the CPU computes in f32 and has no f16 \(auto took the CPU: no GPU .*\); choose f32, or device webgpu\.\n$/,
+    ],
+  ])('%s is refused', async (words, message) => {
+    expect(await run(['a rocket', ...SMALL, ...words.split(' '), '-o', join(folder, 'a.webp')])).toBe(1);
+    expect(err).toMatch(message);
+    expect(await readdir(folder)).toEqual([]);
+  });
 });
 
 it('stops when it is told to, and leaves nothing', async () => {
