@@ -1,15 +1,17 @@
 // Checks of samplers: noise levels, timesteps and the worst step of a trajectory, with the reference's model outputs as velocities.
 import { readJson } from '../../src/dit/config.ts';
 import { createSampler, type SamplerOptions } from '../../src/dit/sampler.ts';
-import { type Comparison, compare, type Fixture, floats, TOLERANCE, worst } from './fixture.ts';
+import { type Comparison, compare, type Fixture, floats, onHost, TOLERANCE, worst } from './fixture.ts';
 import type { Target } from './target.ts';
 
 export async function* checkSampler(fixture: Fixture, { executor: { ops } }: Target): AsyncGenerator<Comparison> {
   const config = await readJson(fixture.path('scheduler', 'scheduler_config.json'));
   const expected = await floats(fixture, 'outputs', 'timesteps');
   const sampler = createSampler(config, options(fixture, expected.length));
-  yield compare(`${fixture.name}.timesteps`, sampler.timesteps, expected, TOLERANCE.forward / 100);
-  yield compare(`${fixture.name}.sigmas`, sampler.sigmas, await floats(fixture, 'outputs', 'sigmas'), TOLERANCE.forward / 100);
+  const table = async (name: 'timesteps' | 'sigmas'): Promise<Comparison> =>
+    onHost(compare(`${fixture.name}.${name}`, sampler[name], await floats(fixture, 'outputs', name), TOLERANCE.forward / 100));
+  yield await table('timesteps');
+  yield await table('sigmas');
   const upload = async (file: string, name: string) => {
     const { data, shape } = await fixture.array(file, name);
     return ops.upload(data, shape);
