@@ -7,12 +7,12 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { weightsOf } from '../src/bench/random.ts';
-import type { Program } from '../src/dit/graph.ts';
 import { wanConfig } from '../src/dit/transformer.ts';
 import { wanTransformer } from '../src/dit/wan.ts';
 import { type StepReport, TextToVideoPipeline } from '../src/pipeline.ts';
 import { elements } from '../src/tensor.ts';
 import { readT5Config, t5Encoder } from '../src/text/encoder.ts';
+import { decoderPrograms } from '../src/vae/index.ts';
 import { wanDecoder } from '../src/vae/wan.ts';
 import { readWanVaeConfig } from '../src/vae/wan-config.ts';
 import { root, writeResult } from './machine.ts';
@@ -53,16 +53,6 @@ function part(name: string, config: object, file: string, tensors: ReadonlyMap<s
   mkdirSync(join(folder, name), { recursive: true });
   writeFileSync(join(folder, name, 'config.json'), JSON.stringify(config));
   return writeZeros(join(folder, name, file), tensors, dtype);
-}
-
-/** Programs of all stages for a small picture. */
-function decoderPrograms(): Program[] {
-  let shape: readonly number[] = [1, decoder.channels, 4, 4];
-  return decoder.stages(4, 4, { axis: 3, start: 0, end: 4, size: 4 }).map(({ trace }) => {
-    const program = trace([1, ...shape.slice(1)], false);
-    shape = program.nodes[program.outputs.frames].shape;
-    return program;
-  });
 }
 
 for (const name of ['tokenizer', 'scheduler', 'model_index.json']) cpSync(join(source, name), join(folder, name), { recursive: true });
@@ -109,7 +99,7 @@ const parameters = {
     new Map([...weightsOf(t5Encoder(t5, 8)), ['shared.weight', [256384, 4096]], ...biases]),
     'BF16',
   ),
-  vaeDecoder: part('vae', vae, 'diffusion_pytorch_model.safetensors', weightsOf(...decoderPrograms()), 'F32'),
+  vaeDecoder: part('vae', vae, 'diffusion_pytorch_model.safetensors', weightsOf(...decoderPrograms(decoder)), 'F32'),
 };
 console.log(parameters);
 

@@ -6,13 +6,13 @@ import { pixelShuffle } from './pixels.ts';
 import type { Stage, StagedDecoder, Strip } from './stream.ts';
 import type { WanVaeConfig } from './wan-config.ts';
 
-/** Working memory that strips are cut for. */
+/** Working memory that strips are cut for, unless a caller says otherwise. */
 const STRIP_BYTES = 1.25e9;
 /** Two frames share products, see `overTime`. */
 const PAIR = 2;
 
 /** The decoder as a chain of stages: the small middle, which sees the whole picture, then one for each block, which see a strip. */
-export function wanDecoder(config: WanVaeConfig): StagedDecoder {
+export function wanDecoder(config: WanVaeConfig, stripBytes = STRIP_BYTES): StagedDecoder {
   const stages = (strip: Strip): Stage[] => {
     const window = windowOf(config, strip);
     return layersOf(config, strip, window).map((layer) => ({
@@ -42,7 +42,7 @@ export function wanDecoder(config: WanVaeConfig): StagedDecoder {
       for (let count = 1; ; count++) {
         const strips = cut(width >= height ? 3 : 2, size, count);
         // The second strip has a margin on both sides.
-        if (count === most || workingBytes(stages(strips[Math.min(1, count - 1)]), [PAIR, config.channels, height, width]) <= STRIP_BYTES)
+        if (count === most || workingBytes(stages(strips[Math.min(1, count - 1)]), [PAIR, config.channels, height, width]) <= stripBytes)
           return strips;
       }
     },

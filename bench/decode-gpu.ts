@@ -1,0 +1,226 @@
+// Text encoder and decoders on a GPU (onnxruntime-webgpu) against the CPU (onnxruntime-node), in one process: the embedded model, and at 480 x 832
+// TAEHV and Wan 2.1's VAE with random weights.
+//   node dist/bench/decode-gpu.js [--cases text,mini,taehv,wan] [--runs 3] [--seconds 80] [--runtimes onnxruntime-webgpu,onnxruntime-node] [--out FILE]
+// The first run makes sessions and shaders. A run that the seconds do not last for is cut between frames and says how many it had made.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type CpuDevice, openCpu } from '../src/backend/cpu.ts';
+import type { RuntimeName } from '../src/backend/runtime.ts';
+import { openWebgpu } from '../src/backend/webgpu/device.ts';
+import { randomTensors, seeded, weightsOf } from '../src/bench/random.ts';
+import { embeddedModel } from '../src/pipeline.ts';
+import { elements } from '../src/tensor.ts';
+import { loadTextEncoder } from '../src/text/encoder.ts';
+import { decoderPrograms, loadVae, type VideoDecoder } from '../src/vae/index.ts';
+import { type StagedDecoder, streamedDecoder } from '../src/vae/stream.ts';
+import { detectTaehv, taehvDecoder } from '../src/vae/taehv.ts';
+import { wanDecoder } from '../src/vae/wan.ts';
+import { readWanVaeConfig } from '../src/vae/wan-config.ts';
+import { machine } from './machine.ts';
+
+const { values } = parseArgs({
+  options: {
+    cases: { type: 'string', default: 'text,mini,taehv,wan' },
+    runtimes: { type: 'string', default: 'onnxruntime-webgpu,onnxruntime-node' },
+    runs: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '80' },
+    out: { type: 'string' },
+  },
+});
+const end = performance.now() + 1000 * Number(values.seconds);
+const left = (): number => end - performance.now();
+
+/** What a run gave: numbers to compare, and frames made of those asked for. */
+interface Result {
+  readonly sample: Float32Array;
+  readonly frames?: number;
+}
+
+interface Loaded {
+  run(signal: AbortSignal): Promise<Result>;
+  dispose(): Promise<void>;
+}
+
+interface Case {
+  readonly group: string;
+  readonly name: string;
+  readonly frames?: number;
+  load(device: CpuDevice): Promise<Loaded>;
+}
+
+const latentsOf = (shape: readonly number[]): Float32Array => {
+  const uniform = seeded(1);
+  return Float32Array.from({ length: elements(shape) }, () => 3.4 * (uniform() - 0.5));
+};
+
+/** Decodes F latent frames; the last frames that were made are what is compared. */
+function decoding(decoder: VideoDecoder, latentFrames: number, height: number, width: number): Loaded {
+  const shape = [decoder.channels, latentFrames, height / decoder.spatial, width / decoder.spatial];
+  const latents = latentsOf(shape);
+  return {
+    async run(signal) {
+      let frames = 0;
+      let sample: Float32Array = new Float32Array();
+      try {
+        for await (const piece of decoder.decode(latents, shape, { signal })) {
+          frames += piece.frames;
+          sample = piece.data;
+        }
+      } catch (error) {
+        if (!signal.aborted) throw error;
+      }
+      return { sample, frames };
+    },
+    dispose: () => decoder.dispose(),
+  };
+}
+
+const model = embeddedModel();
+const wan = readWanVaeConfig({});
+const random = (decoder: StagedDecoder) => randomTensors(weightsOf(...decoderPrograms(decoder)));
+
+/** Shapes of taew2_1. */
+function taehvShapes(): Map<string, readonly number[]> {
+  const shapes = new Map<string, readonly number[]>([
+    ['decoder.1.weight', [256, 16, 3, 3]],
+    ['decoder.1.bias', [256]],
+    ['decoder.22.weight', [3, 64, 3, 3]],
+    ['decoder.22.bias', [3]],
+  ]);
+  for (const [part, [width, grown, next]] of [
+    [256, 256, 128],
+    [128, 256, 64],
+    [64, 128, 64],
+  ].entries()) {
+    const first = 3 + 6 * part;
+    for (let block = first; block < first + 3; block++)
+      for (const [conv, inputs] of [
+        [0, 2 * width],
+        [2, width],
+        [4, width],
+      ]) {
+        shapes.set(`decoder.${block}.conv.${conv}.weight`, [width, inputs, 3, 3]);
+        shapes.set(`decoder.${block}.conv.${conv}.bias`, [width]);
+      }
+    shapes.set(`decoder.${first + 4}.conv.weight`, [grown, width, 1, 1]);
+    shapes.set(`decoder.${first + 5}.weight`, [next, width, 3, 3]);
+  }
+  return shapes;
+}
+
+function taehv(device: CpuDevice): VideoDecoder {
+  const weights = randomTensors(taehvShapes());
+  return streamedDecoder(taehvDecoder(detectTaehv(weights), weights), weights, device);
+}
+
+const CASES: readonly Case[] = [
+  {
+    group: 'text',
+    name: 'embedded text encoder, 24 tokens',
+    async load(device) {
+      const encoder = await loadTextEncoder(join(model, 'text_encoder'), device);
+      const ids = Array.from({ length: 24 }, (_, at) => 5 + 31 * at);
+      return { run: async () => ({ sample: await encoder.encode(ids) }), dispose: () => encoder.dispose() };
+    },
+  },
+  ...(
+    [
+      [9, 256],
+      [13, 320],
+    ] as const
+  ).map(
+    ([latentFrames, size]): Case => ({
+      group: 'mini',
+      name: `embedded decoder, ${4 * latentFrames - 3} frames ${size} x ${size}`,
+      frames: 4 * latentFrames - 3,
+      load: async (device) => decoding(await loadVae(join(model, 'vae'), device), latentFrames, size, size),
+    }),
+  ),
+  {
+    group: 'taehv',
+    name: 'TAEHV, 33 frames 480 x 832',
+    frames: 33,
+    load: async (device) => decoding(taehv(device), 9, 480, 832),
+  },
+  ...(
+    [
+      ['in strips', undefined],
+      ['whole', Number.POSITIVE_INFINITY],
+    ] as const
+  ).map(
+    ([how, stripBytes]): Case => ({
+      group: how === 'whole' ? 'wan-whole' : 'wan',
+      name: `Wan 2.1 VAE ${how}, 5 frames 480 x 832`,
+      frames: 5,
+      async load(device) {
+        const decoder = wanDecoder(wan, stripBytes);
+        return decoding(streamedDecoder(decoder, random(decoder), device), 2, 480, 832);
+      },
+    }),
+  ),
+];
+
+const samples = new Map<string, Float32Array>();
+
+/** Largest difference from what the other runtime gave, over the largest number there. */
+function difference(name: string, sample: Float32Array): number | undefined {
+  const other = samples.get(name);
+  samples.set(name, sample);
+  if (other?.length !== sample.length || sample.length === 0) return undefined;
+  let [most, largest] = [0, 0];
+  for (let i = 0; i < sample.length; i++) {
+    most = Math.max(most, Math.abs(sample[i] - other[i]));
+    largest = Math.max(largest, Math.abs(other[i]));
+  }
+  return most / largest;
+}
+
+async function measure({ name, frames, load }: Case, device: CpuDevice): Promise<Record<string, unknown>> {
+  const milliseconds: number[] = [];
+  const loaded = await load(device);
+  let result: Result | undefined;
+  try {
+    while (milliseconds.length < Number(values.runs) && left() > 1.2 * (milliseconds.at(-1) ?? 1000)) {
+      const start = performance.now();
+      result = await loaded.run(AbortSignal.timeout(Math.max(1, Math.floor(left()))));
+      milliseconds.push(performance.now() - start);
+    }
+  } finally {
+    await loaded.dispose();
+  }
+  if (!result) return { failed: 'no time left' };
+  const cut = result.frames !== frames ? { framesMade: result.frames } : {};
+  return { first: milliseconds[0], best: Math.min(...milliseconds), milliseconds, difference: difference(name, result.sample), ...cut };
+}
+
+const lines: Record<string, unknown>[] = [];
+const groups = values.cases.split(',');
+const runtimes = values.runtimes.split(',') as RuntimeName[];
+const gpu = await openWebgpu().catch((error: Error) => {
+  console.log(error.message);
+  return undefined;
+});
+const { vendor = '', architecture = '', description = 'no GPU' } = gpu?.adapter ?? {};
+console.log(`${description} (${vendor} ${architecture}), ${machine().cores} cores`);
+const shown = (milliseconds: unknown): string => (typeof milliseconds === 'number' ? milliseconds.toFixed(1) : '').padStart(10);
+for (const one of CASES.filter(({ group }) => groups.includes(group)))
+  for (const runtime of runtimes) {
+    let line: Record<string, unknown>;
+    try {
+      const device = await openCpu(runtime, gpu);
+      line = { case: one.name, runtime, ...(await measure(one, device)) };
+      await device.dispose();
+    } catch (error) {
+      line = { case: one.name, runtime, failed: (error as Error).message.split('\n')[0] };
+    }
+    lines.push({ ...line, gpuBytes: gpu?.memory.peakBytes });
+    const rest = line.failed ?? `${line.difference === undefined ? '' : `difference ${(line.difference as number).toExponential(1)}`}`;
+    const cut = line.framesMade === undefined ? '' : ` cut after ${line.framesMade} frames`;
+    console.log(`${one.name.padEnd(44)} ${runtime.padEnd(19)} first ${shown(line.first)} ms  best ${shown(line.best)} ms  ${rest}${cut}`);
+    gpu?.trim();
+  }
+if (values.out)
+  writeFileSync(values.out, `${JSON.stringify({ machine: machine(), gpu: { vendor, architecture, description }, lines }, null, 1)}\n`);
+gpu?.dispose();
+process.exit(0);
