@@ -104,16 +104,19 @@ async function openStep({ gpu, executor, config, weights, shape, latents, text }
     time: ops.upload(timestepEmbedding([500], config.freqDim), [1, 1, config.freqDim]),
     encoder_hidden_states: text(1),
   };
-  const attention = createAttention(ops, method);
+  // A step that comes again would be a new run, so the attention is told a count that rises, and the schedule alone the step that is due.
+  let due = 0;
+  let count = 0;
+  const attention = createAttention(ops, { ...method, schedule: (site) => method.schedule({ ...site, step: due, steps: STEPS }) });
   const { layers } = config;
   return {
     gpu,
     attention,
     run(step) {
+      due = step;
+      const site = { step: count++, steps: STEPS, layers, branches: [0] };
       ops.scope(() => {
-        executable.run(inputs, (q, k, v, layer, grid) =>
-          attention.attention(q, k, v, { step, steps: STEPS, layer, layers, branches: [0], grid }),
-        );
+        executable.run(inputs, (q, k, v, layer, grid) => attention.attention(q, k, v, { ...site, layer, grid }));
       });
     },
   };
