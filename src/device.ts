@@ -145,6 +145,6 @@ async function bound(gpu: GpuDevice, dtype: DeviceReport['dtype']): Promise<Boun
 
 const hasF16 = ({ adapter }: GpuDevice): boolean => adapter.features.has('shader-f16');
 
-/** A GPU's name: what it calls itself, else its maker and kind. */
-const nameOf = ({ description, vendor, architecture }: AdapterReport): string =>
-  description || [...new Set([vendor, architecture])].filter(Boolean).join(' ') || 'without a name';
+/** A GPU's name: its model, else what is said of it, else its maker and kind. */
+const nameOf = ({ device, description, vendor, architecture }: AdapterReport): string =>
+  device || description || [...new Set([vendor, architecture])].filter(Boolean).join(' ') || 'without a name';

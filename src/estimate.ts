@@ -1,16 +1,32 @@
 // How long a run will take and how much memory it needs, computed from shapes and published rates before anything starts.
 import type { RuntimeName } from './backend/runtime.ts';
+import type { AdapterReport } from './backend/webgpu/adapter.ts';
+import type { ProgramBytes } from './dit/executor.ts';
 import type { WanConfig } from './dit/wan.ts';
 import type { Method } from './method.ts';
 import { flopShare } from './search/levels.ts';
+import { attendVariants } from './sparse3d/gpu-attend.ts';
 import type { Grid } from './sparse3d/plan.ts';
 
+interface Rates {
+  readonly linear: number;
+  readonly attention: number;
+}
+
 /** FLOP per second and thread of dense work, measured on a server core with AVX-512 (onnxruntime-node) and on wasm SIMD (onnxruntime-web). */
-const RATES: Record<RuntimeName, { readonly linear: number; readonly attention: number; readonly secondsPerMegapixel: number }> = {
+const RATES: Record<RuntimeName, Rates & { readonly secondsPerMegapixel: number }> = {
   'onnxruntime-node': { linear: 107e9, attention: 100e9, secondsPerMegapixel: 0.2 },
   'onnxruntime-web': { linear: 28e9, attention: 22e9, secondsPerMegapixel: 1.1 },
   'onnxruntime-webgpu': { linear: 1e12, attention: 1e12, secondsPerMegapixel: 0.02 },
 };
+
+/** FLOP per second of one GPU, an NVIDIA H100: with subgroup matrices (of f16), and without. */
+const GPU_RATES = {
+  matrix: { linear: 250e12, attention: 220e12 },
+  f16: { linear: 28e12, attention: 25e12 },
+  f32: { linear: 26e12, attention: 20e12 },
+};
+const MEASURED_GPU = 'h100';
 
 export interface Workload {
   readonly tokens: number;
@@ -26,10 +42,21 @@ export interface Workload {
   readonly held: boolean;
 }
 
+/** What a run has to run on. */
+export interface Machine {
+  readonly runtime: { readonly name: RuntimeName; readonly threads: number };
+  /** The transformer's GPU, if it has one: how it stores numbers there, what a forward takes, and how many run as a batch. */
+  readonly gpu?: { readonly adapter: AdapterReport; readonly dtype: 'f32' | 'f16'; readonly bytes: ProgramBytes; readonly batch: number };
+}
+
 export interface Estimate {
   readonly seconds: number;
+  /** Why the seconds may be far off: a sentence without its full stop. Absent where this kind of machine was measured. */
+  readonly rough?: string;
   /** Peak resident bytes. */
   readonly bytes: number;
+  /** Peak bytes of GPU memory, where a GPU is used. */
+  readonly gpuBytes?: number;
   readonly tokens: number;
 }
 
@@ -42,21 +69,54 @@ export function forwardFlops(config: WanConfig, tokens: number, textTokens: numb
   return { linear: config.layers * (self + cross + feedForward), attention: config.layers * 4 * tokens * tokens * dim };
 }
 
-/** Seconds and bytes of a run; a busy machine is slower than this. */
-export function estimate(config: WanConfig, work: Workload, runtime: { readonly name: RuntimeName; readonly threads: number }): Estimate {
+/** Seconds and bytes of a run; a busy machine is slower than this. The rates on a GPU are those of one, and `rough` says so on any other. */
+export function estimate(config: WanConfig, work: Workload, { runtime, gpu }: Machine): Estimate {
   const { linear, attention } = forwardFlops(config, work.tokens, work.textTokens);
-  const rate = RATES[runtime.name];
-  const perForward = (linear / rate.linear + (attention * work.density) / rate.attention) / runtime.threads;
-  const decode = (work.megapixels * rate.secondsPerMegapixel * 2) / runtime.threads;
+  const rates = gpu ? gpuRates(config, gpu) : RATES[runtime.name];
+  const perForward = (linear / rates.linear + (attention * work.density) / rates.attention) / (gpu ? 1 : runtime.threads);
+  const decode = (work.megapixels * RATES[runtime.name].secondsPerMegapixel * 2) / runtime.threads;
+  return {
+    seconds: work.forwards * perForward + decode + 2,
+    ...(gpu &&
+      !gpu.adapter.device.includes(MEASURED_GPU) && {
+        rough: `they are those of an NVIDIA ${MEASURED_GPU.toUpperCase()}, and this GPU was not measured`,
+      }),
+    ...(gpu ? memoryWithGpu(config, work, runtime.name, gpu) : { bytes: hostBytes(config, work) }),
+    tokens: work.tokens,
+  };
+}
+
+function gpuRates({ headDim }: WanConfig, { adapter, dtype }: NonNullable<Machine['gpu']>): Rates {
+  const variant = attendVariants.find((one) => one.lacking(adapter, { dtype, dim: headDim }) === undefined);
+  return GPU_RATES[variant?.name.startsWith('matrix') ? 'matrix' : dtype];
+}
+
+/** Beside what is counted: the runtime, and what the garbage collector has not come to. */
+const REST_BYTES = 300e6;
+
+function hostBytes(config: WanConfig, work: Workload): number {
   const dim = config.heads * config.headDim;
   const activations = 4 * work.tokens * (8 * dim + 2 * config.ffnDim);
   const weights = 4 * work.weightElements;
   const denoising = weights + work.weightBytes / config.layers + activations;
-  return {
-    seconds: work.forwards * perForward + decode + 2,
-    bytes: Math.max(denoising, work.decoderBytes + (work.held ? weights : 0)) + 300e6,
-    tokens: work.tokens,
-  };
+  return Math.max(denoising, work.decoderBytes + (work.held ? weights : 0)) + REST_BYTES;
+}
+
+/** Bytes of pieces of weights on their way to a GPU. */
+const STAGED_BYTES = 300e6;
+
+function memoryWithGpu(
+  { heads, headDim, layers }: WanConfig,
+  { tokens, density, decoderBytes, held }: Workload,
+  runtime: RuntimeName,
+  { dtype, bytes: { weights, kept, values }, batch }: NonNullable<Machine['gpu']>,
+): Pick<Estimate, 'bytes' | 'gpuBytes'> {
+  // A method's blocked copies of q, k, v and the output, and for each layer and branch a log-sum-exp and a plan over blocks of 64 tokens.
+  const copies = 4 * tokens * heads * headDim * (dtype === 'f16' ? 2 : 4);
+  const memories = 2 * layers * heads * 4 * (tokens + density * (tokens / 64) ** 2);
+  const denoising = weights + kept + batch * values + (density < 1 ? copies + memories : 0);
+  if (runtime !== 'onnxruntime-webgpu') return { gpuBytes: denoising, bytes: Math.max(STAGED_BYTES, decoderBytes) + REST_BYTES };
+  return { gpuBytes: Math.max(denoising, decoderBytes + (held ? denoising : 0)), bytes: STAGED_BYTES + REST_BYTES };
 }
 
 /**

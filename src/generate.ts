@@ -6,6 +6,7 @@ import type { RuntimeName } from './backend/runtime.ts';
 import type { DeviceReport, OpenedDevice } from './device.ts';
 import type { GenerationDefaults, ModelIndex } from './dit/config.ts';
 import { type DenoiseStep, denoise, type Expert, type Guidance } from './dit/denoise.ts';
+import type { ProgramBytes } from './dit/executor.ts';
 import { createSampler, type Sampler } from './dit/sampler.ts';
 import type { Transformer } from './dit/transformer.ts';
 import type { Attention, Method } from './method.ts';
@@ -206,10 +207,15 @@ async function denoised(
  */
 const BATCHED_BYTES = 2 ** 28;
 
-function isBatched(parts: Parts, settings: Settings): boolean {
-  const bytes = parts.transformer.deviceBytes(latentShape(parts, settings), settings.maxSequenceLength);
+/** Whether both guidance branches of a step run as one batch. */
+export function isBatched(parts: Parts, settings: Settings): boolean {
+  const bytes = forwardBytes(parts, settings);
   return bytes !== undefined && bytes.values < BATCHED_BYTES;
 }
+
+/** What a forward takes on the device; undefined on the CPU. */
+export const forwardBytes = (parts: Parts, settings: Settings): ProgramBytes | undefined =>
+  parts.transformer.deviceBytes(latentShape(parts, settings), settings.maxSequenceLength);
 
 /** A bare attention function reports no density of its own: it counts as dense. */
 function bind(ops: Backend, attention: Method | Attention): BoundAttention {

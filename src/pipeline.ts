@@ -7,8 +7,18 @@ import { type DeviceOptions, type DeviceReport, openDevice } from './device.ts';
 import { type GenerationDefaults, type ModelIndex, number, readDefaults, readJson, readModelIndex } from './dit/config.ts';
 import { isGuided } from './dit/denoise.ts';
 import { loadTransformer } from './dit/transformer.ts';
-import { type Estimate, estimate, expectedDensity } from './estimate.ts';
-import { type GeneratedVideo, generatedVideo, gridOf, guidanceOf, isHeld, latentShape, type Parts } from './generate.ts';
+import { type Estimate, estimate, expectedDensity, type Machine } from './estimate.ts';
+import {
+  forwardBytes,
+  type GeneratedVideo,
+  generatedVideo,
+  gridOf,
+  guidanceOf,
+  isBatched,
+  isHeld,
+  latentShape,
+  type Parts,
+} from './generate.ts';
 import type { Attention, Method } from './method.ts';
 import { dense } from './methods.ts';
 import { checkOptions, type GenerateOptions, type Granularity, type Settings } from './options.ts';
@@ -157,8 +167,15 @@ function estimateRun(parts: Parts, settings: Settings, attention: Method | Atten
       decoderBytes: parts.vae.bytes(latentShape(parts, settings)),
       held: isHeld(parts),
     },
-    parts.device.host.runtime,
+    machineOf(parts, settings, guided > 0),
   );
+}
+
+function machineOf(parts: Parts, settings: Settings, guided: boolean): Machine {
+  const { gpu, host, report } = parts.device;
+  const bytes = forwardBytes(parts, settings);
+  const batch = guided && isBatched(parts, settings) ? 2 : 1;
+  return { runtime: host.runtime, ...(gpu && bytes && { gpu: { adapter: gpu, dtype: report.dtype, bytes, batch } }) };
 }
 
 export type { GeneratedVideo, RunReport } from './generate.ts';

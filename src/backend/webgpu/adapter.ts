@@ -16,6 +16,9 @@ export interface GpuOptions {
 export interface AdapterReport extends Capabilities {
   readonly vendor: string;
   readonly architecture: string;
+  /** The model, as "nvidia-h100-80gb-hbm3"; empty in browsers, which do not tell. */
+  readonly device: string;
+  /** The driver, or the model. */
   readonly description: string;
   /** A software adapter: right, but slow. */
   readonly software: boolean;
@@ -80,6 +83,7 @@ function report(adapter: GPUAdapter, device: GPUDevice): AdapterReport {
   return {
     vendor: info.vendor,
     architecture: info.architecture,
+    device: info.device.replace(/-+$/, ''),
     description: info.description || info.device,
     software: info.isFallbackAdapter ?? false,
     features,

@@ -73,6 +73,7 @@ export async function compileOnGpu(
       const shared = new Set(plan.sources.filter(({ node }) => node.operation.op === 'weight').map(({ slot }) => slot));
       for (const [slot, tensor] of fixed.entries()) if (tensor && !shared.has(slot)) device.release(tensor);
       await loaded.release();
+      device.trim();
     },
   };
 }
