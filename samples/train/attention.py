@@ -23,16 +23,16 @@ def tiles(T, h, w):
     return b.to(DEV), ((M.T @ torch.stack([t, y, x], 1).float()) / M.sum(0)[:, None]).to(DEV), M.sum(0).to(DEV), M.to(DEV)
 
 
-def top(A):
-    k = max(1, round(KEEP * A.shape[-1]))
+def top(A, keep=KEEP):
+    k = max(1, round(keep * A.shape[-1]))
     return torch.zeros_like(A, dtype=torch.bool).scatter_(-1, A.topk(k, -1).indices, True)
 
 
-def window(centre, weight):
+def window(centre, weight, keep=KEEP):
     """The nearest blocks, time counted `weight` times."""
     d = centre[:, None] - centre[None]
     D = (d[..., 1] ** 2 + d[..., 2] ** 2).sqrt() + weight * d[..., 0].abs()
-    return top(-(D + 1e-5 * torch.arange(len(D), device=DEV)[None]))
+    return top(-(D + 1e-5 * torch.arange(len(D), device=DEV)[None]), keep)
 
 
 class Recorder:
@@ -48,11 +48,15 @@ class Recorder:
         for l, b in enumerate(self.net.transformer.blocks):
             b.attn1.hook = (lambda q, k, v, l=l, f=self.steps[i]: self.capture(q, k, v, l, f)) if i in self.steps else None
     def capture(self, q, k, v, l, f):
+        rows = max(64, int(3e8 / (4 * q.shape[1] * q.shape[2])))
         with torch.autocast(DEV.type, enabled=False):
             for b in range(len(q)):
-                P = torch.softmax(q[b].float() @ k[b].float().mT / q.shape[-1] ** .5, -1)
-                self.mass[l, f, b] = (self.M.T @ (P @ self.M)) / self.count[:, None]
-                self.entropy[l, f, b] = -(P * (P + 1e-12).log()).sum(-1).mean(-1) / math.log(P.shape[-1])
+                mass, entropy = 0., 0.
+                for i in range(0, q.shape[2], rows):
+                    P = torch.softmax(q[b, :, i:i + rows].float() @ k[b].float().mT / q.shape[-1] ** .5, -1)
+                    mass = mass + self.M[i:i + rows].T @ (P @ self.M)
+                    entropy = entropy - (P * (P + 1e-12).log()).sum((1, 2))
+                self.mass[l, f, b], self.entropy[l, f, b] = mass / self.count[:, None], entropy / (q.shape[2] * math.log(q.shape[2]))
         return attend(q, k, v)
     def stop(self):
         for b in self.net.transformer.blocks: b.attn1.hook = None
@@ -73,13 +77,14 @@ def analyse(rec):
     overlap = {f: ((chosen[:, i] & early[:, 0]).sum(-1).float() / chosen.shape[-1] / KEEP_SHARE(n)).mean(-1) for i, f in enumerate(FRACTIONS) if i > 1}
     live = ~torch.isnan(A[0, :, :, 0, 0, 0])
     half = A.shape[2] // 2
+    curve = {k: dict(oracle=per_head(ok(recall(top(A.nan_to_num(), k)))).mean(), window_per_head=torch.stack([per_head(recall(window(rec.centre, t, k))) for t in TIME_WEIGHTS]).max(0)[0].mean()) for k in (.1, .5)}
     tab = dict(oracle=per_head(oracle), window_per_head=windows.max(0)[0], entropy=per_head(rec.entropy), early_choice=per_head(ok(recall(early))[:, 2:]))
     both = {f: o[:, live[i + 2]].mean(1) for i, (f, o) in enumerate(overlap.items())}
     return dict(grid=rec.grid, tokens=int(rec.count.sum()), blocks=n, kept=KEEP_SHARE(n), clips=half, steps=list(rec.steps),
                 mean=dict(oracle=tab['oracle'].mean(), window_per_head=tab['window_per_head'].mean(), window_one=windows.mean((1, 2)).max(), random=KEEP_SHARE(n),
                           early_choice=tab['early_choice'].mean(), entropy_min=tab['entropy'].min(), entropy_max=tab['entropy'].max(),
                           overlap_with_choice_at_20_percent={f: v.mean() for f, v in both.items()}),
-                oracle_by_step={f: oracle[:, i][:, live[i]].mean() for i, f in enumerate(FRACTIONS)},
+                other_shares_kept=curve, oracle_by_step={f: oracle[:, i][:, live[i]].mean() for i, f in enumerate(FRACTIONS)},
                 per_layer_and_head={**tab, **{f'overlap_at_{round(f * 100)}_percent': v for f, v in both.items()}})
 
 

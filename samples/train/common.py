@@ -5,19 +5,37 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-START = float(os.environ.get('TRAIN_START', time.time()))
+START = time.time()
 CUDA = torch.cuda.is_available()
 TINY = not CUDA
+MODE = 2 if TINY else 1 if os.environ.get('SMOKE') else 0
 DEV = torch.device('cuda' if CUDA else 'cpu')
 RESULT = {}
 
 
+def pick(full, smoke, tiny):
+    """A number for a real run, for a smoke run on a GPU, or for a test on a CPU."""
+    return (full, smoke, tiny)[MODE]
+
+
+# (pixels, frames) of the three sizes that the model is made for
+PREVIEW, DEFAULT, LARGE = pick([(256, 33), (320, 49), (512, 65)], [(256, 33), (320, 49), (512, 65)], [(32, 9), (48, 13), (64, 17)])
+
+
+def named(size): return f'{size[0]}x{size[0]}x{size[1]}'
+
+
+def chunk(S, T, pixels=3.4e7):
+    """Clips of this size that the renderer and the VAE take at once."""
+    return max(1, int(pixels / (T * S * S)))
+
+
 class Run:
-    """One command: its deadline, output folder and log file."""
-    def __init__(self, out, seconds):
-        self.out, self.end = Path(out), START + seconds
+    """One run: its wall-clock end, output folder and log file."""
+    def __init__(self, out, until):
+        self.out, self.end = Path(out), until
         self.out.mkdir(parents=True, exist_ok=True)
-        self.file = open(self.out / 'log.txt', 'w')
+        self.file = open(self.out / 'log.txt', 'a')
     def left(self): return self.end - time.time()
     def log(self, *a):
         s = f'[{time.time() - START:6.1f}] ' + ' '.join(map(str, a))
@@ -68,6 +86,7 @@ def compiled(fn):
     def call(*a):
         if broken: return fn(*a)
         try: return fast(*a)
+        except torch.cuda.OutOfMemoryError: raise
         except Exception as e:
             broken.append(e); print('compilation failed, going on without:', repr(e)[:300], flush=True)
             return fn(*a)

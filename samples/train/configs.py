@@ -6,6 +6,7 @@ import captions, tokenizer
 DIM, HEADS, HEAD, FFN, LAYERS, TEXT, TOKENS, ZC = 256, 4, 64, 1024, 8, 256, 64, 16
 TEXT_LAYERS, TEXT_FF = 2, 512
 STEPS, CFG, CFG_PART, SHIFT = 24, 3.5, .6, 3.
+VERSION, SIZE, FRAMES = 'v1', 320, 49
 DECODER = dict(widths=[96, 64, 32, 24], memblocks=[3, 3, 2], upsample=[True, True, False], time=[1, 2, 2], patch=2)
 
 TRANSFORMER = dict(_class_name='WanTransformer3DModel', _diffusers_version='0.40.0', added_kv_proj_dim=None, attention_head_dim=HEAD, cross_attn_norm=True, eps=1e-6,
@@ -39,15 +40,15 @@ def vae(mean=None, std=None):
                 latents_std=list(std if std is not None else [1.] * ZC))
 
 
-def model_index(version='v0'):
-    extra = dict(height=256, width=256, num_frames=33, num_inference_steps=STEPS, guidance_scale=CFG, guidance_interval=[0, CFG_PART], max_sequence_length=TOKENS, fps=12,
+def model_index(version=VERSION):
+    extra = dict(height=SIZE, width=SIZE, num_frames=FRAMES, num_inference_steps=STEPS, guidance_scale=CFG, guidance_interval=[0, CFG_PART], max_sequence_length=TOKENS, fps=12,
                  version=version, vocabulary=captions.vocabulary())
     return dict(_class_name='WanPipeline', _diffusers_version='0.40.0', boundary_ratio=None, expand_timesteps=False, scheduler=['diffusers', 'UniPCMultistepScheduler'],
                 text_encoder=['transformers', 'UMT5EncoderModel'], tokenizer=['transformers', 'T5TokenizerFast'], transformer=['diffusers', 'WanTransformer3DModel'],
                 transformer_2=[None, None], vae=['zoetrope', 'AutoencoderTinyWan'], zoetrope=extra)
 
 
-def write(folder, mean=None, std=None, version='v0'):
+def write(folder, mean=None, std=None, version=VERSION):
     folder = Path(folder)
     files = {'model_index.json': model_index(version), 'transformer/config.json': TRANSFORMER, 'text_encoder/config.json': TEXT_ENCODER,
              'vae/config.json': vae(mean, std), 'scheduler/scheduler_config.json': SCHEDULER}

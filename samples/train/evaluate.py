@@ -1,26 +1,36 @@
-"""Judges the trained model: probe accuracy with anchors, sprite tracking, flicker, and the unpicked contact sheets."""
+"""Judges the trained model at every size: probe accuracy with anchors, sprite tracking, flicker, and the unpicked contact sheets and clips."""
 import math, random
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
 import torch
+from PIL import Image
 import captions as W, configs as C
 import probe as P, track
-from common import DEV, RESULT, TINY, amp, sheet
+from common import DEFAULT, DEV, LARGE, PREVIEW, RESULT, amp, chunk, compiled, named, pick, sheet
+from dit import Block
 from sampler import sample
 from train_dit import encode_text
 
-S, T = (64, 33) if TINY else (256, 33)
+# clips sampled at once; always full batches, so that each size is compiled once
+BATCH = {PREVIEW: pick(48, 16, 2), DEFAULT: pick(24, 8, 2), LARGE: pick(8, 4, 2)}
+STEPS = pick(C.STEPS, C.STEPS, 5)
 OTHER = ['a dragon flying over a castle', 'a zebra walking in a meadow', 'a pizza bouncing on a city street', 'a submarine swimming underwater', 'a rainbow over green hills',
-         'a cat riding a bicycle', 'two dogs running in a park', 'an astronaut in space', 'a train driving to the left', 'a happy robot dancing at night']
+         'a cat riding a bicycle', 'two dogs running in a park', 'an astronaut in space', 'a train driving to the left', 'a happy robot dancing at night',
+         'a purple elephant', 'a whale jumping out of the sea', 'a motorcycle on a road', 'a horse running on the beach', 'a duck swimming on the sea',
+         'snow falling on a mountain', 'a clown with a red balloon', 'a spider climbing up', 'the moon over the ocean', 'a penguin eating pizza']
+fast = compiled(Block.forward)
 
 
 @torch.no_grad()
-def generate(net, vae, captions, seed):
-    """Clips [n, 33, 3, S, S] in [0, 1] as float16, in batches."""
-    out, batch = [], 2 if TINY else 48
-    for i in range(0, len(captions), batch):
-        z = sample(net, encode_text(captions[i:i + batch]), T, S, steps=2 if TINY else C.STEPS, seed=seed * 1000 + i)
-        for j in range(0, len(z), 16):
-            with amp(): out.append(vae.decode(z[j:j + 16]).half())
-    return torch.cat(out)
+def generate(net, vae, captions, size, seed):
+    """Yields clips [n, T, 3, S, S] in [0, 1] as float16, a few at a time, in the order of the captions."""
+    (S, T), n, batch = size, len(captions), BATCH[size]
+    for i in range(0, n, batch):
+        part = (captions[i:i + batch] + captions[:1] * batch)[:batch]
+        z = sample(net, encode_text(part), T, S, steps=STEPS, seed=seed * 1000 + i, run=fast)[:n - i]
+        for some in z.split(chunk(S, T)):
+            with amp(): clips = vae.decode(some).half()
+            yield clips
 
 
 def flicker(x):
@@ -32,84 +42,85 @@ def flicker(x):
 def interval(p, n): return 1.96 * math.sqrt(max(p * (1 - p), 1e-9) / n)
 
 
-def full_caption(rng, n, split):
-    """Captions that name subject, motion and scene, in the first wording for half of them."""
-    specs, captions = [], []
-    while len(specs) < n:
-        s = W.draw(rng, split)
-        specs.append(s)
+def full_captions(split, n):
+    """n specs of a split and captions that name subject, motion and scene, each part in its first wording half of the time."""
+    rng, specs, captions = random.Random(2024 if split == 'seen' else 2025), [], []
+    for _ in range(n):
+        s = W.draw(rng, 'seen' if split == 'seen' else 'held')
         noun, doing, where = (f(rng, s, rng.random() < .5) for f in (W._noun, W._doing, W._where))
-        captions.append(f'{noun} {doing} {where}')
+        specs.append(s); captions.append(f'{noun} {doing} {where}')
     return specs, captions
 
 
-def judge(run, world, net, vae, nets, split, seeds, n):
-    specs, captions = full_caption(random.Random(2024 if split == 'seen' else 2025), n, split)
-    views, flick, hits = [], [], [0, 0, 0.]
+def judge(run, world, net, vae, nets, size, split, seeds, n):
+    specs, captions = full_captions(split, n)
+    views, flick, hits, found, peak = [], [], 0, 0, 0.
     for seed in seeds:
-        clips = generate(net, vae, captions, seed)
-        v = P.view(clips)
-        views.append(v); flick.append(torch.cat([flicker(c) for c in clips.split(16)]))
-        h = track.directions(world, v, specs)
-        hits = [hits[0] + h[0], hits[1] + h[1], hits[2] + h[2] / len(seeds)]
-    truth = P.labels(specs * len(seeds))
-    got = P.accuracy(nets, torch.cat(views), truth)
-    out = dict(n=len(specs) * len(seeds), prompts=n, seeds=list(seeds), probe={k: dict(v, interval95=interval(v['mean'], n * len(seeds))) for k, v in got.items()},
-               tracked_direction=dict(accuracy=hits[0] / max(1, hits[1]), n=hits[1], mean_peak=hits[2]), flicker=torch.cat(flick).mean())
-    if split == 'seen':
-        rolled = {k: v.roll(1) for k, v in truth.items()}
-        out['shuffled'] = P.accuracy(nets, torch.cat(views), rolled)
-        out['shuffled_chance'] = {k: (v == rolled[k]).float().mean() for k, v in truth.items()}
-    run.log(f'{split}: ' + ', '.join(f"{k} {v['mean']:.3f} {v['each']}" for k, v in got.items()) + f', direction {hits[0]}/{hits[1]}')
-    return out, specs
+        own = []
+        for clips in generate(net, vae, captions, size, seed): own.append(P.view(clips)); flick.append(flicker(clips))
+        views.append(torch.cat(own))
+        h = track.directions(world, views[-1], specs)
+        hits, found, peak = hits + h[0], found + h[1], peak + h[2] / len(seeds)
+    x, truth, total = torch.cat(views), P.labels(specs * len(seeds)), n * len(seeds)
+    got, rolled = P.accuracy(nets, x, truth), {k: v.roll(1) for k, v in truth.items()}
+    direction = hits / max(1, found)
+    out = dict(n=total, prompts=n, seeds=list(seeds), probe={k: dict(v, interval95=interval(v['mean'], total)) for k, v in got.items()},
+               tracked_direction=dict(accuracy=direction, n=found, interval95=interval(direction, max(1, found)), mean_peak=peak), flicker=torch.cat(flick).mean(),
+               shuffled=P.accuracy(nets, x, rolled), shuffled_chance={k: (v == rolled[k]).float().mean() for k, v in truth.items()})
+    run.log(f'{named(size)} {split}: ' + ', '.join(f"{k} {v['mean']:.3f}" for k, v in got.items()) + f', direction {hits}/{found}, flicker {float(out["flicker"]):.5f}')
+    return out
 
 
 @torch.no_grad()
-def anchors(run, world, vae, specs):
-    """The tracker and the flicker on real renders and on their reconstructions, for the same specs."""
-    rng, views, recs, fr, fv = random.Random(5), [], [], [], []
-    for i in range(0, len(specs), 8):
-        x = world.render([world.row(rng, s) for s in specs[i:i + 8]], T, S)[0]
+def anchors(run, world, vae, nets, size, split, n):
+    """Every figure on real renders and on their reconstructions, for the specs that judge() uses."""
+    specs, (rng, step), out = full_captions(split, n)[0], (random.Random(5), chunk(*size)), {}
+    views, flick = ([], []), ([], [])
+    for i in range(0, n, step):
+        x = world.render([world.row(rng, s) for s in specs[i:i + step]], size[1], size[0])[0]
         with amp(): y = vae.decode(vae.encode(x))
-        x = x * .5 + .5
-        views.append(P.view(x)); recs.append(P.view(y)); fr.append(flicker(x)); fv.append(flicker(y))
-    a, b = track.directions(world, torch.cat(views), specs), track.directions(world, torch.cat(recs), specs)
-    run.log(f'tracker on renders {a}, on reconstructions {b}')
-    return dict(tracked_direction_renders=a[0] / max(1, a[1]), tracked_direction_reconstructions=b[0] / max(1, b[1]), n=a[1], mean_peak=[a[2], b[2]],
-                flicker_renders=torch.cat(fr).mean(), flicker_reconstructions=torch.cat(fv).mean())
+        for j, v in enumerate((x * .5 + .5, y)): views[j].append(P.view(v)); flick[j].append(flicker(v))
+    for j, name in enumerate(('renders', 'reconstructions')):
+        x, hits = torch.cat(views[j]), track.directions(world, torch.cat(views[j]), specs)
+        out[name] = dict(n=n, probe=P.accuracy(nets, x, P.labels(specs)), tracked_direction=dict(accuracy=hits[0] / max(1, hits[1]), n=hits[1], mean_peak=hits[2]), flicker=torch.cat(flick[j]).mean())
+    run.log(f"{named(size)} {split}: tracker on renders {out['renders']['tracked_direction']['accuracy']:.3f}, on reconstructions {out['reconstructions']['tracked_direction']['accuracy']:.3f}")
+    return out
 
 
-def gates(e):
-    seen, p = e['seen'], e['probe']
-    acc = lambda k: seen['probe'][k]['mean']
-    psnr = e['vae_psnr'].get('256x256x33', {}).get('mean', torch.tensor(0.))
-    worst = lambda t: min(v['mean'] for v in t.values())
-    leak = max(abs(seen['shuffled'][k]['mean'] - float(seen['shuffled_chance'][k])) for k in seen['shuffled'])
-    table = [('VAE PSNR on held-out renders, 256 px, dB', psnr, '>=', 29), ('probe on real renders, worst head', worst(p['renders']), '>=', .95),
-             ('probe on VAE reconstructions, worst head', worst(p['reconstructions']), '>=', .9), ('scene, seen combinations', acc('scene'), '>=', .8),
-             ('subject, seen combinations', acc('subject'), '>=', .5), ('motion, seen combinations', acc('motion'), '>=', .6),
-             ('tracked direction, seen combinations', seen['tracked_direction']['accuracy'], '>=', .6), ('shuffled captions, distance from chance', leak, '<=', .05)]
+def gates(result):
+    """The release gates, at the default size on held-out combinations."""
+    size = named(DEFAULT)
+    e, real = result['sizes'][size]['held_out'], result['sizes'][size]['anchors_held_out']
+    worst = lambda k: min(v['mean'] for v in result['probe'][size][k].values())
+    leak = max(abs(v['mean'] - float(e['shuffled_chance'][k])) for k, v in e['shuffled'].items())
+    table = [(k, e['probe'][k]['mean'], '>=', least) for k, least in (('subject', .85), ('motion', .85), ('scene', .95))]
+    table += [('tracked direction', e['tracked_direction']['accuracy'], '>=', .85), ('flicker over that of reconstructions', e['flicker'] / real['reconstructions']['flicker'], '<=', 1.5),
+              ('probe on real renders, worst head', worst('renders'), '>=', .95), ('probe on VAE reconstructions, worst head', worst('reconstructions'), '>=', .9),
+              ('shuffled captions, distance from chance', leak, '<=', .05)]
+    if 'vae_psnr' in result: table.append(('VAE PSNR on held-out renders, dB', result['vae_psnr'][size]['mean'], '>=', 32))
     return [dict(gate=n, value=float(v), needs=f'{o} {t}', result='pass' if (float(v) >= t if o == '>=' else float(v) <= t) else 'miss') for n, v, o, t in table]
 
 
+def save_clip(path, clip, pixels=192):
+    """A clip [T, 3, S, S] in [0, 1] as an animated webp."""
+    a = (torch.nn.functional.interpolate(clip.float(), size=pixels, mode='area').clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    frames = [Image.fromarray(np.ascontiguousarray(f)) for f in a]
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=1000 // 12, loop=0, quality=55, method=4)
+
+
 def gallery(run, net, vae):
-    """Every fixed prompt with two seeds, and prompts from outside the vocabulary; nothing is picked."""
-    prompts = W.PROMPTS[:4] if TINY else W.PROMPTS
-    for seed in (1, 2):
-        clips = generate(net, vae, prompts, seed)
-        for part in range(-(-len(prompts) // 10)):
-            i = slice(part * 10, part * 10 + 10)
-            sheet([(f'{p}   [v0, seed {seed}]', c) for p, c in zip(prompts[i], clips[i])]).save(run.out / f'gallery-{part + 1}-seed{seed}.jpg', quality=80)
-    clips = generate(net, vae, OTHER[:2] if TINY else OTHER, 1)
-    sheet([(f'{p}   [v0, outside the vocabulary]', c) for p, c in zip(OTHER, clips)]).save(run.out / 'gallery-outside-vocabulary.jpg', quality=80)
-
-
-def stage(run, world, net, vae, nets):
-    n = 4 if TINY else 192
-    RESULT['seen'], specs = judge(run, world, net, vae, nets, 'seen', (1, 2), n)
-    RESULT['gates'] = gates(RESULT)
-    for g in RESULT['gates']: run.log('gate', g)
-    run.write('result.json', RESULT)
-    RESULT['anchors'] = anchors(run, world, vae, specs)
-    run.write('result.json', RESULT)
-    if run.left() > 20: RESULT['held_out'] = judge(run, world, net, vae, nets, 'held', (1,), n)[0]
+    """Every fixed prompt with two seeds (the first 24 as clips too), and prompts from outside the vocabulary; nothing is picked."""
+    prompts, others, size = W.PROMPTS[:pick(30, 4, 2)], OTHER[:pick(20, 4, 2)], DEFAULT
+    folder = run.out / 'gallery'
+    folder.mkdir(exist_ok=True)
+    every = lambda captions, seed: [c for part in generate(net, vae, captions, size, seed) for c in part]
+    with ThreadPoolExecutor(8) as pool:
+        jobs = []
+        for seed in (1, 2):
+            clips = every(prompts, seed)
+            for i in range(0, len(prompts), 10):
+                sheet([(f'{p}   [{C.VERSION}, seed {seed}]', c) for p, c in zip(prompts[i:i + 10], clips[i:i + 10])]).save(folder / f'gallery-{i // 10 + 1}-seed{seed}.jpg', quality=80)
+            jobs += [pool.submit(save_clip, folder / f'clip-{i + 1:02}-seed{seed}.webp', c) for i, c in enumerate(clips[:24])]
+        sheet([(f'{p}   [{C.VERSION}, outside the vocabulary]', c) for p, c in zip(others, every(others, 1))]).save(folder / 'gallery-outside-vocabulary.jpg', quality=80)
+        failed = [j.exception() for j in jobs if j.exception()]
+        if failed: run.log('clips could not be written:', failed[0])

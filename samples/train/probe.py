@@ -1,10 +1,10 @@
-"""The judge: a small network that names subject, scene and motion of a clip, trained on renders and on VAE reconstructions."""
+"""The judge: a small network that names subject, scene and motion of a clip of any size, trained on renders and on VAE reconstructions."""
 import random, time
 import torch, torch.nn as nn, torch.nn.functional as F
 import captions as W
-from common import DEV, RESULT, TINY, amp
+from common import DEFAULT, DEV, LARGE, PREVIEW, RESULT, amp, chunk, named, pick
 
-SIZE, FRAMES = 128, [0, 4, 9, 13, 18, 23, 27, 32]
+SIZE = 128
 HEADS = dict(subject=list(W.SUBJECTS), scene=W.SCENES, motion=W.MOTIONS)
 
 
@@ -25,9 +25,14 @@ class Probe(nn.Module):
         return {k: h(features) for k, h in self.heads.items()}
 
 
+def frames(T):
+    """The eight frames, evenly spread over the clip, that the probe sees."""
+    return [round(i * (T - 1) / 7) for i in range(8)]
+
+
 def view(clips):
-    """[B, 33, 3, 256, 256] in [0, 1] -> what the probe sees."""
-    x = clips[:, FRAMES]
+    """[B, T, 3, S, S] in [0, 1] -> what the probe sees."""
+    x = clips[:, frames(clips.shape[1])].float()
     return F.interpolate(x.flatten(0, 1), size=SIZE, mode='area').unflatten(0, x.shape[:2])
 
 
@@ -35,15 +40,25 @@ def labels(specs): return {k: torch.tensor([v.index(s[k]) for s in specs], devic
 
 
 @torch.no_grad()
-def reconstructions(world, vae, n, rng, noise=.25):
+def reconstructions(world, vae, size, n, rng, noise=.25):
     """Clips through the VAE, with noise on the latents, as bytes."""
-    xs, specs = [], []
-    for _ in range(0, n, 8):
-        x, _, s, _ = world.clips(8, 33, 64 if TINY else 256, rng, 'any')
+    xs, specs, step = [], [], chunk(*size)
+    for i in range(0, n, step):
+        x, _, s, _ = world.clips(min(step, n - i), size[1], size[0], rng, 'any')
         with amp():
             z = vae.encode(x)
-            y = vae.decode(z + noise * torch.rand(8, 1, 1, 1, 1, device=DEV) * torch.randn_like(z))
+            y = vae.decode(z + noise * torch.rand(len(z), 1, 1, 1, 1, device=DEV) * torch.randn_like(z))
         xs.append((view(y) * 255).round().byte()); specs += s
+    return torch.cat(xs), labels(specs)
+
+
+@torch.no_grad()
+def renders(world, size, n, rng):
+    """Clips as they are rendered, as bytes."""
+    xs, specs, step = [], [], chunk(*size)
+    for i in range(0, n, step):
+        x, _, s, _ = world.clips(min(step, n - i), size[1], size[0], rng, 'any')
+        xs.append(((view(x) * .5 + .5) * 255).round().byte()); specs += s
     return torch.cat(xs), labels(specs)
 
 
@@ -60,10 +75,11 @@ def train(run, world, pool, seconds, seed):
     rng, begin, step = random.Random(700 + seed), time.time(), 0
     net = Probe().to(DEV)
     opt = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=.02)
-    half = 8 if TINY else 112
+    half = pick(112, 112, 8)
     while time.time() - begin < seconds:
         specs = [W.draw(rng, 'any') for _ in range(half)]
-        x, _, _ = world.render([world.row(rng, s) for s in specs], 33, SIZE, FRAMES)
+        T = rng.choice((PREVIEW, DEFAULT, LARGE))[1]
+        x, _, _ = world.render([world.row(rng, s) for s in specs], T, SIZE, frames(T))
         j = torch.randint(0, len(pool[0]), (half,), device=DEV)
         a, b = labels(specs), {k: v[j] for k, v in pool[1].items()}
         inputs = disturb(torch.cat([x * .5 + .5, pool[0][j].float() / 255]))
@@ -90,14 +106,15 @@ def accuracy(nets, x, truth):
 
 
 def stage(run, world, vae, seconds, seeds=2):
-    """Trains the probes and tests them on fresh renders and reconstructions."""
-    pool = reconstructions(world, vae, 16 if TINY else 2400, random.Random(31))
-    nets = [train(run, world, pool, seconds / seeds, s) for s in range(seeds)]
-    test = reconstructions(world, vae, 16 if TINY else 240, random.Random(32), 0.)
-    rng = random.Random(33)
-    specs = [W.draw(rng, 'any') for _ in range(16 if TINY else 480)]
-    rows = [world.row(rng, s) for s in specs]
-    real = torch.cat([view(world.render(rows[i:i + 16], 33, 64 if TINY else 256)[0] * .5 + .5) for i in range(0, len(rows), 16)])
-    RESULT['probe'] = dict(renders=accuracy(nets, real, labels(specs)), reconstructions=accuracy(nets, test[0].float() / 255, test[1]), n=[len(specs), len(test[0])])
-    for k in ('renders', 'reconstructions'): run.log(f'probe on {k}: ' + ', '.join(f"{h} {v['mean']:.3f} {v['each']}" for h, v in RESULT['probe'][k].items()))
+    """Trains the probes and tests them on fresh renders and reconstructions of every size."""
+    counts = {PREVIEW: pick(500, 32, 8), DEFAULT: pick(700, 32, 8), LARGE: pick(100, 8, 4)}
+    parts = [reconstructions(world, vae, size, n, random.Random(31)) for size, n in counts.items()]
+    pool = torch.cat([p[0] for p in parts]), {k: torch.cat([p[1][k] for p in parts]) for k in HEADS}
+    run.log(f'probe: {len(pool[0])} reconstructions')
+    nets, found = [train(run, world, pool, seconds / seeds, s) for s in range(seeds)], {}
+    for size, n in ((DEFAULT, pick(240, 16, 8)), (PREVIEW, pick(120, 16, 8)), (LARGE, pick(40, 8, 4))):
+        real, made = renders(world, size, n, random.Random(33)), reconstructions(world, vae, size, n, random.Random(32), 0.)
+        found[named(size)] = dict(n=n, renders=accuracy(nets, real[0].float() / 255, real[1]), reconstructions=accuracy(nets, made[0].float() / 255, made[1]))
+        for k in ('renders', 'reconstructions'): run.log(f'probe on {named(size)} {k}: ' + ', '.join(f"{h} {v['mean']:.3f}" for h, v in found[named(size)][k].items()))
+    RESULT['probe'] = found
     return nets

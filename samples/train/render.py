@@ -101,7 +101,7 @@ class World:
         sub, mot = r[:, 0].long(), c(2)
         z, one = torch.zeros_like(t), torch.ones_like(t)
         known, bounce, grow = (mot < 4) | (mot == 6), mot == 4, mot == 5
-        size = c(3) * torch.where(grow, .35 + 1.05 * t ** 1.1, one)
+        size = c(3) * torch.where(grow, .35 + 1.05 * t.clamp(min=0) ** 1.1, one)
         squash = torch.where(bounce, 1 - .18 * (1 - 8 * torch.minimum(u, 1 - u)).clamp(min=0), one)
         face, bottom, ground, boat = self.face[sub][:, None], self.bottom[sub][:, None], c(11), c(13) > 0
         grounded = ground > 0

@@ -54,8 +54,8 @@ def unipc(velocity, x, steps):
 
 
 @torch.no_grad()
-def sample(net, ids, T, S, steps=C.STEPS, cfg=C.CFG, part=C.CFG_PART, seed=7, before=None, noise=None, half=True):
-    """ids [B, n] -> latents [B, 16, k, S/8, S/8]; before(step) is called ahead of every step."""
+def sample(net, ids, T, S, steps=C.STEPS, cfg=C.CFG, part=C.CFG_PART, seed=7, before=None, noise=None, half=True, run=None):
+    """ids [B, n] -> latents [B, 16, k, S/8, S/8]; before(step) is called ahead of every step; run: a compiled Block.forward."""
     B, dev = len(ids), next(net.parameters()).device
     shape = B, C.ZC, (T + 3) // 4, S // 8, S // 8
     x = (torch.randn(shape, generator=torch.Generator().manual_seed(seed)) if noise is None else noise).to(dev)
@@ -69,7 +69,7 @@ def sample(net, ids, T, S, steps=C.STEPS, cfg=C.CFG, part=C.CFG_PART, seed=7, be
         n = 2 * B if guided else B
         time = torch.full((n,), float(t), device=dev)
         with (amp() if half else torch.no_grad()):
-            v = net.transformer(torch.cat([x, x]) if guided else x, time, both if guided else text).float()
+            v = net.transformer(torch.cat([x, x]) if guided else x, time, both if guided else text, run).float()
         if not guided: return v
         c, u = v.chunk(2)
         return u + cfg * (c - u)

@@ -61,7 +61,7 @@ def random(shapes, rng):
 
 def main(folder):
     rng = np.random.default_rng(0)
-    C.write(folder, version='v0-random')
+    C.write(folder, version=f'{C.VERSION}-random')
     store.save_sharded(f'{folder}/transformer', 'diffusion_pytorch_model', random(transformer(), rng))
     store.save_sharded(f'{folder}/text_encoder', 'model', random(text_encoder(), rng))
     store.save_sharded(f'{folder}/vae', 'diffusion_pytorch_model', random(decoder(), rng))

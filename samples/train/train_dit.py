@@ -1,15 +1,20 @@
-"""Trains the transformer and the text encoder on a ring of latents of rendered clips."""
+"""Trains the transformer and the text encoder on rings of latents of rendered clips; sizes take turns by their share of the time."""
 import copy, math, random, time
 import torch, torch.nn as nn, torch.nn.functional as F
 import configs as C, tokenizer
-from common import DEV, RESULT, TINY, amp, compiled, ema_update, sync
+from common import DEFAULT, DEV, LARGE, PREVIEW, RESULT, TINY, amp, chunk, compiled, ema_update, named, pick, sync
 from dit import Block, DiT
 from optim import Optimizer
 from text import TextEncoder
 
-# size, frames, batch, end of the phase as a share of all DiT time, flow shift
-PHASES = [(64, 9, 8, .15, 2.), (64, 17, 4, .5, 2.5), (96, 17, 2, 1., 2.5)] if TINY else [(128, 17, 384, .15, 1.8), (256, 17, 96, .5, 2.2), (256, 33, 56, 1., 2.5)]
-REUSE, IDS = 4, 32
+SMALL, SHORT = ((16, 9), (32, 5)) if TINY else ((128, 17), (256, 17))
+# size -> (clips a batch, flow shift); a batch is 123,000 to 139,000 tokens
+SHAPES = {s: (2, 2.5) for s in (SMALL, SHORT, PREVIEW, DEFAULT, LARGE)} if TINY else {SMALL: (384, 1.8), SHORT: (96, 2.2), PREVIEW: (56, 2.5), DEFAULT: (24, 2.8), LARGE: (8, 3.2)}
+# phases: (end as a share of the training time, {size: share of the phase's time})
+FRESH = [(.12, {SMALL: 1.}), (.4, {SHORT: 1.}), (.65, {PREVIEW: 1.}), (1., {PREVIEW: .2, DEFAULT: .65, LARGE: .15})]
+ONWARD = [(.45, {PREVIEW: .45, DEFAULT: .45, LARGE: .1}), (1., {PREVIEW: .15, DEFAULT: .67, LARGE: .18})]
+GROUP, IDS = pick(8, 2, 2), 32
+SUBJECT = 2.   # extra weight of the loss where the subject is
 tokens = tokenizer.Tokenizer()
 
 
@@ -28,30 +33,35 @@ def coverage(alpha):
 
 
 class Ring:
-    """Latents kept on the device; every clip is used about REUSE times."""
-    def __init__(self, world, vae, S, T, B, rng):
-        self.world, self.vae, self.S, self.T, self.B, self.rng = world, vae, S, T, B, rng
+    """Latents kept on the device. Each group of GROUP batches renders one batch of new clips, so a clip is used about GROUP times, each time with other noise."""
+    def __init__(self, world, vae, size, B, rng, cap=None):
+        (S, T), self.world, self.vae, self.B, self.rng = size, world, vae, B, rng
         grid = (T + 3) // 4, S // 8, S // 8
-        self.cap = 64 if TINY else int(min(12288, 5e9 / (17 * grid[0] * grid[1] * grid[2] * 2)))
+        self.S, self.T = S, T
+        self.cap = cap or max(2 * B, int(min(16384, pick(9e9, 2e9, 1e6) / (17 * grid[0] * grid[1] * grid[2] * 2))))
         self.n = self.at = self.made = 0
         self.z = torch.empty(self.cap, 17, *grid, device=DEV, dtype=torch.bfloat16)
         self.ids = torch.zeros(self.cap, IDS, dtype=torch.long, device=DEV)
     @torch.no_grad()
     def add(self, count):
-        chunk = max(1, int(4e7 / (self.T * self.S ** 2)))
-        for i in range(0, count, chunk):
-            m = min(chunk, count - i)
+        """Renders and encodes new clips; returns their places."""
+        step, places = chunk(self.S, self.T), []
+        for i in range(0, count, step):
+            m = min(step, count - i)
             x, alpha, _, caps = self.world.clips(m, self.T, self.S, self.rng)
             with amp(): z = self.vae.encode(x)
             at = ((torch.arange(m) + self.at) % self.cap).to(DEV)
             self.z[at], self.ids[at] = torch.cat([z, coverage(alpha)], 1).bfloat16(), encode_text(caps).to(DEV)
             self.at, self.n, self.made = (self.at + m) % self.cap, min(self.cap, self.n + m), self.made + m
-    def batch(self):
-        new = self.B if self.n < self.B else max(1, self.B // REUSE)
-        first = self.at
-        self.add(new)
-        j = torch.cat([(torch.arange(new) + first) % self.cap, torch.randint(0, self.n, (self.B - new,))]).to(DEV)
-        return self.z[j], self.ids[j]
+            places.append(at)
+        return torch.cat(places)
+    def batches(self):
+        """GROUP batches (latents, coverage, ids); each new clip is in at least one."""
+        if self.n == 0: self.add(self.B * pick(7, 1, 1))
+        for new in self.add(self.B).tensor_split(GROUP):
+            j = torch.cat([new, torch.randint(0, self.n, (self.B - len(new),), device=DEV)])
+            z = self.z[j]
+            yield z[:, :16].float(), z[:, 16:].float(), self.ids[j]
 
 
 def noise_levels(B, shift):
@@ -61,84 +71,109 @@ def noise_levels(B, shift):
 
 
 def loss_of(net, x0, ids, s, noise, cover=None, run=None):
+    """(weighted loss of each clip, plain mean squared error)"""
     q = s.view(-1, 1, 1, 1, 1)
     with amp(): v = net((1 - q) * x0 + q * noise, s * 1000, ids, run)
     e = (v.float() - (noise - x0)).square()
     if cover is None: return e.mean((1, 2, 3, 4)), e.mean()
-    return (e * (1 + cover)).mean((1, 2, 3, 4)), e.mean().detach()
+    w = 1 + SUBJECT * cover
+    return (e * w).mean((1, 2, 3, 4)) / w.mean(), e.mean().detach()
 
 
-def warm():
-    """A child process that compiles the block at all training shapes into the on-disk cache."""
-    net, run = Net().to(DEV), compiled(Block.forward)
-    for S, T, B, _, shift in PHASES:
-        x0 = torch.randn(B, C.ZC, (T + 3) // 4, S // 8, S // 8, device=DEV)
-        loss_of(net, x0, torch.ones(B, IDS, dtype=torch.long, device=DEV), noise_levels(B, shift), torch.randn_like(x0), None, run)[0].mean().backward()
-        sync()
+def work(size):
+    """Floating-point operations of one training sample: three forwards for the linear layers, 3.5 for self-attention."""
+    n = (size[1] + 3) // 4 * (size[0] // 16) ** 2
+    return n * C.LAYERS * C.DIM * (3 * 28 * C.DIM + 3.5 * 4 * n)
 
 
 class Trainer:
-    """total: seconds of DiT training in all commands together; phases and learning rate follow the time spent."""
-    def __init__(self, run, world, vae, total, state=None):
-        self.run, self.world, self.vae, self.total = run, world, vae, total
-        self.net = Net().to(DEV)
+    """net: where to start, or None for fresh weights. Phases and learning rate follow the share of the time spent, so a slower machine only sees fewer clips."""
+    def __init__(self, run, world, vae, net=None, state=None):
+        self.run, self.world, self.vae, self.fresh = run, world, vae, net is None
+        self.net = net or Net().to(DEV)
         self.ema = copy.deepcopy(self.net).requires_grad_(False)
-        self.opt, self.step, self.spent, self.history = Optimizer(self.net), 0, 0., []
-        if state:
-            self.net.load_state_dict(state['net']); self.ema.load_state_dict(state['ema']); self.opt.load(state['opt'])
-            self.step, self.spent, self.history = state['step'], state['spent'], state['history']
+        self.peak, self.opt, self.step, self.spent, self.history = 1. if net is None else .6, Optimizer(self.net), 0, 0., []
+        if state: self.load(state)
+        self.rings, self.batch, self.used, self.sums = {}, {s: b for s, (b, _) in SHAPES.items()}, {}, {}
         self.rng = random.Random(1000 + self.step)
         torch.manual_seed(1000 + self.step)
+        self.block = compiled(Block.forward)
+        self.drop = torch.zeros(IDS, dtype=torch.long, device=DEV); self.drop[0] = tokenizer.EOS
 
     def state(self):
-        return dict(net=self.net.state_dict(), ema=self.ema.state_dict(), opt=self.opt.state(), step=self.step, spent=self.spent, history=self.history)
+        return dict(net=self.net.state_dict(), ema=self.ema.state_dict(), opt=self.opt.state(), step=self.step, spent=self.spent, history=self.history, peak=self.peak)
 
-    def rate(self, u): return min(1, (self.step + 1) / 200) * max(.04, 1 - .96 * max(0, u - .5) / .5)
+    def load(self, s):
+        self.net.load_state_dict(s['net']); self.ema.load_state_dict(s['ema']); self.opt.load(s['opt'])
+        self.step, self.spent, self.history, self.peak = s['step'], s['spent'], s['history'], s['peak']
 
-    def train(self, seconds):
-        block, begin, before = compiled(Block.forward), time.time(), self.spent
-        ps, es, phase = list(self.net.parameters()), list(self.ema.parameters()), None
-        drop = torch.zeros(IDS, dtype=torch.long, device=DEV); drop[0] = tokenizer.EOS
-        while time.time() - begin < seconds:
-            self.spent = before + time.time() - begin
-            u = min(1, self.spent / self.total)
-            now = next(i for i, p in enumerate(PHASES) if u < p[3] or i == len(PHASES) - 1)
-            if now != phase:
-                if phase is not None: del ring
-                phase, (S, T, B, _, shift) = now, PHASES[now]
-                ring, acc, n, mark = Ring(self.world, self.vae, S, T, B, self.rng), torch.zeros((), device=DEV), 0, None
-            x, ids = ring.batch()
-            x0, cover = x[:, :16].float(), x[:, 16:].float()
-            ids = torch.where(torch.rand(B, 1, device=DEV) < .1, drop, ids)
-            loss, mse = loss_of(self.net, x0, ids, noise_levels(B, shift), torch.randn_like(x0), cover, block)
+    def finite(self): return all(torch.isfinite(p).all() for p in self.ema.parameters())
+
+    def rate(self, u): return self.peak * min(1, (self.step + 1) / 200) * max(.02, 1 - .98 * max(0, u - .4) / .6)
+
+    def next_size(self, u):
+        """The size that is furthest behind its share of the phase."""
+        shares = next(p for end, p in (FRESH if self.fresh else ONWARD) if u < end or end == 1.)
+        if set(shares) != set(self.used): self.used = dict.fromkeys(shares, 0.)
+        for size in set(self.rings) - set(shares): del self.rings[size]
+        return min(shares, key=lambda s: self.used[s] / shares[s])
+
+    def group(self, size, u):
+        """GROUP steps at one size. -> sum of the losses (a tensor)"""
+        B, shift, total = self.batch[size], SHAPES[size][1], torch.zeros((), device=DEV)
+        if size not in self.rings: self.rings[size] = Ring(self.world, self.vae, size, B, self.rng)
+        ps, es = list(self.net.parameters()), list(self.ema.parameters())
+        for x0, cover, ids in self.rings[size].batches():
+            ids = torch.where(torch.rand(B, 1, device=DEV) < .1, self.drop, ids)
+            loss, mse = loss_of(self.net, x0, ids, noise_levels(B, shift), torch.randn_like(x0), cover, self.block)
             loss.mean().backward()
             self.opt.step(self.rate(u))
-            with torch.no_grad(): ema_update(es, ps, min(.999, (1 + self.step) / (10 + self.step)))
-            acc += mse.detach(); n += 1; self.step += 1
-            if self.step % 8 == 0: sync()
-            if mark is None:
-                sync(); mark = time.time(); acc.zero_(); n = 0
-                self.run.log(f'dit phase {phase + 1}: {S}x{S}x{T} batch {B}, first step done')
-            elif time.time() - mark > (4 if TINY else 25):
-                sync()
-                m, rate = (acc / n).item(), n * B / (time.time() - mark)
-                self.history.append([self.spent, phase, self.step, m, rate])
-                self.run.log(f'  dit step {self.step} loss {m:.4f} lr x{self.rate(u):.2f} {rate:.0f} samples/s, {ring.made} clips')
-                if not math.isfinite(m): raise RuntimeError('dit loss is not finite')
-                acc.zero_(); n, mark = 0, time.time()
-        self.spent = before + time.time() - begin
-        RESULT['dit_training'] = dict(steps=self.step, seconds=self.spent, phases=[p[:3] for p in PHASES], log=self.history)
+            with torch.no_grad(): ema_update(es, ps, min(.999, (100 + self.step) / (110 + self.step)))
+            total += mse; self.step += 1
+        return total
+
+    def train(self, tail, save):
+        """Until `tail` seconds are left of the run; save() every two minutes."""
+        logged = saved = time.time()
+        while self.run.left() > tail:
+            u, begin = self.spent / (self.spent + self.run.left() - tail), time.time()
+            size = self.next_size(u)
+            first = size not in self.rings
+            try: loss = self.group(size, u).item() / GROUP
+            except RuntimeError as e:
+                if 'out of memory' not in str(e).lower(): raise
+                self.batch[size] = max(1, self.batch[size] // 2); self.rings.pop(size, None)
+                for p in self.net.parameters(): p.grad = None
+                torch.cuda.empty_cache(); self.run.log(f'out of memory at {named(size)}: batch {self.batch[size]} from now on'); continue
+            took = time.time() - begin
+            self.spent += took; self.used[size] += took
+            if not math.isfinite(loss): raise FloatingPointError('loss is not finite')
+            if first: self.run.log(f'dit {named(size)} batch {self.batch[size]}: first group took {took:.1f} s, loss {loss:.4f}')
+            else: a = self.sums.setdefault(size, [0, 0., 0.]); a[0] += 1; a[1] += took; a[2] += loss
+            if time.time() - logged > pick(25, 4, 4): self.report(u); logged = time.time()
+            if time.time() - saved > 120: save(); saved = time.time()
+        self.report(1.)
+        RESULT['dit_training'] = dict(steps=self.step, seconds=self.spent, sizes={named(s): self.batch[s] for s in SHAPES}, clips_rendered={named(s): r.made for s, r in self.rings.items()},
+                                      log_columns=['seconds', 'step', 'size', 'loss', 'samples per second', 'TFLOP/s'], log=self.history)
+
+    def report(self, u):
+        for size, (n, took, loss) in self.sums.items():
+            rate = n * GROUP * self.batch[size] / took
+            self.history.append([self.spent, self.step, named(size), loss / n, rate, rate * work(size) / 1e12])
+            self.run.log(f'  dit step {self.step} {named(size)} loss {loss / n:.4f} lr x{self.rate(u):.3f} {rate:.0f} samples/s {self.history[-1][-1]:.0f} TFLOP/s, {self.rings[size].made if size in self.rings else 0} clips')
+        self.sums = {}
+        if DEV.type == 'cuda': self.run.log(f'  memory {torch.cuda.max_memory_allocated() / 2 ** 30:.1f} GiB')
 
     @torch.no_grad()
-    def validate(self, n=64):
+    def validate(self, size, n=48):
         """EMA loss by noise level, with the right captions and with captions of other clips."""
-        S, T, *_ = PHASES[-1]
-        n = 4 if TINY else n
-        ring = Ring(self.world, self.vae, S, T, n, random.Random(99))
-        x, ids = ring.batch()
-        z, out = x[:, :16].float(), {}
-        noise = torch.randn(z.shape, generator=torch.Generator().manual_seed(5)).to(DEV)
+        n = pick(n, 8, 4)
+        ring = Ring(self.world, self.vae, size, n, random.Random(99), n)
+        ring.add(n)
+        z, ids = ring.z[:, :16].float(), ring.ids
+        noise, out = torch.randn(z.shape, generator=torch.Generator().manual_seed(5)).to(DEV), {}
         for s in (.1, .3, .5, .7, .9):
-            out[s] = [loss_of(self.ema, z, i, torch.full((n,), s, device=DEV), noise)[1].item() for i in (ids, ids.roll(1, 0))]
-        RESULT['dit_validation'] = out
-        self.run.log('EMA loss, right / other captions: ' + '  '.join(f'{k}: {a:.3f}/{b:.3f}' for k, (a, b) in out.items()))
+            pairs = [[loss_of(self.ema, z[i:i + 8], c[i:i + 8], torch.full((len(z[i:i + 8]),), s, device=DEV), noise[i:i + 8])[1].item() for i in range(0, n, 8)] for c in (ids, ids.roll(1, 0))]
+            out[s] = [sum(p) / len(p) for p in pairs]
+        self.run.log(f'EMA loss at {named(size)}, right / other captions: ' + '  '.join(f'{k}: {a:.3f}/{b:.3f}' for k, (a, b) in out.items()))
+        return out

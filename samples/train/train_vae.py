@@ -2,7 +2,7 @@
 import copy, math, random, time
 import torch
 import vae as V
-from common import DEV, RESULT, TINY, amp, compiled, ema_update, psnr, sheet, sync
+from common import DEFAULT, DEV, LARGE, PREVIEW, RESULT, TINY, amp, chunk, compiled, ema_update, named, pick, psnr, sheet, sync
 
 S, T, BATCH, LR = (64, 9, 2, 1.5e-3) if TINY else (256, 17, 16, 1.5e-3)
 
@@ -57,20 +57,19 @@ CAL = random.Random(5)
 
 @torch.no_grad()
 def measure(run, world, vae, name=None):
-    """PSNR on clips of held-out pairs, at the training length and at 33 frames; and a sheet of originals and reconstructions."""
+    """PSNR on clips of held-out pairs at every size; and a sheet of originals and reconstructions."""
     out, rows = {}, []
-    for size, frames, n in ([(S, T, 2)] if TINY else [(256, 17, 48), (256, 33, 48), (320, 33, 16)]):
-        values, plain = [], []
-        rng = random.Random(4321)
-        for _ in range(0, n, 8):
-            x, _, _, caps = world.clips(8, frames, size, rng, 'held')
-            with amp(): y = vae.decode(vae.encode(x))
-            values.append(psnr(y, x * .5 + .5))
-            with amp(): w = vae.decode(vae.encode(x) + .1 * torch.randn_like(vae.encode(x)))
-            plain.append(psnr(w, x * .5 + .5))
-        v, w = torch.cat(values), torch.cat(plain)
-        out[f'{size}x{size}x{frames}'] = dict(n=len(v), mean=v.mean(), median=v.median(), worst=v.min(), with_latent_noise_0_1=w.mean())
-        run.log(f'vae {size}x{size}x{frames}: held-out PSNR {v.mean():.2f} dB (median {v.median():.2f}, worst {v.min():.2f}; latent noise .1: {w.mean():.2f})')
-        if frames == 33 or TINY: rows += [r for i in range(4) for r in ((caps[i], x[i] * .5 + .5), ('  reconstruction', y[i]))][:8]
+    for size, n in ((PREVIEW, pick(48, 8, 2)), (DEFAULT, pick(48, 8, 2)), (LARGE, pick(12, 4, 2))):
+        values, noisy, rng, step = [], [], random.Random(4321), chunk(*size)
+        for i in range(0, n, step):
+            x, _, _, caps = world.clips(min(step, n - i), size[1], size[0], rng, 'held')
+            with amp():
+                z = vae.encode(x)
+                y, w = vae.decode(z), vae.decode(z + .1 * torch.randn_like(z))
+            values.append(psnr(y, x * .5 + .5)); noisy.append(psnr(w, x * .5 + .5))
+            if size == DEFAULT and len(rows) < 8: rows += [r for j in range(len(x)) for r in ((caps[j], x[j] * .5 + .5), ('  reconstruction', y[j]))]
+        v, w = torch.cat(values), torch.cat(noisy)
+        out[named(size)] = dict(n=len(v), mean=v.mean(), median=v.median(), worst=v.min(), with_latent_noise_0_1=w.mean())
+        run.log(f'vae {named(size)}: held-out PSNR {v.mean():.2f} dB (median {v.median():.2f}, worst {v.min():.2f}; latent noise .1: {w.mean():.2f})')
     RESULT['vae_psnr'] = out
-    if name: sheet(rows[:8], size=192).save(run.out / name, quality=88)
+    if name: sheet(rows[:8], size=192).save(run.out / name, quality=80)
