@@ -19,9 +19,17 @@ export interface RunBenchOptions extends SubjectOptions {
   readonly batched?: boolean;
   /** Measure a dense run first (default true). */
   readonly dense?: boolean;
-  /** Called after each step, `done` of them so far; the first run, named `warm-up`, is not counted. */
-  readonly onStep?: (run: string, done: number) => void;
+  /** Called after each step. */
+  readonly onStep?: (step: BenchedStep) => void;
   readonly signal?: AbortSignal;
+}
+
+/** A step that was done, counted from 1, of a run by its method's name; the first run, `warm-up`, is not measured. */
+export interface BenchedStep {
+  readonly run: string;
+  readonly step: number;
+  readonly steps: number;
+  readonly seconds: number;
 }
 
 /** One run. */
@@ -93,7 +101,7 @@ async function whole({ name, method, steps, batched, subject, dit, texts, onStep
   const { executor, latents, scheduler } = subject;
   const [prompt, negative] = texts;
   const stepSeconds: number[] = [];
-  let density = 0;
+  let meanDensity = 0;
   const start = performance.now();
   const last = await denoise({
     ops: executor.ops,
@@ -102,12 +110,13 @@ async function whole({ name, method, steps, batched, subject, dit, texts, onStep
     attention: createAttention(executor.ops, method),
     ...{ latents: latents.numbers, shape: latents.shape, prompt, negative, batched, signal },
     guidance: { scale: negative ? GUIDANCE : 1, interval: [0, 1] },
-    onStep: (step) => {
-      stepSeconds.push(step.milliseconds / 1000);
-      density += step.density / steps;
-      onStep?.(name, stepSeconds.length);
+    onStep: ({ step, milliseconds, density }) => {
+      const seconds = milliseconds / 1000;
+      stepSeconds.push(seconds);
+      meanDensity += density / steps;
+      onStep?.({ run: name, step: step + 1, steps, seconds });
     },
   });
   const seconds = (performance.now() - start) / 1000;
-  return { method: method.name, seconds, stepSeconds, meanDensity: density, finite: last.every(Number.isFinite) };
+  return { method: method.name, seconds, stepSeconds, meanDensity, finite: last.every(Number.isFinite) };
 }

@@ -47,7 +47,7 @@ async function run(args: BenchRunArguments, lines: Lines, signal: AbortSignal) {
   const result = await benchRun({
     ...subjectOf(args),
     ...{ method: await methodOf(args), steps, branches, batched, dense, signal },
-    onStep: (name, done) => lines.show(`${name}, step ${done}/${steps}`),
+    onStep: ({ run, step, steps, seconds }) => lines.show(`${run}, step ${step}/${steps}  ${Math.round(1000 * seconds)} ms`),
   });
   return { result, text: formatRunBench(result, args) };
 }
