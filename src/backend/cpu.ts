@@ -72,7 +72,7 @@ export const intsOf = (tensor: Tensor): Promise<Int32Array> => numbersOf(tensor)
 export async function openCpu(choice: RuntimeChoice = 'auto', gpu?: GpuDevice): Promise<CpuDevice> {
   const runtime = await loadRuntime(choice, gpu);
   const queue = jobQueue();
-  return { runtime, ...storage(runtime, queue), ...caches(queue), enqueue: queue.enqueue, idle: queue.idle };
+  return { runtime, ...storage(runtime, queue), ...caches(runtime, queue), enqueue: queue.enqueue, idle: queue.idle };
 }
 
 type Queue = Pick<CpuDevice, 'enqueue' | 'idle'>;
@@ -131,7 +131,7 @@ function storage({ held }: Runtime, { enqueue }: Queue): Pick<CpuDevice, 'upload
   };
 }
 
-function caches({ idle }: Queue): Pick<CpuDevice, 'cached' | 'dispose'> {
+function caches(runtime: Runtime, { idle }: Queue): Pick<CpuDevice, 'cached' | 'dispose'> {
   const cache = new Map<string, { value: Promise<unknown>; release?: (value: never) => Promise<void> }>();
   return {
     cached<T>(key: string, make: () => Promise<T>, release?: (value: T) => Promise<void>): Promise<T> {
@@ -146,6 +146,7 @@ function caches({ idle }: Queue): Pick<CpuDevice, 'cached' | 'dispose'> {
       await idle();
       for (const { value, release } of cache.values()) await release?.((await value) as never);
       cache.clear();
+      await runtime.dispose?.();
     },
   };
 }

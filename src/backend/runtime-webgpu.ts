@@ -28,7 +28,7 @@ function alone<Result>(call: () => Result | Promise<Result>): Promise<Result> {
  * @throws UnsupportedError when the WebGPU build cannot be loaded.
  */
 export async function webgpuRuntime(gpu: GpuDevice): Promise<Runtime> {
-  const module = await alone(() => loaded(gpu.device)).catch((cause: Error) => {
+  const { module, first } = await alone(() => opened(gpu.device)).catch((cause: Error) => {
     throw new UnsupportedError(`onnxruntime-web cannot compute on this GPU (${cause.message.split('\n')[0]}); choose another runtime`);
   });
   const results = gpuResults(module, gpu);
@@ -40,13 +40,15 @@ export async function webgpuRuntime(gpu: GpuDevice): Promise<Runtime> {
     floatsOnly: true,
     held: results,
     session: (model, options = {}) => session(module, gpu, results, model, options),
+    dispose: () => alone(() => first.release()),
   };
 }
 
 const optionsOn = (device: GPUDevice): ort.InferenceSession.SessionOptions => ({
   executionProviders: [{ name: 'webgpu', device } as ort.InferenceSession.ExecutionProviderConfig],
   graphOptimizationLevel: 'all',
-  logSeverityLevel: 3,
+  // What goes wrong is thrown; ONNX Runtime would print it too.
+  logSeverityLevel: 4,
   // A silent copy to the host and back at such a node would be slower than the rest of the graph.
   extra: { session: { disable_cpu_ep_fallback: '1' } },
 });
@@ -122,22 +124,19 @@ function gpuResults(module: Module, gpu: GpuDevice): GpuResults {
   };
 }
 
-let module: Promise<Module> | undefined;
-/** The first session on each device, kept: with it the module keeps what it knows of the device. */
-const opened = new WeakMap<GPUDevice, ort.InferenceSession>();
+let loading: Promise<Module> | undefined;
 
-/** The module, with a first session on the device: what is missing shows here. */
-async function loaded(device: GPUDevice): Promise<Module> {
-  module ??= load();
-  const found = await module;
-  if (!opened.has(device)) opened.set(device, await withNavigator(() => found.InferenceSession.create(identity(), optionsOn(device))));
-  return found;
+/** The module, and a first session on the device: what is missing shows here, and with it the module keeps what it knows of the device. */
+async function opened(device: GPUDevice): Promise<{ module: Module; first: ort.InferenceSession }> {
+  loading ??= load();
+  const module = await loading;
+  return { module, first: await withNavigator(() => module.InferenceSession.create(identity(), optionsOn(device))) };
 }
 
 async function load(): Promise<Module> {
   if (Number(process.versions.node.split('.')[0]) < 22) await helpNode20();
   const found = (await import('onnxruntime-web/webgpu')) as unknown as Module;
-  found.env.logLevel = 'error';
+  found.env.logLevel = 'fatal';
   found.env.wasm.numThreads = 1;
   return found;
 }

@@ -49,6 +49,8 @@ export interface Runtime {
   /** What can be done with results that stay on a GPU; absent where there are none. */
   readonly held?: HeldResults;
   session(model: Uint8Array, options?: SessionOptions): Promise<ort.InferenceSession>;
+  /** Gives back what it holds of a GPU device; its sessions are released before. */
+  dispose?(): Promise<void>;
 }
 
 type Module = typeof ort;
