@@ -41,7 +41,7 @@ export function formatRunBench(result: RunBench, { sparsity }: Pick<BenchRunArgu
   ];
   return text([
     ...settingLines(result, sparsity),
-    `${steps} steps, ${branches === 1 ? 'one branch' : `two guidance branches${batched ? ' in one batch' : ''}`}, latents of the sampler`,
+    `${steps} ${steps === 1 ? 'step' : 'steps'}, ${branches === 1 ? 'one branch' : `two guidance branches${batched ? ' in one batch' : ''}`}, latents of the sampler`,
     '',
     ...columns([['', 'seconds', 'ms a step', 'density', ''], ...contenders.map(row)]),
     '',
