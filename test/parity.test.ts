@@ -4,8 +4,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Comparison } from '../bench/parity/fixture.ts';
 import { checkFixture, type Line, listFixtures } from '../bench/parity/index.ts';
 import { cpuTarget, gpuTarget, type Target } from '../bench/parity/target.ts';
+import { type GpuDevice, openWebgpu } from '../src/backend/webgpu/device.ts';
 import { UnsupportedError } from '../src/errors.ts';
 import { openedGpu } from './gpu/device.ts';
+import { playF16 } from './gpu/played.ts';
 
 const folders = await listFixtures(fileURLToPath(new URL('golden', import.meta.url)));
 const gpu = await openedGpu();
@@ -29,6 +31,18 @@ function checks(open: () => Promise<Target>, own: readonly string[]): void {
 
 describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('%s matches the reference', (runtime) => {
   checks(() => cpuTarget(runtime), folders);
+});
+
+describe.skipIf(!gpu)('f16, played in f32, matches the reference', () => {
+  let played: GpuDevice;
+  beforeAll(async () => {
+    played = playF16(await openWebgpu());
+  });
+  afterAll(() => played?.dispose());
+  checks(
+    () => gpuTarget(played, 'f16'),
+    folders.filter((folder) => /^wan(-t|22)/.test(nameOf(folder))),
+  );
 });
 
 describe.skipIf(!gpu)('a GPU in f32 matches the reference', () => {
