@@ -1,56 +1,224 @@
-// The denoising loop over a transformer that is a formula: what a step reports, and what it computes only when asked.
-import { expect, test } from 'vitest';
-import type { BoundAttention } from '../../src/attention.ts';
+// The denoising loop over a small random transformer, on the CPU and on a GPU: the same latents, alone or in batches; what it waits for, what a step
+// shows, and what it frees, however it ends.
+import { afterAll, describe, expect, test } from 'vitest';
+import { type BoundAttention, createAttention } from '../../src/attention.ts';
+import type { Backend } from '../../src/backend/backend.ts';
 import { openCpu } from '../../src/backend/cpu.ts';
-import { cpuBackend } from '../../src/backend/cpu-backend.ts';
-import { type DenoiseStep, denoise } from '../../src/dit/denoise.ts';
+import { type DenoiseOptions, denoise } from '../../src/dit/denoise.ts';
+import type { Executor } from '../../src/dit/executor.ts';
+import { cpuExecutor } from '../../src/dit/onnx/executor.ts';
 import { createSampler } from '../../src/dit/sampler.ts';
-import type { ForwardInputs, Transformer } from '../../src/dit/transformer.ts';
+import { type ForwardInputs, type Transformer, transformer } from '../../src/dit/transformer.ts';
+import { wanTransformer } from '../../src/dit/wan.ts';
+import { gpuExecutor } from '../../src/dit/webgpu/executor.ts';
+import { memoryWeights, type TensorData } from '../../src/dit/weights.ts';
+import type { Attention, Method } from '../../src/method.ts';
+import { adaSpa, dense } from '../../src/methods.ts';
+import { raster } from '../../src/sparse3d/layout.ts';
+import { elements } from '../../src/tensor.ts';
+import { openedGpu } from '../gpu/device.ts';
+import { numbers, relativeError } from '../sparse3d/cases.ts';
 
-const wan = { _class_name: 'UniPCMultistepScheduler', prediction_type: 'flow_prediction', use_flow_sigmas: true, flow_shift: 3 };
+const device = await openCpu('onnxruntime-web');
+afterAll(() => device.dispose());
+const gpu = await openedGpu();
+const executors = { cpu: cpuExecutor(device), ...(gpu && { webgpu: await gpuExecutor(gpu) }) };
+const named = Object.entries(executors) as [string, Executor][];
 
-test('a step computes its clean estimate when first asked, from its own velocity, and once', async () => {
-  const device = await openCpu();
-  const sampler = createSampler(wan, { steps: 3 });
-  const { sigmas } = sampler;
-  let sigmaReads = 0;
-  const taken: DenoiseStep[] = [];
-  const samples: Float32Array[] = [];
-  const clean: Float32Array[] = [];
-  const start = Float32Array.of(0.5, -2, 4, 1);
-  // The velocity is the latents themselves, so x0 = x - sigma x.
-  const transformer = { config: { layers: 1 }, forward: async ({ latents }: ForwardInputs) => latents } as unknown as Transformer;
-  const ops = cpuBackend(device);
-  const end = await denoise({
-    ops,
-    transformerAt: async () => ({ transformer, lowNoise: false }),
-    sampler: {
-      ...sampler,
-      get sigmas() {
-        sigmaReads++;
-        return sigmas;
+const unipc = { _class_name: 'UniPCMultistepScheduler', prediction_type: 'flow_prediction', use_flow_sigmas: true, flow_shift: 3 };
+const STEPS = 4;
+// 40 tokens: three blocks, the last of them short.
+const shape = [4, 2, 8, 10] as const;
+const wan = {
+  patch: [1, 2, 2] as const,
+  ...{ heads: 2, headDim: 16, inChannels: 4, outChannels: 4, textDim: 12, freqDim: 16, ffnDim: 48, layers: 1 },
+  ...{ crossAttentionNorm: true, epsilon: 1e-6, maxPositions: 64 },
+};
+
+function randomWeights(seed: number) {
+  const tensors: Record<string, TensorData> = {};
+  for (const { operation, shape, id } of wanTransformer(wan, { batch: 1, frames: 1, height: 2, width: 2, textTokens: 1 }).nodes)
+    if (operation.op === 'weight')
+      tensors[operation.name] = { dtype: 'F32', shape, data: numbers(elements(shape), seed + id, 2).map((x) => x / 4) };
+  return memoryWeights(tensors);
+}
+
+/** A run on an executor with a transformer of its own, which sees every call; the transformer and the texts are freed afterwards. */
+async function run({ ops, ...executor }: Executor, method: Method, options: Partial<DenoiseOptions> = {}, watch: Watch = {}) {
+  const watched = { ...ops, ...watch.ops?.(ops) };
+  const model = transformer(wan, randomWeights(100), { ...executor, ops });
+  const attention = createAttention(watched, method);
+  const expert = {
+    lowNoise: false,
+    transformer: {
+      ...model,
+      forward(...[inputs, seam]: Parameters<Transformer['forward']>) {
+        watch.forward?.(inputs);
+        return model.forward(inputs, seam);
       },
     },
-    attention: { take: async () => ({ density: 1 }), reset: () => {} } as unknown as BoundAttention,
-    latents: start,
-    shape: [1, 1, 2, 2],
-    prompt: ops.upload(new Float32Array(1), [1, 1, 1]),
-    guidance: { scale: 1, interval: [0, 1] },
-    onStep: async (step) => {
-      taken.push(step);
-      samples.push(await step.latents());
-      if (step.step < 2) clean.push(await step.clean(), await step.clean());
+  };
+  const seen: Attention = (q, k, v, site) => {
+    watch.branches?.(site.branches);
+    return attention.attention(q, k, v, site);
+  };
+  const text = (seed: number) => ops.upload(numbers(7 * 12, seed, 1), [1, 7, 12]);
+  const texts = { prompt: text(1), negative: text(2) };
+  try {
+    return await denoise({
+      ops: watched,
+      transformerAt: async () => expert,
+      sampler: createSampler(unipc, { steps: STEPS }),
+      attention: { ...attention, attention: seen },
+      latents: numbers(elements(shape), 3, 1),
+      shape,
+      ...texts,
+      guidance: { scale: 4, interval: [0, 0.7] },
+      ...options,
+    });
+  } finally {
+    await model.dispose();
+    for (const text of Object.values(texts)) ops.release(text);
+  }
+}
+
+interface Watch {
+  readonly ops?: (ops: Backend) => Partial<Backend>;
+  readonly forward?: (inputs: ForwardInputs) => void;
+  readonly branches?: (branches: readonly number[]) => void;
+}
+
+const sparse = { ...adaSpa({ sparsity: 0.6 }), layout: raster(16) };
+/** Bytes that the GPU's tensors hold. */
+const memory = (): number | undefined => {
+  gpu?.trim();
+  return gpu?.memory.bytes;
+};
+
+const methods: readonly Method[] = [dense(), sparse];
+const alone = new Map<string, Promise<Float32Array>>();
+/** Latents of a run whose branches come one after the other, made once. */
+const unbatched = (executor: Executor, method: Method): Promise<Float32Array> => {
+  const key = `${executor.ops.name} ${method.name}`;
+  alone.set(key, alone.get(key) ?? run(executor, method));
+  return alone.get(key)!;
+};
+
+describe.each(methods)('denoising, $name,', (method) => {
+  test.skipIf(!gpu)('is the same on a GPU as on the CPU', async () => {
+    const [onCpu, onGpu] = [await unbatched(executors.cpu, method), await unbatched(executors.webgpu!, method)];
+    expect(relativeError(onGpu, [...onCpu])).toBeLessThan(1e-4);
+  });
+
+  test.each(named)('is the same on %s when branches go in batches, and what that takes is given back', async (_, executor) => {
+    const sites: (readonly number[])[] = [];
+    const inputs: ForwardInputs[] = [];
+    const watch: Watch = { branches: (branches) => void sites.push(branches), forward: (given) => void inputs.push(given) };
+    const apart = await unbatched(executor, method);
+    const before = memory();
+    const batched = await run(executor, method, { batched: true }, watch);
+    expect(relativeError(batched, [...apart])).toBeLessThan(1e-5);
+    expect(memory()).toBe(before);
+    // Guidance ends at .7 of four steps: three steps of two branches, one of the prompt alone.
+    expect(sites).toEqual([[0, 1], [0, 1], [0, 1], [0]]);
+    expect(inputs.map(({ text }) => text.shape[0])).toEqual([2, 2, 2, 1]);
+    expect(new Set(inputs.map(({ text }) => text)).size).toBe(2);
+    expect(inputs.every(({ timesteps, latents }) => timesteps.length === latents.shape[0])).toBe(true);
+  });
+});
+
+test('sparse attention changes the latents', async () => {
+  const [all, some] = await Promise.all(methods.map((method) => unbatched(executors.cpu, method)));
+  expect(relativeError(some, [...all])).toBeGreaterThan(1e-3);
+});
+
+test.each(named)('a step on %s waits once, and reads nothing that nobody asks for', async (_, executor) => {
+  const order: string[] = [];
+  const noted = <T>(what: string, done: T): T => {
+    order.push(what);
+    return done;
+  };
+  const ops = ({ wait, read, density }: Backend): Partial<Backend> => ({
+    wait: (x) => noted('wait', wait(x)),
+    read: (x) => noted('read', read(x)),
+    density: (plan) => noted('density', density(plan)),
+  });
+  await run(executor, dense(), { onStep: ({ step }) => void order.push(`step ${step}`) }, { ops });
+  expect(order).toEqual([...Array(STEPS).keys()].flatMap((step) => ['wait', `step ${step}`]).concat('read'));
+});
+
+test.each(named)('a step on %s shows its latents and the clean ones it points to, while it lasts', async (_, executor) => {
+  const { sigmas } = createSampler(unipc, { steps: STEPS });
+  const samples = [numbers(elements(shape), 3, 1)];
+  const late: (() => Promise<Float32Array>)[] = [];
+  let once: Promise<Float32Array>[] = [];
+  let cleanest: Float32Array | undefined;
+  const end = await run(executor, dense(), {
+    async onStep({ step, latents, clean }) {
+      if (step === 1) late.push(latents, clean);
+      else samples.push(await latents());
+      if (step === 2) once = [clean(), clean()];
+      if (step === STEPS - 1) cleanest = await clean();
+      if (step === 0) late.push(clean);
     },
   });
-  expect(taken.length).toBe(3);
-  expect(sigmaReads).toBe(2);
-  for (const at of [0, 1]) {
-    const before = at === 0 ? start : samples[0];
-    for (const [i, x] of before.entries()) expect(clean[2 * at][i]).toBeCloseTo(x - sigmas[at] * x, 5);
-    expect(clean[2 * at + 1]).toBe(clean[2 * at]);
-    expect(await taken[at].clean()).toBe(clean[2 * at]);
+  expect(end).toEqual(samples.at(-1));
+  // At the last step the next sample is the clean one; before, the clean one is another.
+  expect(relativeError(cleanest!, [...end])).toBeLessThan(1e-6);
+  expect(sigmas.at(-1)).toBe(0);
+  expect(await once[0]).toBe(await once[1]);
+  expect(relativeError(await once[0], [...samples[2]])).toBeGreaterThan(1e-3);
+  for (const [at, ask] of late.entries())
+    await expect(ask()).rejects.toThrow(`the latents of step ${at < 1 ? 0 : 1} are freed; ask for them before onStep is done`);
+});
+
+test.skipIf(!gpu)('what a run takes on a GPU is given back after a failure, and after an abort', async () => {
+  const webgpu = executors.webgpu!;
+  await unbatched(webgpu, sparse);
+  const before = memory();
+  const fail = ({ step }: { step: number }) => {
+    if (step === 1) throw new Error('no more');
+  };
+  await expect(run(webgpu, sparse, { onStep: fail })).rejects.toThrow('no more');
+  expect(memory()).toBe(before);
+  for (const last of [2, 3]) {
+    const controller = new AbortController();
+    let forwards = 0;
+    const watch = { forward: () => void (++forwards === last && controller.abort(new Error('enough'))) };
+    await expect(run(webgpu, sparse, { signal: controller.signal, batched: last === 3 }, watch)).rejects.toThrow('enough');
+    expect(memory()).toBe(before);
   }
-  await expect(taken[2].clean()).rejects.toThrow('the latents of step 2 are freed; ask for them before onStep is done');
-  expect(end).toBe(samples[2]);
-  await device.dispose();
+});
+
+test('each expert has its guidance scale, while guidance lasts; plans of the first are forgotten by the second', async () => {
+  const { ops } = executors.cpu;
+  const [prompt, negative] = [0, 1].map(() => ops.upload(new Float32Array(1), [1, 1, 1]));
+  /** v = factor x, with a factor for each text. */
+  const linear = (conditional: number, unconditional: number) => ({
+    config: { layers: 1 },
+    forward: async ({ latents, text }: ForwardInputs) => ops.combine([latents], [text === prompt ? conditional : unconditional]),
+  });
+  const experts = [linear(0.5, 0.25), linear(0.375, 0.125)] as unknown as Transformer[];
+  const sampler = createSampler(unipc, { steps: 4 });
+  const told: string[] = [];
+  const samples: Float32Array[] = [Float32Array.of(0.5, -2, 4, 1)];
+  const factors: number[] = [];
+  await denoise({
+    ...{ ops, sampler, prompt, negative, latents: samples[0], shape: [1, 1, 2, 2] },
+    attention: { take: async () => ({ density: 1 }), reset: () => void told.push('reset') } as unknown as BoundAttention,
+    transformerAt: async (timestep) => {
+      const lowNoise = timestep < sampler.timesteps[1];
+      told.push(lowNoise ? 'low' : 'high');
+      return { transformer: experts[lowNoise ? 1 : 0], lowNoise };
+    },
+    guidance: { scale: 3, lowNoiseScale: 2, interval: [0, 0.75] },
+    async onStep({ step, latents, clean }) {
+      // x0 = x - sigma factor x
+      factors.push((1 - (await clean())[2] / samples[step][2]) / sampler.sigmas[step]);
+      samples.push(await latents());
+    },
+  });
+  expect(told).toEqual(['high', 'high', 'low', 'reset', 'low', 'reset']);
+  const wanted = [0.25 + 3 * 0.25, 0.25 + 3 * 0.25, 0.125 + 2 * 0.25, 0.375];
+  for (const [step, factor] of factors.entries()) expect(factor).toBeCloseTo(wanted[step], 5);
 });
