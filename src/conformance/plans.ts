@@ -10,10 +10,10 @@ export interface PlanSize {
   readonly keyBlocks: number;
 }
 
-/** The numbers of a plan, and the width of a row of `blocks`. */
-export interface PlanNumbers {
-  readonly counts: Numbers;
-  readonly blocks: Numbers;
+/** The numbers of a plan. */
+export interface PlanNumbers<N extends Numbers = Numbers> {
+  readonly counts: N;
+  readonly blocks: N;
 }
 
 /** A plan whose rows read 1 to `most` random key blocks, each at a random level of `pools`. */
@@ -22,7 +22,7 @@ export function randomPlan(
   pools: readonly number[],
   seed: number,
   most = keyBlocks,
-): PlanNumbers {
+): PlanNumbers<Int32Array> {
   const random = randomFrom(seed);
   const counts = new Int32Array(heads * queryBlocks * pools.length);
   const blocks = new Int32Array(heads * queryBlocks * keyBlocks).fill(PAD);
@@ -41,7 +41,7 @@ export function randomPlan(
 
 /** A plan's numbers as a plan of a backend. */
 export function uploadPlan(
-  ops: Backend,
+  ops: Pick<Backend, 'upload'>,
   { counts, blocks }: PlanNumbers,
   { heads, queryBlocks, keyBlocks }: PlanSize,
   pools: readonly number[],

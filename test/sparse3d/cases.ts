@@ -1,9 +1,10 @@
 // Inputs of the attention tests: seeded numbers with outliers, and plans.
-import type { Level, Plan } from '../../src/sparse3d/plan.ts';
-import type { Numbers, Tensor } from '../../src/tensor.ts';
+import type { Backend } from '../../src/backend/backend.ts';
+import { type PlanNumbers, type PlanSize, randomPlan as randomNumbers, uploadPlan } from '../../src/conformance/plans.ts';
+import type { Plan } from '../../src/sparse3d/plan.ts';
 
 /** Seeded uniform numbers in 0..1 (mulberry32). */
-export function seeded(seed: number): () => number {
+function seeded(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
     state = (state + 0x6d2b79f5) >>> 0;
@@ -19,18 +20,10 @@ export function numbers(length: number, seed: number, outlier = 8): Float32Array
   return Float32Array.from({ length }, () => (random() + random() + random() - 1.5) * 2 * (random() < 0.02 ? outlier : 1));
 }
 
-/** A random plan: each row reads a seeded number of blocks at each level, at least one in all. */
+/** The random plan of the conformance checks, with its numbers. */
 export function randomPlan(upload: Upload, heads: number, queryBlocks: number, keyBlocks: number, pools: readonly number[], seed: number) {
-  const random = seeded(seed);
-  const counts = new Int32Array(heads * queryBlocks * pools.length);
-  const blocks = new Int32Array(heads * queryBlocks * keyBlocks).fill(-1);
-  for (let row = 0; row < heads * queryBlocks; row++) {
-    const shuffled = Array.from({ length: keyBlocks }, (_, block) => ({ block, key: random() })).sort((a, b) => a.key - b.key);
-    const read = 1 + Math.floor(random() * keyBlocks);
-    for (let at = 0; at < read; at++) blocks[row * keyBlocks + at] = shuffled[at].block;
-    for (let at = 0; at < read; at++) counts[row * pools.length + Math.floor(random() * pools.length)]++;
-  }
-  return planOf(upload, counts, blocks, heads, queryBlocks, keyBlocks, pools);
+  const size = { heads, queryBlocks, keyBlocks };
+  return withNumbers(upload, randomNumbers(size, pools, seed), size, pools);
 }
 
 /** A plan in which every row reads the first `share` of all blocks, rotated by the row, at one level. */
@@ -40,31 +33,17 @@ export function evenPlan(upload: Upload, heads: number, queryBlocks: number, key
     const [row, column] = [Math.floor(at / keyBlocks), at % keyBlocks];
     return column < read ? (row + column) % keyBlocks : -1;
   });
-  return planOf(upload, counts, blocks, heads, queryBlocks, keyBlocks, [pool]);
+  return withNumbers(upload, { counts, blocks }, { heads, queryBlocks, keyBlocks }, [pool]);
 }
 
-type Upload = (numbers: Numbers, shape: readonly number[]) => Tensor;
+type Upload = Backend['upload'];
 
 export interface TestPlan extends Plan {
-  readonly host: { readonly counts: Int32Array; readonly blocks: Int32Array };
+  readonly host: PlanNumbers<Int32Array>;
 }
 
-function planOf(
-  upload: Upload,
-  counts: Int32Array,
-  blocks: Int32Array,
-  heads: number,
-  queryBlocks: number,
-  keyBlocks: number,
-  pools: readonly number[],
-): TestPlan {
-  const levels: Level[] = pools.map((pool) => ({ pool, upTo: 1 }));
-  return {
-    counts: upload(counts, [heads, queryBlocks, pools.length]),
-    blocks: upload(blocks, [heads, queryBlocks, keyBlocks]),
-    levels,
-    host: { counts, blocks },
-  };
+function withNumbers(upload: Upload, host: TestPlan['host'], size: PlanSize, pools: readonly number[]): TestPlan {
+  return { ...uploadPlan({ upload }, host, size, pools), host };
 }
 
 /** Largest difference over the largest expected magnitude. */
