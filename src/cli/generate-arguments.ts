@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import { checkMethod, type MethodArguments, methodOptions } from './method.ts';
 import { count, DTYPES, numberIn, parseInterval, parseSize, TINY } from './values.ts';
 
-const RUNTIMES = ['auto', 'onnxruntime-node', 'onnxruntime-web'] as const;
+const RUNTIMES = ['auto', 'onnxruntime-node', 'onnxruntime-web', 'onnxruntime-webgpu'] as const;
 const DEVICES = ['cpu', 'webgpu', 'auto'] as const;
 
 /** What to sample; an absent field leaves the model's own default. Sizes in pixels, `fps` in frames per second. */
@@ -67,7 +67,11 @@ export function generateOptions(program: Command): Command {
     )
     .option('-n, --negative-prompt <text>', 'what the video should not show')
     .option('--preview <file>', 'a still (.png, .jpg, .webp) renewed after every step')
-    .addOption(new Option('--runtime <name>', 'what runs the parts that are on the CPU').choices(RUNTIMES).default('auto'))
+    .addOption(
+      new Option('--runtime <name>', 'which ONNX Runtime runs the rest; onnxruntime-webgpu needs --device webgpu')
+        .choices(RUNTIMES)
+        .default('auto'),
+    )
     .option('--json', 'print one JSON object about the run on stdout', false)
     .option('-y, --yes', 'start even if it takes more than an hour', false);
 }

@@ -60,13 +60,15 @@ function warnOfUnknownSubject({ prompt }: GenerateArguments, { vocabulary }: Tex
 
 /** Says what is to come; throws an Error when that is more than an hour and `yes` was not given. */
 export function announce(
-  { seconds, bytes, tokens }: Estimate,
+  { seconds, rough, bytes, gpuBytes, tokens }: Estimate,
   { width, height, numFrames, numInferenceSteps }: Pick<Settings, 'width' | 'height' | 'numFrames' | 'numInferenceSteps'>,
   yes: boolean,
   lines: Lines,
 ): void {
   const job = `${width}x${height}, ${numFrames} frames, ${numInferenceSteps} steps, ${tokens.toLocaleString('en')} tokens`;
-  const cost = `about ${formatDuration(seconds)} and ${formatBytes(bytes)} of memory`;
+  const memory = gpuBytes === undefined ? '' : ` and ${formatBytes(gpuBytes)} of GPU memory`;
+  const hedge = rough === undefined ? '' : ` (seconds may be far off: ${rough})`;
+  const cost = `about ${formatDuration(seconds)}${memory ? ',' : ' and'} ${formatBytes(bytes)} of memory${memory}${hedge}`;
   if (seconds > LONG_SECONDS && !yes) {
     throw new Error(`${job} will take ${cost}: add --yes to start it, or ask for a smaller --size, fewer --num-frames or fewer --steps.`);
   }

@@ -132,6 +132,11 @@ describe('what is said', () => {
     announce(cost, size, true, lines);
     announce({ ...cost, seconds: 3599, bytes: 1 }, size, false, lines);
     expect(said[0]).toBe('832x480, 81 frames, 50 steps, 32,760 tokens: about 2 h 0 min and 6.0 GB of memory.\n');
+    const gpu = { ...cost, gpuBytes: 5e9, rough: 'they are those of another GPU' };
+    const words = 'about 2 h 0 min, 6.0 GB of memory and 5.0 GB of GPU memory (seconds may be far off: they are those of another GPU)';
+    expect(() => announce(gpu, size, false, lines)).toThrow(`will take ${words}: add --yes`);
+    announce(gpu, size, true, lines);
+    expect(said.at(-1)).toBe(`832x480, 81 frames, 50 steps, 32,760 tokens: ${words}.\n`);
   });
 
   it('lists a vocabulary', () => {
