@@ -81,9 +81,10 @@ describe('of the kernels', () => {
 
 test('the text of a GPU is read at a glance', () => {
   const gpu: GpuReport = {
+    device: 'Acme Tower 5',
     vendor: 'acme',
     architecture: 'tower',
-    description: 'Acme Tower 5',
+    description: 'driver 17.0',
     software: false,
     features: ['shader-f16', 'subgroups'],
     subgroupSizes: [8, 32],
@@ -113,7 +114,7 @@ test('the text of a GPU is read at a glance', () => {
   processor   Acme, 1 core
   memory      8.0 GB, 4.0 GB free
 
-GPU: Acme Tower 5 (acme tower)
+GPU: Acme Tower 5 (driver 17.0, acme tower)
   features    shader-f16, subgroups
   subgroups   of 8 to 32
   matrices    f16 -> f32 16x16x16

@@ -33,7 +33,7 @@ export interface SubjectOptions {
 /** What was measured, as a report states it. */
 export interface Setting {
   readonly model: string;
-  readonly gpu: Pick<AdapterReport, 'vendor' | 'architecture' | 'description' | 'software'>;
+  readonly gpu: Pick<AdapterReport, 'device' | 'vendor' | 'architecture' | 'description' | 'software'>;
   readonly dtype: 'f32' | 'f16';
   readonly checked: boolean;
   readonly width: number;
@@ -97,11 +97,11 @@ export async function openSubject(options: SubjectOptions): Promise<Subject> {
     const dtype = options.dtype ?? (gpu.adapter.features.has('shader-f16') ? 'f16' : 'f32');
     const executor = await gpuExecutor(gpu, { dtype });
     const weights = await model.weights(shape(1));
-    const { vendor, architecture, description, software } = gpu.adapter;
+    const { device, vendor, architecture, description, software } = gpu.adapter;
     const latentShape = [config.inChannels, latent.frames, latent.height, latent.width] as const;
     return {
       setting: {
-        ...{ model: model.name, gpu: { vendor, architecture, description, software }, dtype, checked, width, height, numFrames },
+        ...{ model: model.name, gpu: { device, vendor, architecture, description, software }, dtype, checked, width, height, numFrames },
         ...{ layers: config.layers, tokens: tokensOf(grid), textTokens },
       },
       ...{ gpu, executor, config, weights, grid, shape, scheduler: model.scheduler },

@@ -53,7 +53,7 @@ export function formatRunBench(result: RunBench, { sparsity }: Pick<BenchRunArgu
 function settingLines(setting: Setting & { readonly method: string }, sparsity: number | undefined): string[] {
   const { model, gpu, dtype, width, height, numFrames, layers, tokens, method, checked } = setting;
   return [
-    `${gpu.description}${gpu.software ? ', in software' : ''}: ${model}, ${layers} ${layers === 1 ? 'layer' : 'layers'}`,
+    `${gpu.device || gpu.description || gpu.vendor}${gpu.software ? ', in software' : ''}: ${model}, ${layers} ${layers === 1 ? 'layer' : 'layers'}`,
     `${width}x${height}, ${numFrames} frames, ${tokens.toLocaleString('en')} tokens, ${dtype}${checked ? '' : ', unchecked'}`,
     `${method}${sparsity === undefined ? '' : ` at sparsity ${sparsity}`}`,
   ];

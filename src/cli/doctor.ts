@@ -39,6 +39,7 @@ const machineLines = ({ platform, node, processor, cores, memoryBytes, freeBytes
 ];
 
 function gpuLines({
+  device,
   vendor,
   architecture,
   description,
@@ -51,10 +52,11 @@ function gpuLines({
   selfTests,
 }: GpuReport) {
   const [smallest, largest] = subgroupSizes ?? [];
-  const names = [...new Set([vendor, architecture])].filter(Boolean).join(' ');
+  const kind = [...new Set([vendor, architecture])].filter(Boolean).join(' ');
+  const [name, ...more] = [device, description, kind].filter(Boolean);
   return [
     '',
-    `GPU: ${description || names}${description && names ? ` (${names})` : ''}${software ? ', in software: right but slow' : ''}`,
+    `GPU: ${name ?? 'without a name'}${more.length > 0 ? ` (${more.join(', ')})` : ''}${software ? ', in software: right but slow' : ''}`,
     row('features', features.join(', ') || 'none'),
     row('subgroups', smallest === undefined ? 'none' : smallest === largest ? `of ${smallest}` : `of ${smallest} to ${largest}`),
     row('matrices', matrices.join(', ') || 'none'),

@@ -32,6 +32,8 @@ export interface SelfTest {
 }
 
 export interface GpuReport {
+  /** The model; empty where it is not told. */
+  readonly device: string;
   readonly vendor: string;
   readonly architecture: string;
   readonly description: string;
@@ -69,11 +71,12 @@ export async function examineGpu(options: GpuOptions = {}): Promise<GpuReport | 
   }
 }
 
-function described({ features, limits, matrices, subgroupSizes, vendor, architecture, description, software }: AdapterReport) {
+function described({ features, limits, matrices, subgroupSizes, device, vendor, architecture, description, software }: AdapterReport) {
   const shapes = matrices.map(
     ({ componentType, resultComponentType, M, N, K }) => `${componentType} -> ${resultComponentType} ${M}x${N}x${K}`,
   );
   return {
+    device,
     vendor,
     architecture,
     description,

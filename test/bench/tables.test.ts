@@ -6,7 +6,7 @@ import { formatRunBench, formatStepBench } from '../../src/cli/bench-tables.ts';
 
 const setting = {
   model: 'the shape of Wan 2.1 T2V-1.3B with random weights',
-  gpu: { vendor: 'acme', architecture: 'tower', description: 'Acme Tower 5', software: false },
+  gpu: { device: 'Acme Tower 5', vendor: 'acme', architecture: 'tower', description: '17.0', software: false },
   ...{ dtype: 'f16' as const, checked: true, width: 832, height: 480, numFrames: 81, layers: 30, tokens: 32_760, textTokens: 512 },
   method: 'adaSpa',
 };
