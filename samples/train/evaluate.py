@@ -101,26 +101,25 @@ def gates(result):
     return [dict(gate=n, value=float(v), needs=f'{o} {t}', result='pass' if (float(v) >= t if o == '>=' else float(v) <= t) else 'miss') for n, v, o, t in table]
 
 
-def save_clip(path, clip, pixels=192):
+def save_clip(path, clip, pixels=144):
     """A clip [T, 3, S, S] in [0, 1] as an animated webp."""
     a = (torch.nn.functional.interpolate(clip.float(), size=pixels, mode='area').clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     frames = [Image.fromarray(np.ascontiguousarray(f)) for f in a]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=1000 // 12, loop=0, quality=55, method=4)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=1000 // 12, loop=0, quality=45, method=4)
 
 
 def gallery(run, net, vae):
-    """Every fixed prompt with two seeds (the first 24 as clips too), and prompts from outside the vocabulary; nothing is picked."""
+    """Every fixed prompt with two seeds (with the first also as 24 clips), and prompts from outside the vocabulary; nothing is picked."""
     prompts, others, size = W.PROMPTS[:pick(30, 4, 2)], OTHER[:pick(20, 4, 2)], DEFAULT
     folder = run.out / 'gallery'
     folder.mkdir(exist_ok=True)
     every = lambda captions, seed: [c for part in generate(net, vae, captions, size, seed) for c in part]
     with ThreadPoolExecutor(8) as pool:
-        jobs = []
         for seed in (1, 2):
             clips = every(prompts, seed)
             for i in range(0, len(prompts), 10):
                 sheet([(f'{p}   [{C.VERSION}, seed {seed}]', c) for p, c in zip(prompts[i:i + 10], clips[i:i + 10])]).save(folder / f'gallery-{i // 10 + 1}-seed{seed}.jpg', quality=80)
-            jobs += [pool.submit(save_clip, folder / f'clip-{i + 1:02}-seed{seed}.webp', c) for i, c in enumerate(clips[:24])]
+            if seed == 1: jobs = [pool.submit(save_clip, folder / f'clip-{i + 1:02}.webp', c) for i, c in enumerate(clips[:24])]
         sheet([(f'{p}   [{C.VERSION}, outside the vocabulary]', c) for p, c in zip(others, every(others, 1))]).save(folder / 'gallery-outside-vocabulary.jpg', quality=80)
         failed = [j.exception() for j in jobs if j.exception()]
         if failed: run.log('clips could not be written:', failed[0])

@@ -27,10 +27,12 @@ def install_vae(out, model):
 
 
 def install_rest(out, model):
-    """Figures, pictures, clips and parity files."""
+    """Figures, pictures, clips and parity files: packed by round.py, or as run.py leaves them."""
     with tempfile.TemporaryDirectory() as folder:
-        with tarfile.open(out / 'rest.tar') as tar: tar.extractall(folder, filter='data') if hasattr(tarfile, 'data_filter') else tar.extractall(folder)
-        folder = Path(folder)
+        packed = out / 'rest.tar'
+        if packed.exists():
+            with tarfile.open(packed) as tar: tar.extractall(folder, **(dict(filter='data') if hasattr(tarfile, 'data_filter') else {}))
+        folder = Path(folder) if packed.exists() else out
         for source, target in ((folder / 'gallery', model / 'gallery'), (folder / 'parity', HERE / 'parity')):
             if source.exists(): shutil.copytree(source, target, dirs_exist_ok=True)
         if (folder / 'attention.json').exists(): shutil.copy(folder / 'attention.json', model / 'attention.json')

@@ -44,7 +44,7 @@ def test_latents_are_what_the_transformer_was_trained_on(world, vae):
 
 def test_sizes_get_their_share_of_the_time():
     t = types.SimpleNamespace(fresh=False, used={}, rings={})
-    cost = {K.PREVIEW: 1., K.DEFAULT: 2., K.LARGE: 5.}
+    cost = {s: 1. + s[1] / 10 for s in D.SHAPES}
     for _ in range(400):
         size = D.Trainer.next_size(t, .9)
         t.used[size] += cost[size]

@@ -7,13 +7,13 @@ from dit import Block, DiT
 from optim import Optimizer
 from text import TextEncoder
 
-SMALL, SHORT = ((16, 9), (32, 5)) if TINY else ((128, 17), (256, 17))
+SMALL, SHORT, BRIEF = ((16, 9), (32, 5), (48, 5)) if TINY else ((128, 17), (256, 17), (320, 17))
 # size -> (clips a batch, flow shift); a batch is 123,000 to 139,000 tokens
-SHAPES = {s: (2, 2.5) for s in (SMALL, SHORT, PREVIEW, DEFAULT, LARGE)} if TINY else {SMALL: (384, 1.8), SHORT: (96, 2.2), PREVIEW: (56, 2.5), DEFAULT: (24, 2.8), LARGE: (8, 3.2)}
-# phases: (end as a share of the training time, {size: share of the phase's time})
-FRESH = [(.12, {SMALL: 1.}), (.4, {SHORT: 1.}), (.65, {PREVIEW: 1.}), (1., {PREVIEW: .2, DEFAULT: .65, LARGE: .15})]
-ONWARD = [(.45, {PREVIEW: .45, DEFAULT: .45, LARGE: .1}), (1., {PREVIEW: .15, DEFAULT: .67, LARGE: .18})]
-GROUP, IDS = pick(8, 2, 2), 32
+SHAPES = {s: (2, 2.5) for s in (SMALL, SHORT, BRIEF, PREVIEW, DEFAULT, LARGE)} if TINY else {SMALL: (384, 1.8), SHORT: (96, 2.2), BRIEF: (64, 2.4), PREVIEW: (56, 2.5), DEFAULT: (24, 2.8), LARGE: (8, 3.2)}
+# phases: (end as a share of the training time, {size: share of the phase's time}); short clips show many more subjects a second than long ones
+FRESH = [(.12, {SMALL: 1.}), (.4, {SHORT: 1.}), (.6, {PREVIEW: 1.}), (1., {PREVIEW: .15, BRIEF: .15, DEFAULT: .55, LARGE: .15})]
+ONWARD = [(.45, {PREVIEW: .25, BRIEF: .35, DEFAULT: .32, LARGE: .08}), (1., {PREVIEW: .12, BRIEF: .13, DEFAULT: .6, LARGE: .15})]
+GROUP, IDS = pick(8, 8, 2), 32
 SUBJECT = 2.   # extra weight of the loss where the subject is
 tokens = tokenizer.Tokenizer()
 
@@ -39,7 +39,7 @@ class Ring:
         grid = (T + 3) // 4, S // 8, S // 8
         self.S, self.T = S, T
         self.cap = cap or max(2 * B, int(min(16384, pick(9e9, 2e9, 1e6) / (17 * grid[0] * grid[1] * grid[2] * 2))))
-        self.n = self.at = self.made = 0
+        self.n = self.at = self.made = self.seconds = 0
         self.z = torch.empty(self.cap, 17, *grid, device=DEV, dtype=torch.bfloat16)
         self.ids = torch.zeros(self.cap, IDS, dtype=torch.long, device=DEV)
     @torch.no_grad()
@@ -58,7 +58,9 @@ class Ring:
     def batches(self):
         """GROUP batches (latents, coverage, ids); each new clip is in at least one."""
         if self.n == 0: self.add(self.B * pick(7, 1, 1))
-        for new in self.add(self.B).tensor_split(GROUP):
+        begin, fresh = time.time(), self.add(self.B)
+        sync(); self.seconds = time.time() - begin
+        for new in fresh.tensor_split(GROUP):
             j = torch.cat([new, torch.randint(0, self.n, (self.B - len(new),), device=DEV)])
             z = self.z[j]
             yield z[:, :16].float(), z[:, 16:].float(), self.ids[j]
@@ -149,18 +151,19 @@ class Trainer:
             self.spent += took; self.used[size] += took
             if not math.isfinite(loss): raise FloatingPointError('loss is not finite')
             if first: self.run.log(f'dit {named(size)} batch {self.batch[size]}: first group took {took:.1f} s, loss {loss:.4f}')
-            else: a = self.sums.setdefault(size, [0, 0., 0.]); a[0] += 1; a[1] += took; a[2] += loss
+            else: self.sums[size] = [a + b for a, b in zip(self.sums.get(size, [0, 0., 0., 0.]), (1, took, loss, self.rings[size].seconds))]
             if time.time() - logged > pick(25, 4, 4): self.report(u); logged = time.time()
             if time.time() - saved > 120: save(); saved = time.time()
         self.report(1.)
         RESULT['dit_training'] = dict(steps=self.step, seconds=self.spent, sizes={named(s): self.batch[s] for s in SHAPES}, clips_rendered={named(s): r.made for s, r in self.rings.items()},
-                                      log_columns=['seconds', 'step', 'size', 'loss', 'samples per second', 'TFLOP/s'], log=self.history)
+                                      log_columns=['seconds', 'step', 'size', 'loss', 'samples per second', 'TFLOP/s', 'share of rendering'], log=self.history)
 
     def report(self, u):
-        for size, (n, took, loss) in self.sums.items():
+        for size, (n, took, loss, data) in self.sums.items():
             rate = n * GROUP * self.batch[size] / took
-            self.history.append([self.spent, self.step, named(size), loss / n, rate, rate * work(size) / 1e12])
-            self.run.log(f'  dit step {self.step} {named(size)} loss {loss / n:.4f} lr x{self.rate(u):.3f} {rate:.0f} samples/s {self.history[-1][-1]:.0f} TFLOP/s, {self.rings[size].made if size in self.rings else 0} clips')
+            self.history.append([self.spent, self.step, named(size), loss / n, rate, rate * work(size) / 1e12, data / took])
+            self.run.log(f'  dit step {self.step} {named(size)} loss {loss / n:.4f} lr x{self.rate(u):.3f} {rate:.0f} samples/s {rate * work(size) / 1e12:.0f} TFLOP/s, '
+                         f'{data / took * 100:.0f} % of it rendering')
         self.sums = {}
         if DEV.type == 'cuda': self.run.log(f'  memory {torch.cuda.max_memory_allocated() / 2 ** 30:.1f} GiB')
 
