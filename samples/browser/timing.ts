@@ -6,28 +6,37 @@ import { attendVariants } from '../../src/sparse3d/gpu-attend.ts';
 import { raster } from '../../src/sparse3d/layout.ts';
 
 const [HEADS, DIM, RUNS] = [4, 64, 3];
-const layout = raster(64)({ frames: 2, height: 16, width: 16, text: 0 });
+
+/** What is timed: as much as a GPU does in milliseconds and a software adapter in a second. */
+export function sizeFor({ adapter }: GpuDevice) {
+  const frames = adapter.software ? 2 : 32;
+  return { heads: HEADS, dim: DIM, tokens: frames * 16 * 16, layout: raster(64)({ frames, height: 16, width: 16, text: 0 }) };
+}
 
 export interface Timing {
   readonly variant: string;
   readonly stored: Storage;
-  /** Dense and sparse, or the one reason why the variant cannot run. */
-  readonly results: readonly string[];
+  /** Why the variant cannot run here. */
+  readonly lacking?: string;
+  /** Dense and sparse; absent before they are known. */
+  readonly milliseconds?: readonly [dense: number, sparse: number];
   /** The share of all timings that is done. */
   readonly done: number;
 }
 
-/** One line a variant and storage, as they are measured. */
+/** Each variant and storage before it is measured, and again with its times. */
 export async function* timings(gpu: GpuDevice): AsyncGenerator<Timing> {
   const cases = attendVariants.flatMap((variant) => (['f16', 'f32'] as const).map((stored) => ({ variant, stored })));
   for (const [at, { variant, stored }] of cases.entries()) {
-    const reason = variant.lacking(gpu.adapter, { dim: DIM, dtype: stored });
-    const results = reason ? [reason] : await measured(gpu, variant.name, stored);
-    yield { variant: variant.name, stored, results, done: (at + 1) / cases.length };
+    const lacking = variant.lacking(gpu.adapter, { dim: DIM, dtype: stored });
+    const timing = { variant: variant.name, stored, lacking, done: at / cases.length };
+    yield timing;
+    if (!lacking) yield { ...timing, milliseconds: await measured(gpu, variant.name, stored) };
   }
 }
 
-async function measured(gpu: GpuDevice, attend: string, stored: Storage): Promise<string[]> {
+async function measured(gpu: GpuDevice, attend: string, stored: Storage): Promise<[number, number]> {
+  const { layout } = sizeFor(gpu);
   const ops = await webgpuBackend(gpu, { attend });
   const [q, k, v] = [1, 2, 3].map((seed) => input(ops, stored, [HEADS, layout.order.length, DIM], seed));
   const { blocks } = layout;
@@ -39,12 +48,12 @@ async function measured(gpu: GpuDevice, attend: string, stored: Storage): Promis
     levels: [{ pool: 1, upTo: 1 }],
     keyBlocks: blocks,
   };
-  const times = [
+  const times: [number, number] = [
     await median(gpu, () => ops.scope(() => void ops.attendAll(q, k, v))),
     await median(gpu, () => ops.scope(() => void ops.attend(q, k, v, plan, { q: layout, k: layout }))),
   ];
   for (const tensor of [q, k, v, plan.counts, plan.blocks]) ops.release(tensor);
-  return times.map((milliseconds) => `${milliseconds < 10 ? milliseconds.toFixed(2) : Math.round(milliseconds)} ms`);
+  return times;
 }
 
 /** Median milliseconds of what `body` launches, after one run that compiles. */
