@@ -116,8 +116,11 @@ describe.each(methods)('denoising, $name,', (method) => {
     const watch: Watch = { branches: (branches) => void sites.push(branches), forward: (given) => void inputs.push(given) };
     const apart = await unbatched(executor, method);
     const before = memory();
-    const batched = await run(executor, method, { batched: true }, watch);
+    const during: (number | undefined)[] = [];
+    const batched = await run(executor, method, { batched: true, onStep: () => void during.push(memory()) }, watch);
     expect(relativeError(batched, [...apart])).toBeLessThan(1e-5);
+    // From the second step on, when the sampler has its history, a step takes no more than the one before.
+    expect(during[2]).toBe(during[1]);
     expect(memory()).toBe(before);
     // Guidance ends at .7 of four steps: three steps of two branches, one of the prompt alone.
     expect(sites).toEqual([[0, 1], [0, 1], [0, 1], [0]]);
@@ -221,4 +224,19 @@ test('each expert has its guidance scale, while guidance lasts; plans of the fir
   expect(told).toEqual(['high', 'high', 'low', 'reset', 'low', 'reset']);
   const wanted = [0.25 + 3 * 0.25, 0.25 + 3 * 0.25, 0.125 + 2 * 0.25, 0.375];
   for (const [step, factor] of factors.entries()) expect(factor).toBeCloseTo(wanted[step], 5);
+});
+
+test('a step that fails on the way ends the run with its reason, before it is shown', async () => {
+  const { ops } = executors.cpu;
+  const broken = () => device.enqueue([{ shape: [1, 1, 1, 2, 2] }], () => Promise.reject(new Error('no such number')))[0];
+  const expert = { transformer: { config: { layers: 1 }, forward: async () => broken() } as unknown as Transformer, lowNoise: false };
+  const shown: number[] = [];
+  const failing = denoise({
+    ...{ ops, sampler: createSampler(unipc, { steps: 2 }), attention: createAttention(ops, dense()), transformerAt: async () => expert },
+    ...{ latents: new Float32Array(4), shape: [1, 1, 2, 2], prompt: ops.upload(new Float32Array(1), [1, 1, 1]) },
+    guidance: { scale: 1, interval: [0, 1] },
+    onStep: ({ step }) => void shown.push(step),
+  });
+  await expect(failing).rejects.toThrow('no such number');
+  expect(shown).toEqual([]);
 });
