@@ -1,5 +1,5 @@
 """The clock, the log and the small helpers that every stage shares."""
-import json, os, threading, time
+import json, os, re, threading, time
 from pathlib import Path
 import numpy as np
 import torch
@@ -40,7 +40,10 @@ class Run:
     def log(self, *a):
         s = f'[{time.time() - START:6.1f}] ' + ' '.join(map(str, a))
         print(s, flush=True); self.file.write(s + '\n'); self.file.flush()
-    def write(self, name, value): (self.out / name).write_text(json.dumps(plain(value), indent=1) + '\n')
+    def write(self, name, value):
+        """JSON with each list of numbers on one line."""
+        text = re.sub(r'\[\s+([^][{}]*?)\s+\]', lambda m: '[' + re.sub(r',\s+', ', ', m[1]) + ']', json.dumps(plain(value), indent=1))
+        (self.out / name).write_text(text + '\n')
     def watch(self):
         """Ends the process at the deadline, whatever hangs."""
         def wait():

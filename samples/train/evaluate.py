@@ -39,7 +39,9 @@ def flicker(x):
     return (x[:, 2:] - 2 * x[:, 1:-1] + x[:, :-2]).abs().mean((1, 2, 3, 4))
 
 
-def interval(p, n): return 1.96 * math.sqrt(max(p * (1 - p), 1e-9) / n)
+def interval(p, n, z=1.96):
+    """Half-width of Wilson's 95 % interval."""
+    return z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
 
 
 def full_captions(split, n):
