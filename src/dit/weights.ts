@@ -23,8 +23,8 @@ export interface Weights {
   has(name: string): boolean;
   /** The entry of a tensor. Throws when it is missing (naming the nearest names), or, with `shape` given, of another shape. */
   get(name: string, shape?: readonly number[]): StoredTensor;
-  /** The stored bytes of a tensor, in a buffer of their own (offset 0). */
-  bytes(name: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** The stored bytes [start, end) of a tensor, by default all, in a buffer of their own (offset 0). */
+  bytes(name: string, start?: number, end?: number): Promise<Uint8Array<ArrayBuffer>>;
   /** A tensor as float32: F32, F64 (rounded), BF16 and F16 (exact). Throws an UnsupportedError for other stored types. */
   floats(name: string): Promise<Float32Array<ArrayBuffer>>;
   /** The numbers of `floats` one piece after the other, each with the index of its first, so that a large tensor is never held whole. */
@@ -153,7 +153,7 @@ function weightsOver(source: string, tensors: ReadonlyMap<string, StoredTensor>,
     tensors,
     has: (name) => tensors.has(name),
     get,
-    bytes: async (name) => read(get(name), 0, get(name).bytes),
+    bytes: async (name, start = 0, end = get(name).bytes) => read(get(name), start, end - start),
     floats: async (name) => readFloats(get(name), read),
     pieces: (name) => readPieces(get(name), read),
     rows: async (name, ids) => readRows(get(name), ids, read),

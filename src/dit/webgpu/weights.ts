@@ -36,6 +36,8 @@ function storeOf(device: GpuDevice, weights: Weights): Map<string, Shared> {
   return store;
 }
 
+/** Bytes that are copied at once. */
+const PIECE_BYTES = 2 ** 24;
 /** Bytes of pieces that may wait for the GPU before it is waited for. */
 const AHEAD_BYTES = 2 ** 28;
 
@@ -87,7 +89,7 @@ async function load(wanted: Wanted, weights: Weights, device: GpuDevice, kernels
   const { name, shape, dtype } = wanted;
   const whole = device.tensor(shape, dtype);
   try {
-    if (dtype === 'f16' && weights.get(name).dtype === 'F16') copyBytes(await weights.bytes(name), whole, device);
+    if (dtype === 'f16' && weights.get(name).dtype === 'F16') await copyStored(name, weights, whole, device);
     else for await (const piece of weights.pieces(name)) place(piece, whole, device, kernels);
     return whole;
   } catch (error) {
@@ -96,12 +98,22 @@ async function load(wanted: Wanted, weights: Weights, device: GpuDevice, kernels
   }
 }
 
-function copyBytes(bytes: Uint8Array<ArrayBuffer>, whole: GpuTensor, device: GpuDevice): void {
-  const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
-  padded.set(bytes);
-  const staged = device.upload(new Int32Array(padded.buffer), [padded.length / 4]);
-  device.copy(staged, 0, whole, 0, padded.length);
-  device.release(staged);
+async function copyStored(name: string, weights: Weights, whole: GpuTensor, device: GpuDevice): Promise<void> {
+  const { bytes } = weights.get(name);
+  for (let at = 0; at < bytes; at += PIECE_BYTES) {
+    const piece = await weights.bytes(name, at, Math.min(bytes, at + PIECE_BYTES));
+    const words = piece.length % 4 === 0 ? piece : padded(piece);
+    const staged = device.upload(new Int32Array(words.buffer), [words.length / 4]);
+    device.copy(staged, 0, whole, at, words.length);
+    device.release(staged);
+  }
+}
+
+/** A GPU copies 4 bytes at a time. */
+function padded(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+  all.set(bytes);
+  return all;
 }
 
 function place({ at, numbers }: Piece, whole: GpuTensor, device: GpuDevice, kernels: ProgramKernels): void {
