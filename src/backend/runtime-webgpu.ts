@@ -44,13 +44,17 @@ export async function webgpuRuntime(gpu: GpuDevice): Promise<Runtime> {
   };
 }
 
-const optionsOn = (device: GPUDevice): ort.InferenceSession.SessionOptions => ({
+const optionsOn = (device: GPUDevice, once = false): ort.InferenceSession.SessionOptions => ({
   executionProviders: [{ name: 'webgpu', device } as ort.InferenceSession.ExecutionProviderConfig],
   graphOptimizationLevel: 'all',
   // What goes wrong is thrown; ONNX Runtime would print it too.
   logSeverityLevel: 4,
   // A silent copy to the host and back at such a node would be slower than the rest of the graph.
-  extra: { session: { disable_cpu_ep_fallback: '1' } },
+  extra: {
+    session: { disable_cpu_ep_fallback: '1' },
+    // Constants are folded by one thread of wasm: for large weights that takes far longer than the GPU does at each run.
+    ...(once && { optimization: { disable_specified_optimizers: 'ConstantFolding' } }),
+  },
 });
 
 async function session(
@@ -58,11 +62,11 @@ async function session(
   gpu: GpuDevice,
   results: GpuResults,
   model: Uint8Array,
-  { externalData, held }: SessionOptions,
+  { externalData, held, once }: SessionOptions,
 ): Promise<ort.InferenceSession> {
   const made = await alone(() =>
     module.InferenceSession.create(model, {
-      ...optionsOn(gpu.device),
+      ...optionsOn(gpu.device, once),
       ...(held && { preferredOutputLocation: 'gpu-buffer' as const }),
       ...(externalData && { externalData: externalData.map(({ path, data }) => ({ path, data })) }),
     }),

@@ -24,6 +24,8 @@ export interface SessionOptions {
   readonly arena?: boolean;
   /** true: results stay where the runtime computes them (see `Runtime.held`) until they are freed. Those of a CPU are host numbers all the same. */
   readonly held?: boolean;
+  /** true: the session runs once, so rearranging its weights beforehand does not pay where that is slow. */
+  readonly once?: boolean;
 }
 
 /** Results that a runtime left in GPU buffers. Whoever has one frees it. */

@@ -154,7 +154,8 @@ export async function loadTextEncoder(folder: string, device: CpuDevice): Promis
   }
 }
 
-function textEncoder(config: T5Config, weights: Weights, device: CpuDevice): TextEncoder {
+/** Binds an encoder to weights. @throws Error when one is missing or has another shape. */
+export function textEncoder(config: T5Config, weights: Weights, device: CpuDevice): TextEncoder {
   const table = ['shared.weight', 'encoder.embed_tokens.weight'].find((name) => weights.has(name));
   if (!table)
     throw new Error(`${weights.source} holds neither shared.weight nor encoder.embed_tokens.weight; download the text encoder again`);

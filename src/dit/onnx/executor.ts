@@ -108,7 +108,7 @@ async function runner(
     const outputs = device.enqueue(part.outputs, async () => {
       const given = await Promise.all(feeds.map(contentOf));
       if (loaded) return loaded.run(given);
-      const once = await load(part, program, weights, device.runtime, kept);
+      const once = await load(part, program, weights, device.runtime, { ...kept, once: true });
       try {
         return await once.run(given);
       } finally {
