@@ -1,0 +1,60 @@
+// What a run is said to take: seconds by the rates of what it runs on, and bytes on each side.
+import { expect, test } from 'vitest';
+import type { AdapterReport } from '../src/backend/webgpu/adapter.ts';
+import type { WanConfig } from '../src/dit/wan.ts';
+import { estimate, forwardFlops, type Machine, type Workload } from '../src/estimate.ts';
+
+/** Wan 2.1 T2V-1.3B at 480 x 832, 81 frames. */
+const config: WanConfig = {
+  patch: [1, 2, 2],
+  ...{ heads: 12, headDim: 128, inChannels: 16, outChannels: 16, textDim: 4096, freqDim: 256, ffnDim: 8960, layers: 30 },
+  ...{ crossAttentionNorm: true, epsilon: 1e-6, maxPositions: 1024 },
+};
+const work: Workload = {
+  ...{ tokens: 32_760, textTokens: 512, forwards: 10, density: 1, megapixels: 32, decoderBytes: 5e9, held: false },
+  ...{ weightBytes: 2.84e9, weightElements: 1.42e9 },
+};
+const cpu: Machine = { runtime: { name: 'onnxruntime-node', threads: 8 } };
+
+const h100: AdapterReport = {
+  ...{ vendor: 'nvidia', architecture: 'hopper', device: 'nvidia-h100-80gb-hbm3', description: '', software: false },
+  features: new Set(['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix']),
+  limits: { maxComputeWorkgroupStorageSize: 49_152, maxComputeInvocationsPerWorkgroup: 1024 },
+  subgroupSizes: [32, 32],
+  matrices: [{ componentType: 'f16', resultComponentType: 'f32', M: 16, N: 16, K: 16 }],
+};
+const on = (
+  adapter: Partial<AdapterReport>,
+  dtype: 'f32' | 'f16' = 'f16',
+  name: Machine['runtime']['name'] = 'onnxruntime-node',
+): Machine => ({
+  runtime: { name, threads: 8 },
+  gpu: { adapter: { ...h100, ...adapter }, dtype, bytes: { weights: 2.84e9, kept: 2e8, values: 1e9 }, batch: 1 },
+});
+
+test('seconds follow the rates of the kernels that a GPU would take, and say when they are those of another', () => {
+  const { linear, attention } = forwardFlops(config, work.tokens, work.textTokens);
+  const decoding = estimate(config, { ...work, forwards: 0 }, on({})).seconds;
+  const forwards = (machine: Machine) => estimate(config, work, machine).seconds - decoding;
+  expect(forwards(on({})) / 10).toBeCloseTo(linear / 250e12 + attention / 220e12, 5);
+  expect(forwards(on({ matrices: [] })) / 10).toBeCloseTo(linear / 28e12 + attention / 25e12, 5);
+  expect(forwards(on({}, 'f32')) / 10).toBeCloseTo(linear / 26e12 + attention / 20e12, 5);
+  expect(estimate(config, work, on({})).rough).toBeUndefined();
+  expect(estimate(config, work, on({ device: 'intel-arc' })).rough).toBe('they are those of an NVIDIA H100, and this GPU was not measured');
+  expect(estimate(config, work, cpu)).not.toHaveProperty('rough');
+  expect(estimate(config, work, cpu).seconds).toBeGreaterThan(100 * forwards(on({})));
+});
+
+test('bytes are counted where they lie', () => {
+  const dense = estimate(config, work, on({}));
+  expect(dense.gpuBytes).toBe(2.84e9 + 2e8 + 1e9);
+  expect(dense.bytes).toBeGreaterThan(work.decoderBytes);
+  expect(estimate(config, { ...work, density: 0.2 }, on({})).gpuBytes).toBeGreaterThan(dense.gpuBytes!);
+  const onGpu = estimate(config, work, on({}, 'f16', 'onnxruntime-webgpu'));
+  expect(onGpu.gpuBytes).toBe(5e9);
+  expect(onGpu.bytes).toBeLessThan(1e9);
+  expect(estimate(config, { ...work, held: true }, on({}, 'f16', 'onnxruntime-webgpu')).gpuBytes).toBe(5e9 + dense.gpuBytes!);
+  const host = estimate(config, work, cpu);
+  expect(host).not.toHaveProperty('gpuBytes');
+  expect(host.bytes).toBeGreaterThan(4 * work.weightElements);
+});
