@@ -70,9 +70,13 @@ def probe_stage(run, world, vae):
 
 
 def export_net(run, net):
+    """Written aside first, so that a copy taken meanwhile is whole."""
     import store
-    store.save_sharded(run.out / 'transformer', 'diffusion_pytorch_model', K.numpy_state(net.transformer))
-    store.save(run.out / 'text_encoder.safetensors', K.numpy_state(net.text_encoder))
+    aside = run.out / 'aside'
+    store.save_sharded(aside / 'transformer', 'diffusion_pytorch_model', K.numpy_state(net.transformer))
+    store.save(aside / 'text_encoder.safetensors', K.numpy_state(net.text_encoder))
+    (run.out / 'transformer').mkdir(exist_ok=True)
+    for f in (*(aside / 'transformer').iterdir(), aside / 'text_encoder.safetensors'): os.replace(f, run.out / f.relative_to(aside))
 
 
 def dit_stage(run, world, vae):
