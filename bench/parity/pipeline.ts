@@ -11,7 +11,7 @@ import type { Tensor } from '../../src/tensor.ts';
 import { encodePrompt, loadTextEncoder } from '../../src/text/encoder.ts';
 import { cleanPrompt } from '../../src/text/prompt.ts';
 import { loadTokenizer, type Tokenizer } from '../../src/text/tokenizer.ts';
-import { loadVae, type VideoDecoder } from '../../src/vae/index.ts';
+import { loadVae } from '../../src/vae/index.ts';
 import { type Comparison, compare, type Fixture, type FixtureArray, floats, onHost, TOLERANCE } from './fixture.ts';
 import type { Target } from './target.ts';
 import { asSigned, decodeAll } from './vae.ts';
@@ -85,21 +85,19 @@ export async function* checkTwoTransformers(fixture: Fixture, target: Target): A
 export async function* checkPipeline(fixture: Fixture, target: Target): AsyncGenerator<Comparison> {
   const { num_inference_steps: steps, guidance_scale: scale } = fixture.meta.call as Call;
   const { loop, close } = await openLoop(fixture, target);
-  const vae = await loadVae(fixture.path('pipeline', 'vae'), await target.cpu());
   try {
     const [prompt, negative, noise] = await embeddings(fixture, target);
     const guidance: Guidance = { scale, interval: [0, 1] };
     const guided = await loop(prompt, negative, noise, steps, guidance);
     yield* compareSteps(fixture, target, guided);
-    yield await compareVideo(fixture, target, vae, guided.at(-1)!, noise.shape, 'outputs', 'video');
     const last = async (name: string, file: string, after: readonly Float32Array[]): Promise<Comparison> =>
       compare(`${fixture.name}.${name}`, after.at(-1)!, await floats(fixture, file, 'latents'), target.tolerance.loop);
     yield await last('batched', 'outputs', await loop(prompt, negative, noise, steps, guidance, true));
     const unguided = await loop(prompt, undefined, noise, UNGUIDED_STEPS, { scale: 1, interval: [0, 1] });
     yield await last('noguidance', 'outputs.noguidance', unguided);
-    yield* checkPrompts(fixture, target, loop, vae);
+    yield await compareVideo(fixture, target, guided.at(-1)!, noise.shape, 'outputs', 'video');
+    yield* checkPrompts(fixture, target, loop);
   } finally {
-    await vae.dispose();
     await close();
   }
 }
@@ -126,8 +124,7 @@ async function* compareSteps(fixture: Fixture, { tolerance }: Target, after: rea
  */
 async function compareVideo(
   fixture: Fixture,
-  { tolerance }: Target,
-  vae: VideoDecoder,
+  { tolerance, cpu }: Target,
   latents: Float32Array,
   shape: readonly number[],
   file: string,
@@ -135,9 +132,14 @@ async function compareVideo(
 ): Promise<Comparison> {
   const { data, shape: kept } = await fixture.array(file, name);
   const decoded = tolerance.loop > TOLERANCE.loop ? await floats(fixture, file, 'latents') : latents;
-  const frames = await decodeAll(vae, decoded, shape.slice(1));
-  const own = asSigned(frames.subarray(0, data.length), kept[2]);
-  return onHost(compare(`${fixture.name}${file.replace('outputs', '')}.${name}`, own, data, TOLERANCE.loop));
+  const vae = await loadVae(fixture.path('pipeline', 'vae'), await cpu());
+  try {
+    const frames = await decodeAll(vae, decoded, shape.slice(1));
+    const own = asSigned(frames.subarray(0, data.length), kept[2]);
+    return onHost(compare(`${fixture.name}${file.replace('outputs', '')}.${name}`, own, data, TOLERANCE.loop));
+  } finally {
+    await vae.dispose();
+  }
 }
 
 interface TokenizerCase {
@@ -147,7 +149,7 @@ interface TokenizerCase {
 }
 
 /** From prompt strings: ids of all tokenizer cases, embeddings, latents and the first frame. */
-async function* checkPrompts(fixture: Fixture, target: Target, loop: Loop, vae: VideoDecoder): AsyncGenerator<Comparison> {
+async function* checkPrompts(fixture: Fixture, target: Target, loop: Loop): AsyncGenerator<Comparison> {
   const call = fixture.meta.e2e as Call & { prompt: string; negative_prompt: string; max_sequence_length: number };
   const tokenizer = await loadTokenizer(fixture.path('pipeline', 'tokenizer'));
   const { cases } = JSON.parse(await readFile(fixture.path('tokenizer_cases.json'), 'utf8')) as { cases: TokenizerCase[] };
@@ -166,7 +168,7 @@ async function* checkPrompts(fixture: Fixture, target: Target, loop: Loop, vae: 
   const noise = await fixture.array('inputs.e2e', 'latents');
   const after = await loop(texts[0], texts[1], noise, call.num_inference_steps, { scale: call.guidance_scale, interval: [0, 1] });
   yield compare(`${fixture.name}.e2e.latents`, after.at(-1)!, await floats(fixture, 'outputs.e2e', 'latents'), target.tolerance.loop);
-  yield await compareVideo(fixture, target, vae, after.at(-1)!, noise.shape, 'outputs.e2e', 'video_first_frame');
+  yield await compareVideo(fixture, target, after.at(-1)!, noise.shape, 'outputs.e2e', 'video_first_frame');
 }
 
 const codePoints = (text: string): number[] => Array.from(text, (character) => character.codePointAt(0)!);

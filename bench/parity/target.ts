@@ -47,7 +47,8 @@ export async function gpuTarget(gpu: GpuDevice, dtype: Storage, choice?: Runtime
     executor: await gpuExecutor(gpu, { dtype }),
     tolerance: { forward: SHARE[dtype], loop: SHARE[dtype] },
     cpu: () => (opened ??= openCpu(choice)),
-    dispose: async () => (await opened)?.dispose(),
+    // One that could not be opened has been told of, and leaves nothing.
+    dispose: async () => (await opened?.catch(() => undefined))?.dispose(),
   };
 }
 
