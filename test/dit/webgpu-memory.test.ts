@@ -1,6 +1,6 @@
 // What a Program takes on a GPU is known before it runs, and one that is too large is refused with its bytes.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type GpuDevice, openWebgpu } from '../../src/backend/webgpu/device.ts';
+import { bytesOf, type GpuDevice, openWebgpu } from '../../src/backend/webgpu/device.ts';
 import { loadKernels } from '../../src/backend/webgpu/wgsl.ts';
 import { randomWeights } from '../../src/bench/random.ts';
 import type { Executor } from '../../src/dit/executor.ts';
@@ -55,25 +55,29 @@ describe.skipIf(!opened)('memory of Programs', () => {
     expect(gpu.memory.bytes).toBeLessThanOrEqual(256);
   });
 
-  test('f16 weights are copied as they are stored: odd in size, and larger than a piece', async () => {
+  test('weights are copied as they are stored, and bf16 is widened: odd in size, and larger than a piece', async () => {
     const sizes = { odd: 9, large: 2 ** 23 + 3 };
-    const stored = Object.entries(sizes).map(
-      ([name, size]) => [name, Uint16Array.from({ length: size }, (_, i) => (i * 7) % 65_521)] as const,
+    const bits = Object.entries(sizes).map(
+      ([name, size]) => [name, Uint16Array.from({ length: size }, (_, i) => (i * 7) % 32_641)] as const,
     );
-    const weights = memoryWeights(Object.fromEntries(stored.map(([name, data]) => [name, { dtype: 'F16', shape: [data.length], data }])));
-    const wanted = stored.map(([name, data]) => ({ name, shape: [data.length], dtype: 'f16' as const }));
-    const loaded = await loadWeights(wanted, weights, gpu, {
-      dit: await loadKernels(ditKernels),
-      sparse3d: await loadKernels(sparse3dKernels),
-    });
-    for (const [name, data] of stored) {
+    const kernels = { dit: await loadKernels(ditKernels), sparse3d: await loadKernels(sparse3dKernels) };
+    const load = (stored: 'F16' | 'BF16', dtype: 'f16' | 'f32') =>
+      loadWeights(
+        bits.map(([name, data]) => ({ name, shape: [data.length], dtype })),
+        memoryWeights(Object.fromEntries(bits.map(([name, data]) => [name, { dtype: stored, shape: [data.length], data }]))),
+        ...([gpu, kernels] as const),
+      );
+    const [halves, floats] = [await load('F16', 'f16'), await load('BF16', 'f32')];
+    for (const [name, data] of bits) {
       const words = gpu.tensor([Math.ceil(data.length / 2)], 'i32');
-      gpu.copy(loaded.get(name), 0, words, 0, 4 * Math.ceil(data.length / 2));
-      const got = new Uint16Array((await gpu.read(words)).buffer, 0, data.length);
-      expect(Buffer.compare(Buffer.from(got.buffer, 0, got.byteLength), Buffer.from(data.buffer))).toBe(0);
+      gpu.copy(halves.get(name), 0, words, 0, bytesOf(words));
+      expect(Buffer.compare(Buffer.from((await gpu.read(words)).buffer, 0, data.byteLength), Buffer.from(data.buffer))).toBe(0);
       gpu.release(words);
+      const widened = new Uint32Array((await gpu.read(floats.get(name))).buffer);
+      expect(widened.every((number, i) => number === data[i] << 16)).toBe(true);
     }
-    await loaded.release();
+    await halves.release();
+    await floats.release();
   });
 
   // SwiftShader offers buffers of 1 GiB and has no memory for one; other adapters are not filled up by a test.

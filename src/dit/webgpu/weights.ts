@@ -1,9 +1,10 @@
 // Weights on the GPU: read from the file in pieces, stored as f32 or f16, and shared by the Programs of a model.
 import type { GpuDevice, GpuTensor } from '../../backend/webgpu/device.ts';
+import { gridOf } from '../../sparse3d/gpu-memory.ts';
 import { elements } from '../../tensor.ts';
 import type { Piece, Weights } from '../weights.ts';
 import { mapLaunch } from './map.ts';
-import { builder, type ProgramKernels } from './steps.ts';
+import { builder, enableFor, type ProgramKernels } from './steps.ts';
 import { sliced } from './view.ts';
 
 /** A weight that is wanted. */
@@ -84,12 +85,14 @@ export async function loadWeights(
   return { get: (name) => tensors.get(name)!, release };
 }
 
-/** One weight in a tensor of its own. What is stored as it is wanted is copied as it is; else the GPU rounds. */
+/** One weight in a tensor of its own. What is stored as it is wanted is copied as it is, bf16 becomes what is wanted on the GPU, which also rounds the rest. */
 async function load(wanted: Wanted, weights: Weights, device: GpuDevice, kernels: ProgramKernels): Promise<GpuTensor> {
   const { name, shape, dtype } = wanted;
+  const stored = weights.get(name).dtype;
   const whole = device.tensor(shape, dtype);
   try {
-    if (dtype === 'f16' && weights.get(name).dtype === 'F16') await copyStored(name, weights, whole, device);
+    if (stored === 'BF16' || stored === dtype.toUpperCase())
+      for await (const piece of storedPieces(name, weights)) placeStored(piece, stored === 'BF16', whole, device, kernels);
     else for await (const piece of weights.pieces(name)) place(piece, whole, device, kernels);
     return whole;
   } catch (error) {
@@ -98,22 +101,46 @@ async function load(wanted: Wanted, weights: Weights, device: GpuDevice, kernels
   }
 }
 
-async function copyStored(name: string, weights: Weights, whole: GpuTensor, device: GpuDevice): Promise<void> {
-  const { bytes } = weights.get(name);
-  for (let at = 0; at < bytes; at += PIECE_BYTES) {
-    const piece = await weights.bytes(name, at, Math.min(bytes, at + PIECE_BYTES));
-    const words = piece.length % 4 === 0 ? piece : padded(piece);
-    const staged = device.upload(new Int32Array(words.buffer), [words.length / 4]);
-    device.copy(staged, 0, whole, at, words.length);
-    device.release(staged);
+/** Bytes of a tensor in a row, from byte `at` on, filled up with zeros to whole words: a GPU copies 4 bytes at a time. */
+interface StoredPiece {
+  readonly at: number;
+  readonly bytes: number;
+  readonly words: Int32Array<ArrayBuffer>;
+}
+
+async function* storedPieces(name: string, weights: Weights): AsyncGenerator<StoredPiece> {
+  const { bytes: all } = weights.get(name);
+  for (let at = 0; at < all; at += PIECE_BYTES) {
+    const piece = await weights.bytes(name, at, Math.min(all, at + PIECE_BYTES));
+    const words = new Int32Array(piece.length % 4 === 0 ? piece.buffer : padded(piece));
+    yield { at, bytes: piece.length, words };
   }
 }
 
-/** A GPU copies 4 bytes at a time. */
-function padded(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+function padded(bytes: Uint8Array): ArrayBuffer {
   const all = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
   all.set(bytes);
-  return all;
+  return all.buffer;
+}
+
+function placeStored(
+  { at, bytes, words }: StoredPiece,
+  isBfloat: boolean,
+  whole: GpuTensor,
+  device: GpuDevice,
+  kernels: ProgramKernels,
+): void {
+  const staged = device.upload(words, [words.length]);
+  if (!isBfloat) device.copy(staged, 0, whole, at, 4 * words.length);
+  else
+    device.dispatch({
+      kernel: kernels.dit.bfloat,
+      header: { enable: enableFor(whole.dtype), alias: { Number: whole.dtype } },
+      tensors: [staged, whole],
+      uniform: Uint32Array.of(bytes / 2, at / 2),
+      workgroups: gridOf(bytes / 2),
+    });
+  device.release(staged);
 }
 
 function place({ at, numbers }: Piece, whole: GpuTensor, device: GpuDevice, kernels: ProgramKernels): void {

@@ -2,6 +2,7 @@
 import type { Kernel } from '../../../backend/webgpu/wgsl.ts';
 
 export const ditKernels = {
+  bfloat: new URL('./bfloat.wgsl', import.meta.url),
   conv: new URL('./conv.wgsl', import.meta.url),
   map: new URL('./map.wgsl', import.meta.url),
   matmul: new URL('./matmul.wgsl', import.meta.url),
