@@ -37,7 +37,7 @@ async function showTimings(gpu: GpuDevice): Promise<void> {
   const { heads, dim, tokens } = sizeFor(gpu);
   const body = shown('#timing', 'tbody');
   find('#clock').textContent =
-    `${tokens.toLocaleString('en')} tokens, ${heads} heads of ${dim}; all keys, and a plan of a quarter of the blocks; median ${clock}.`;
+    `${tokens.toLocaleString('en')} tokens, ${heads} heads of ${dim}; dense, and sparse by a plan of a quarter of the blocks; median ${clock}.`;
   for await (const { variant, stored, lacking, milliseconds, done } of timings(gpu)) {
     say(`Timing attention, ${variant} of ${stored}…`, { done });
     if (milliseconds) {
