@@ -15,7 +15,7 @@ import { loadTextEncoder, readT5Config, type TextEncoder, t5Encoder, textEncoder
 import { decoderPrograms, loadVae, type VideoDecoder } from '../src/vae/index.ts';
 import { type StagedDecoder, streamedDecoder } from '../src/vae/stream.ts';
 import { detectTaehv, taehvDecoder } from '../src/vae/taehv.ts';
-import { wanDecoder } from '../src/vae/wan.ts';
+import { STRIP_BYTES, wanDecoder } from '../src/vae/wan.ts';
 import { readWanVaeConfig } from '../src/vae/wan-config.ts';
 import { machine } from './machine.ts';
 
@@ -179,7 +179,7 @@ const CASES: readonly Case[] = [
       name: `Wan 2.1 VAE ${how}, 5 frames 480 x 832`,
       frames: 5,
       async load(device) {
-        const decoder = wanDecoder(wan, stripBytes);
+        const decoder = wanDecoder(wan, stripBytes ?? STRIP_BYTES[device.runtime.held ? 'gpu' : 'host']);
         return decoding(streamedDecoder(decoder, random(decoder), device), 2, 480, 832);
       },
     }),

@@ -8,7 +8,7 @@ import { openWeights, type Weights } from '../dit/weights.ts';
 import { UnsupportedError } from '../errors.ts';
 import { type StagedDecoder, streamedDecoder, type VideoDecoder } from './stream.ts';
 import { detectTaehv, readTinyWanConfig, taehvDecoder } from './taehv.ts';
-import { wanDecoder } from './wan.ts';
+import { STRIP_BYTES, wanDecoder } from './wan.ts';
 import { readWanVaeConfig } from './wan-config.ts';
 
 export type { DecodedFrames, VideoDecoder } from './stream.ts';
@@ -20,7 +20,7 @@ export type { DecodedFrames, VideoDecoder } from './stream.ts';
 export async function loadVae(path: string, device: CpuDevice): Promise<VideoDecoder> {
   const weights = await openWeights(path);
   try {
-    const decoder = await recognise(path, weights);
+    const decoder = await recognise(path, weights, device.runtime.held ? STRIP_BYTES.gpu : STRIP_BYTES.host);
     for (const { nodes } of decoderPrograms(decoder))
       for (const { operation, shape } of nodes) if (operation.op === 'weight') weights.get(operation.name, shape);
     return streamedDecoder(decoder, weights, device);
@@ -30,10 +30,10 @@ export async function loadVae(path: string, device: CpuDevice): Promise<VideoDec
   }
 }
 
-async function recognise(path: string, weights: Weights): Promise<StagedDecoder> {
+async function recognise(path: string, weights: Weights, stripBytes: number): Promise<StagedDecoder> {
   if ((await stat(path)).isFile()) return taehvDecoder(detectTaehv(weights), weights);
   const json = await readJson(join(path, 'config.json'));
-  if (json._class_name === 'AutoencoderKLWan') return wanDecoder(readWanVaeConfig(json));
+  if (json._class_name === 'AutoencoderKLWan') return wanDecoder(readWanVaeConfig(json), stripBytes);
   if (json._class_name === 'AutoencoderTinyWan') return taehvDecoder(readTinyWanConfig(json, weights), weights);
   throw new UnsupportedError(
     `VAE class ${json._class_name} in ${path} is not supported; AutoencoderKLWan, AutoencoderTinyWan and TAEHV files are`,
