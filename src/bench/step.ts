@@ -62,7 +62,7 @@ export async function benchStep(options: StepOptions): Promise<StepBench> {
     const step = await openStep(subject, options.method);
     const loadingSeconds = (performance.now() - loading) / 1000;
     const loadedBytes = gpu.memory.bytes;
-    await warmUp(step, options.warmUpSeconds);
+    await warmUp(step, options);
     const phases: PhaseTimes[] = [];
     for (const phase of phasesOf(options.method, subject)) {
       options.onPhase?.(phase);
@@ -122,13 +122,14 @@ async function openStep({ gpu, executor, config, weights, shape, latents, text }
   };
 }
 
-/** Dense forwards until `seconds` have passed; one at least. */
-async function warmUp({ gpu, run }: Step, seconds = 1): Promise<void> {
+/** Dense forwards until so many seconds have passed; one at least. */
+async function warmUp({ gpu, run }: Step, { warmUpSeconds = 1, signal }: StepOptions): Promise<void> {
   const start = performance.now();
   do {
+    signal?.throwIfAborted();
     run(0);
     await gpu.idle();
-  } while (performance.now() - start < 1000 * seconds);
+  } while (performance.now() - start < 1000 * warmUpSeconds);
 }
 
 async function measure(step: Step, phase: Phase, { runs = RUNS, signal }: StepOptions): Promise<PhaseTimes> {
