@@ -91,14 +91,17 @@ function gpuRates({ headDim }: WanConfig, { adapter, dtype }: NonNullable<Machin
   return GPU_RATES[variant?.name.startsWith('matrix') ? 'matrix' : dtype];
 }
 
-/** Beside what is counted: the runtime, and what the garbage collector has not come to. */
+/** Beside what is counted: the runtime, and what does not grow with a model. */
 const REST_BYTES = 300e6;
+/** Results of sessions wait for the garbage collector, which comes late to what lies outside its heap: as many [tokens, dim], and at most. */
+const WAITING = { tensors: 120, bytes: 3e9 };
 
 function hostBytes(config: WanConfig, work: Workload): number {
   const dim = config.heads * config.headDim;
   const activations = 4 * work.tokens * (8 * dim + 2 * config.ffnDim);
+  const waiting = Math.min(4 * work.tokens * dim * WAITING.tensors, WAITING.bytes);
   const weights = 4 * work.weightElements;
-  const denoising = weights + work.weightBytes / config.layers + activations;
+  const denoising = weights + work.weightBytes / config.layers + activations + waiting;
   return Math.max(denoising, work.decoderBytes + (work.held ? weights : 0)) + REST_BYTES;
 }
 

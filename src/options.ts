@@ -13,7 +13,7 @@ export interface StepReport {
   readonly milliseconds: number;
   /** FLOP-equivalent share of all attention block pairs that was computed, 0..1. */
   readonly density: number;
-  /** Decodes the first frame of the current estimate of the clean video. */
+  /** Decodes the first frame of the current estimate of the clean video. Call it before `onStep` is done: what it needs is freed then. */
   preview(): Promise<Frame>;
 }
 
