@@ -86,6 +86,9 @@ export async function denoise(options: DenoiseOptions): Promise<Float32Array> {
       latents = await oneStep(run, latents, step, current, start);
     }
     return (await ops.read(latents)) as Float32Array;
+  } catch (error) {
+    await held.settled();
+    throw error;
   } finally {
     attention.reset();
     sampler.dispose(ops);
@@ -105,6 +108,8 @@ interface Held {
   hold(x: Tensor): Tensor;
   drop(...all: readonly Tensor[]): void;
   dropAll(): void;
+  /** Waits until none is computed any more, well or not: the caller may then release what computes them. */
+  settled(): Promise<void>;
 }
 
 function holding(ops: Backend): Held {
@@ -119,6 +124,7 @@ function holding(ops: Backend): Held {
     },
     drop,
     dropAll: () => drop(...held),
+    settled: async () => void (await Promise.allSettled([...held].map((x) => ops.wait(x)))),
   };
 }
 

@@ -1,6 +1,6 @@
 // The CPU backend's part that concerns tokens and blocks: moving between orders, attention, density. Shapes are checked here, at the border.
 import type { Attended, Backend } from '../backend/backend.ts';
-import { type CpuDevice, floatsOf, intsOf } from '../backend/cpu.ts';
+import { type CpuDevice, contentOf, floatsOf, intsOf } from '../backend/cpu.ts';
 import { elements, type Tensor } from '../tensor.ts';
 import { attendPlan } from './attend.ts';
 import { checkAttention, checkBlocked, checkCombine, checkPlan, checkRaster, checkSplit } from './checks.ts';
@@ -20,7 +20,7 @@ export function sparse3dOps(device: CpuDevice): Sparse3dOps {
     name: 'cpu',
     upload: device.upload,
     read: device.read,
-    wait: async (tensor) => void (await device.read(tensor)),
+    wait: async (tensor) => void (await contentOf(tensor)),
     split: (x, parts) => split(device, x, parts),
     concat: (parts) => concat(device, parts),
     combine: (parts, weights) => combine(device, parts, weights),

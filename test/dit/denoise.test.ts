@@ -240,3 +240,27 @@ test('a step that fails on the way ends the run with its reason, before it is sh
   await expect(failing).rejects.toThrow('no such number');
   expect(shown).toEqual([]);
 });
+
+test('an abort between two branches is told when nothing is computed any more', async () => {
+  const { ops } = executors.cpu;
+  const text = () => ops.upload(new Float32Array(1), [1, 1, 1]);
+  const controller = new AbortController();
+  let computed = false;
+  const slow = async () => {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    computed = true;
+    return [new Float32Array(4)];
+  };
+  const forward = async () => {
+    controller.abort(new Error('enough'));
+    return device.enqueue([{ shape: [1, 1, 1, 2, 2] }], slow)[0];
+  };
+  const aborted = denoise({
+    ...{ ops, sampler: createSampler(unipc, { steps: 2 }), attention: createAttention(ops, dense()), signal: controller.signal },
+    transformerAt: async () => ({ transformer: { config: { layers: 1 }, forward } as unknown as Transformer, lowNoise: false }),
+    ...{ latents: new Float32Array(4), shape: [1, 1, 2, 2], prompt: text(), negative: text() },
+    guidance: { scale: 2, interval: [0, 1] },
+  });
+  await expect(aborted).rejects.toThrow('enough');
+  expect(computed).toBe(true);
+});
