@@ -33,7 +33,7 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('%s matches the 
   checks(() => cpuTarget(runtime), folders);
 });
 
-describe.skipIf(!gpu)('f16, played in f32, matches the reference', () => {
+describe.skipIf(!gpu)('a GPU in f16, played where it has none, matches the reference', () => {
   let played: GpuDevice;
   beforeAll(async () => {
     played = playF16(await openWebgpu());

@@ -51,8 +51,9 @@ const asF32 = ({ enable, alias = {}, ...rest }: Header): Header => ({
   alias: Object.fromEntries(Object.entries(alias).map(([name, type]) => [name, type.replace('f16', 'f32')])),
 });
 
-/** Lets a device play f16, for good. */
+/** Lets a device play f16, for good; one that has it needs no playing. */
 export function playF16(gpu: GpuDevice): GpuDevice {
+  if (gpu.adapter.features.has('shader-f16')) return gpu;
   const { tensor, dispatch, copy, adapter } = gpu;
   const isPlayed = ({ dtype }: GpuTensor) => dtype === 'f16';
   const launch = (kernel: Dispatch['kernel'], tensors: readonly GpuTensor[], count: number) =>
