@@ -76,54 +76,73 @@ export async function loadTransformer(folder: string, executor: Executor): Promi
 
 /** A transformer over opened weights. */
 export function transformer(config: WanConfig, weights: Weights, executor: Executor): Transformer {
-  const compiled = new Map<string, Promise<Executable>>();
-  const executable = (shape: WanShape): Promise<Executable> => {
-    const key = JSON.stringify(shape);
-    let known = compiled.get(key);
-    if (!known) {
-      const { frames, height, width } = wanGrid(config, shape);
-      if (Math.max(frames, height, width) > config.maxPositions) {
-        throw new RangeError(
-          `a token grid of ${frames}x${height}x${width} exceeds the ${config.maxPositions} positions of this model; choose a smaller size`,
-        );
-      }
-      known = executor.compile(wanTransformer(config, shape), weights);
-      compiled.set(key, known);
-      // What could not be compiled is not kept: there is nothing to release, and another try may do better.
-      known.catch(() => compiled.delete(key));
-    }
-    return known;
-  };
-  const shapeOf = (latents: readonly number[], textTokens: number, perToken: boolean): WanShape => {
-    const [batch, , frames, height, width] = latents;
-    return { batch, frames, height, width, textTokens, ...(perToken && { perToken }) };
-  };
-  const release = async (): Promise<void> => {
-    const all = [...compiled.values()];
-    compiled.clear();
-    for (const one of all) await (await one).dispose();
-  };
+  const compiled = executables(config, weights, executor);
+  const stored = [...weights.tensors.values()];
   return {
     config,
-    bytes: [...weights.tensors.values()].reduce((sum, tensor) => sum + tensor.bytes, 0),
-    parameters: [...weights.tensors.values()].reduce((sum, tensor) => sum + elements(tensor.shape), 0),
-    deviceBytes: (latents, textTokens) => executor.bytes?.(wanTransformer(config, shapeOf([1, ...latents], textTokens, false))),
+    bytes: stored.reduce((sum, tensor) => sum + tensor.bytes, 0),
+    parameters: stored.reduce((sum, tensor) => sum + elements(tensor.shape), 0),
+    deviceBytes: (latents, textTokens) => compiled.bytes(shapeOf([1, ...latents], textTokens)),
     grid: (latents) => wanGrid(config, latents),
-    prepare: async (latents, textTokens) => void (await executable(shapeOf(latents, textTokens, false))),
+    prepare: async (latents, textTokens) => void (await compiled.of(shapeOf(latents, textTokens))),
     async forward({ latents, timesteps, text }, attention) {
-      const perToken = timesteps.length !== latents.shape[0];
-      const run = await executable(shapeOf(latents.shape, text.shape[1], perToken));
+      const perItem = timesteps.length / latents.shape[0];
+      const run = await compiled.of(shapeOf(latents.shape, text.shape[1], perItem !== 1));
       const { ops } = executor;
       return ops.scope(() => {
-        const perItem = timesteps.length / latents.shape[0];
         const time = ops.upload(timestepEmbedding(timesteps, config.freqDim), [latents.shape[0], perItem, config.freqDim]);
         return run.run({ hidden_states: latents, time, encoder_hidden_states: text }, attention).sample;
       });
     },
-    release,
+    release: compiled.release,
     async dispose() {
-      await release();
+      await compiled.release();
       await weights.close();
     },
   };
+}
+
+function shapeOf([batch, , frames, height, width]: readonly number[], textTokens: number, perToken = false): WanShape {
+  return { batch, frames, height, width, textTokens, ...(perToken && { perToken }) };
+}
+
+/** One Executable for each shape, compiled when it is first asked for. */
+function executables(config: WanConfig, weights: Weights, executor: Executor) {
+  const compiled = new Map<string, Promise<Executable>>();
+  const sizes = new Map<string, ProgramBytes>();
+  return {
+    of(shape: WanShape): Promise<Executable> {
+      const key = JSON.stringify(shape);
+      const known = compiled.get(key);
+      if (known) return known;
+      checkPositions(config, shape);
+      const made = executor.compile(wanTransformer(config, shape), weights);
+      compiled.set(key, made);
+      // What could not be compiled is not kept: there is nothing to release, and another try may do better.
+      made.catch(() => compiled.delete(key));
+      return made;
+    },
+    bytes(shape: WanShape): ProgramBytes | undefined {
+      const key = JSON.stringify(shape);
+      if (executor.bytes && !sizes.has(key)) sizes.set(key, executor.bytes(wanTransformer(config, shape)));
+      return sizes.get(key);
+    },
+    async release(): Promise<void> {
+      const all = [...compiled.values()];
+      compiled.clear();
+      for (const one of all)
+        await one.then(
+          (executable) => executable.dispose(),
+          () => undefined,
+        );
+    },
+  };
+}
+
+function checkPositions(config: WanConfig, shape: WanShape): void {
+  const { frames, height, width } = wanGrid(config, shape);
+  if (Math.max(frames, height, width) > config.maxPositions)
+    throw new RangeError(
+      `a token grid of ${frames}x${height}x${width} exceeds the ${config.maxPositions} positions of this model; choose a smaller size`,
+    );
 }
