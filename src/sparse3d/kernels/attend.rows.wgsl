@@ -131,15 +131,7 @@ fn outgrown(shift: array<f32, ROWS>, largest: array<f32, ROWS>) -> bool {
 }
 
 /** Writes the rows, given the mass of all their threads and what their values were divided by; zero where a row holds no token. */
-fn finish(
-  tile: Tile,
-  top: u32,
-  column: u32,
-  output: array<vec4f, ROWS * PARTS>,
-  shift: array<f32, ROWS>,
-  mass: array<f32, ROWS>,
-  divisor: f32,
-) {
+fn finish(tile: Tile, top: u32, column: u32, output: array<vec4f, ROWS * PARTS>, shift: array<f32, ROWS>, mass: array<f32, ROWS>, divisor: f32) {
   for (var r = 0u; r < ROWS; r++) { // unroll
     let row = top + r;
     let isReal = row < tile.real;
