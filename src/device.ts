@@ -12,7 +12,7 @@ const DEVICES = ['cpu', 'webgpu', 'auto'] as const;
 const DTYPES = ['f32', 'f16'] as const;
 
 export interface DeviceOptions {
-  /** Which ONNX Runtime, for what does not run on the GPU's own kernels; `auto` takes onnxruntime-node when it is installed. */
+  /** Which ONNX Runtime, for text encoder and decoder, and on the CPU the transformer; see `loadRuntime` for what `auto` takes. */
   readonly runtime?: RuntimeChoice;
   /** Where the transformer runs (default `cpu`); `auto` takes a GPU when there is one that is not software, else the CPU. */
   readonly device?: (typeof DEVICES)[number];

@@ -75,6 +75,15 @@ describe.skipIf(!opened)('on webgpu', () => {
     expect(largestDifference(frames[0], frames[1])).toBeLessThanOrEqual(1);
   });
 
+  test('encoder and decoder may run on the same GPU', async () => {
+    const options = { device: 'webgpu', dtype: 'f32', runtime: 'onnxruntime-webgpu' } as const;
+    const whole = await TextToVideoPipeline.fromPretrained(tiny, options);
+    const quick = { attention: bare, guidanceScale: 1, numInferenceSteps: 1 };
+    expect(whole.runtime.name).toBe('onnxruntime-webgpu');
+    expect(largestDifference(await pixels(cpu, quick), await pixels(whole, quick))).toBeLessThanOrEqual(1);
+    await whole.dispose();
+  });
+
   test('a report says where it ran', async () => {
     expect(cpu.device).toEqual({ name: 'cpu', dtype: 'f32', reason: 'the CPU is the default' });
     expect(gpu.device).toMatchObject({ name: 'webgpu', dtype: 'f32', reason: 'webgpu was asked for' });
