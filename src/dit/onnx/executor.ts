@@ -39,28 +39,15 @@ export async function compile(program: Program, weights: Weights, device: CpuDev
   for (const { operation, shape } of program.nodes) if (operation.op === 'weight') weights.get(operation.name, shape);
   const segments = segment(program);
   const own = { ...options, arena: options.arena ?? keptBytes(segments.steps.map((step) => step.segment)) < KEPT_BYTES };
-  const prelude = segments.prelude && (await runner(segments.prelude, program, weights, device, own));
+  const prelude = segments.prelude && keptRun(segments.prelude, await runner(segments.prelude, program, weights, device, own));
   const steps: { run: Run; seams: readonly Node[] }[] = [];
   for (const step of segments.steps) steps.push({ run: await runner(step.segment, program, weights, device, own), seams: step.seams });
-  const kept: { key: readonly Tensor[]; values: Map<number, Tensor> }[] = [];
-
-  const preludeOf = (values: Map<number, Tensor>): Map<number, Tensor> => {
-    if (!segments.prelude || !prelude) return new Map();
-    const key = segments.prelude.inputs.map((node) => values.get(node.id)!);
-    const known = kept.find((entry) => entry.key.every((tensor, index) => tensor === key[index]));
-    if (known) return known.values;
-    const made = prelude(values);
-    kept.unshift({ key, values: made });
-    kept.length = Math.min(kept.length, KEPT_PRELUDES);
-    return made;
-  };
-
   return {
     run(inputs, attention) {
       const values = new Map<number, Tensor>();
       for (const node of program.nodes)
         if (node.operation.op === 'input') values.set(node.id, checkInput(node, node.operation.name, inputs));
-      for (const [id, tensor] of preludeOf(values)) values.set(id, tensor);
+      for (const [id, tensor] of prelude?.(values) ?? []) values.set(id, tensor);
       for (const { run, seams } of steps) {
         for (const [id, tensor] of run(values)) values.set(id, tensor);
         for (const node of seams) {
@@ -73,11 +60,29 @@ export async function compile(program: Program, weights: Weights, device: CpuDev
       return Object.fromEntries(Object.entries(program.outputs).map(([name, id]) => [name, values.get(segments.resolve(id).id)!]));
     },
     async dispose() {
-      kept.length = 0;
       await prelude?.release();
       for (const { run } of steps) await run.release();
     },
   };
+}
+
+/** A run whose results are kept for the last few sets of inputs. */
+function keptRun({ inputs }: Segment, run: Run): Run {
+  const kept: { key: readonly Tensor[]; values: Map<number, Tensor> }[] = [];
+  const keeping = (values: Map<number, Tensor>): Map<number, Tensor> => {
+    const key = inputs.map((node) => values.get(node.id)!);
+    const known = kept.find((entry) => entry.key.every((tensor, index) => tensor === key[index]));
+    if (known) return known.values;
+    const made = run(values);
+    kept.unshift({ key, values: made });
+    kept.length = Math.min(kept.length, KEPT_PRELUDES);
+    return made;
+  };
+  const release = async (): Promise<void> => {
+    kept.length = 0;
+    await run.release();
+  };
+  return Object.assign(keeping, { release });
 }
 
 /** About what the arenas of these segments grow to: twice the largest value of each. */
