@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type * as ort from 'onnxruntime-common';
 import { OnnxGraph } from '../src/backend/onnx.ts';
+import { webgpuRuntime } from '../src/backend/runtime-webgpu.ts';
 import { openWebgpu } from '../src/backend/webgpu/device.ts';
 import { machine } from './machine.ts';
 
@@ -20,6 +21,8 @@ const { values } = parseArgs({
 const [heads, dim] = [Number(values.heads), Number(values.dim)];
 const gpu = await openWebgpu({ experimental: !values.stock, checked: values.stock });
 const { device } = gpu;
+// Opened once as the pipeline does, the module is ready for sessions of any kind.
+await webgpuRuntime(gpu);
 const onnx = (await import('onnxruntime-web/webgpu')) as unknown as typeof ort;
 const graph = new OnnxGraph();
 const inputs = ['q', 'k', 'v'].map((name) => graph.input(name, 'f16', [1, 'n', heads * dim]));
