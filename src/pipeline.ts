@@ -2,8 +2,9 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Backend } from './backend/backend.ts';
 import type { RuntimeName } from './backend/runtime.ts';
-import { type DeviceOptions, type DeviceReport, openDevice } from './device.ts';
+import { type DeviceOptions, type DeviceReport, type OpenedDevice, openDevice } from './device.ts';
 import { type GenerationDefaults, type ModelIndex, number, readDefaults, readJson, readModelIndex } from './dit/config.ts';
 import { isGuided } from './dit/denoise.ts';
 import { loadTransformer } from './dit/transformer.ts';
@@ -43,6 +44,8 @@ export interface TextToVideoPipeline {
   /** Where the transformer runs, how it stores numbers, and why there. */
   readonly device: DeviceReport;
   readonly runtime: { readonly name: RuntimeName; readonly version: string; readonly hint?: string };
+  /** What the transformer's device computes with, for attention functions of one's own; another one after a GPU was lost. */
+  readonly ops: Backend;
   /** How self-attention is computed where a call does not say; see `accelerate`. */
   attention: Method | Attention;
   /** Seconds and bytes that a call with these options will take. */
@@ -123,7 +126,7 @@ function pipeline(parts: Parts): TextToVideoPipeline {
     const settings = checkOptions(prompt, options, defaults, granularity);
     return generatedVideo(parts, settings, { ...options, attention: options.attention ?? pipe.attention });
   };
-  const pipe: TextToVideoPipeline = Object.assign(call, {
+  const pipe: TextToVideoPipeline = Object.assign(withOps(call, device), {
     folder: index.folder,
     defaults,
     device: device.report,
@@ -141,6 +144,11 @@ function pipeline(parts: Parts): TextToVideoPipeline {
     },
   });
   return pipe;
+}
+
+/** A getter, because a GPU that is opened anew has other operations. */
+function withOps<Call extends object>(call: Call, device: OpenedDevice): Call & Pick<TextToVideoPipeline, 'ops'> {
+  return Object.defineProperty(call, 'ops', { get: () => device.executor.ops }) as Call & Pick<TextToVideoPipeline, 'ops'>;
 }
 
 function granularityOf({ vae, transformer }: Parts): Granularity {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { accelerate } from '../src/accelerate.ts';
 import { UnsupportedError } from '../src/errors.ts';
+import type { Attention } from '../src/method.ts';
 import { adaSpa, dense, pyramidSparse } from '../src/methods.ts';
 import type { GenerateOptions, StepReport } from '../src/options.ts';
 import { embeddedModel, TextToVideoPipeline } from '../src/pipeline.ts';
@@ -60,6 +61,11 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('on %s', (runtim
     expect(await pixels(pipe, {}, 'a blue fish swimming')).not.toEqual(base);
     expect(await pixels(pipe, { guidanceScale: 1 })).not.toEqual(base);
     expect(await pixels(pipe, { guidanceInterval: [0, 0] })).toEqual(await pixels(pipe, { guidanceScale: 1 }));
+  });
+
+  test("an attention function of one's own computes on the device of the pipeline", async () => {
+    const attention: Attention = (q, k, v) => pipe.ops.attendAll(q, k, v, { lse: false }).out;
+    expect(await pixels(pipe, { attention })).toEqual(base);
   });
 
   test('methods that read everything equal dense; sparse ones differ and say their density', async () => {
