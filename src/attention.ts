@@ -40,7 +40,7 @@ export function createAttention(ops: Backend, method: Method): BoundAttention {
       done.note(phase, 1);
       return ops.attendAll(q, k, v, { lse: false }).out;
     }
-    const memory = remember(memories, site, ordinal);
+    const memory = remember(memories, { ...site, layer: method.schedule.planLayer?.(site) ?? site.layer }, ordinal);
     const due = memory.plan ? phase : 'search';
     const { out, density } = sparse(ops, method, due, memory, q, k, v, site);
     done.note(due, density);

@@ -70,7 +70,11 @@ export type Selector = (call: Call, scores: Tensor, levels: readonly Level[]) =>
 export type Correction = (call: Call, result: Attended) => Attended;
 export type Phase = 'dense' | 'search' | 'reuse';
 /** When dense attention, a search or the kept plan is due. */
-export type Schedule = (site: Site) => Phase;
+export interface Schedule {
+  (site: Site): Phase;
+  /** The layer whose memory a layer shares; its own when left out. Layers that share must have one token order. */
+  readonly planLayer?: (site: Site) => number;
+}
 
 /** How plans are made and kept: one object, read as a sentence. */
 export interface Method {

@@ -1,5 +1,5 @@
 // Schedules: when is dense attention, a search or the kept plan due. All times are shares of the run, so that run lengths can change.
-import type { Schedule } from '../method.ts';
+import type { Phase, Schedule, Site } from '../method.ts';
 
 /** Never sparse. */
 export const alwaysDense = (): Schedule => () => 'dense';
@@ -10,9 +10,7 @@ export const alwaysDense = (): Schedule => () => 'dense';
  * @throws RangeError when a share is not in [0, 1) or shares do not rise.
  */
 export const searchAt = (...shares: readonly number[]): Schedule => {
-  for (const [at, share] of shares.entries())
-    if (!isShare(share) || share <= (shares[at - 1] ?? -1))
-      throw new RangeError(`searches at [${shares.join(', ')}] of the run are not rising shares from 0 to below 1, such as 0.2, 0.6`);
+  checkShares(shares, 'run');
   if (shares.length === 0) throw new RangeError('searchAt needs at least one share of the run, such as 0.2');
   return ({ step, steps }) => {
     const searches = shares.map((share) => stepOf(share, steps));
@@ -21,30 +19,80 @@ export const searchAt = (...shares: readonly number[]): Schedule => {
   };
 };
 
-export interface SearchEveryOptions {
-  /** Share of the run that starts dense, rounded to the nearest step. */
+/** What stays dense at the start: below 1 a share of all, rounded to the nearest; from 1 on a count, such as 12 steps or 2 layers. */
+export interface DenseStart {
   readonly denseSteps?: number;
-  /** Share of the layers, from the first, that are always dense, rounded to the nearest layer. */
   readonly denseLayers?: number;
+}
+
+export interface SearchEveryOptions extends DenseStart {
   /** Steps from one search to the next; the plan is kept between. */
   readonly every?: number;
 }
 
 /**
  * Dense first, then a search every so many steps.
- * @throws RangeError when a share is not in [0, 1) or `every` is no whole number above 0.
+ * @throws RangeError for a start that is neither a share nor a count, or when `every` is no whole number above 0.
  */
 export const searchEvery = ({ denseSteps = 0, denseLayers = 0, every = 1 }: SearchEveryOptions = {}): Schedule => {
-  for (const [name, share] of Object.entries({ denseSteps, denseLayers }))
-    if (!isShare(share)) throw new RangeError(`${name} is ${share}; give a share from 0 to below 1`);
+  checkStart({ denseSteps, denseLayers });
   if (!Number.isInteger(every) || every < 1)
     throw new RangeError(`a search every ${every} steps is not possible; give a whole number above 0`);
   return ({ step, steps, layer, layers }) => {
-    const first = Math.round(denseSteps * steps);
-    if (step < first || layer < Math.round(denseLayers * layers)) return 'dense';
+    const first = startOf(denseSteps, steps);
+    if (step < first || layer < startOf(denseLayers, layers)) return 'dense';
     return (step - first) % every === 0 ? 'search' : 'reuse';
   };
 };
+
+/** Dense first, then one search, whose plan is kept to the end: static patterns, and SparseD. @throws RangeError as `searchEvery`. */
+export const searchOnce = (start: DenseStart = {}): Schedule => searchEvery({ ...start, every: Number.MAX_SAFE_INTEGER });
+
+/** Another schedule whose first layers are always dense. @throws RangeError as `searchEvery`. */
+export const withDenseLayers = (schedule: Schedule, denseLayers: number): Schedule => {
+  checkStart({ denseLayers });
+  const due = (site: Site): Phase => (site.layer < startOf(denseLayers, site.layers) ? 'dense' : schedule(site));
+  return Object.assign(due, { planLayer: schedule.planLayer });
+};
+
+export interface SearchLayersOptions extends DenseStart {
+  /** Where layers search, as shares of all layers that rise. The first sparse layer always does. Default .5, the middle one. */
+  readonly at?: readonly number[];
+}
+
+/**
+ * At every sparse step a few layers search, and the layers after each follow its plan (TidalDecode, arXiv 2410.05076, does so
+ * for tokens in decoding). All layers must have one token order.
+ * @throws RangeError when shares do not rise from 0 to below 1, and as `searchEvery`.
+ */
+export const searchLayers = ({ at = [0.5], denseSteps = 0, denseLayers = 0 }: SearchLayersOptions = {}): Schedule => {
+  checkStart({ denseSteps, denseLayers });
+  checkShares(at, 'layers');
+  const planLayer = ({ layer, layers }: Site): number => {
+    const first = startOf(denseLayers, layers);
+    return Math.max(first, ...at.map((share) => Math.round(share * layers)).filter((searching) => searching <= layer));
+  };
+  const due = (site: Site): Phase => {
+    if (site.step < startOf(denseSteps, site.steps) || site.layer < startOf(denseLayers, site.layers)) return 'dense';
+    return planLayer(site) === site.layer ? 'search' : 'reuse';
+  };
+  return Object.assign(due, { planLayer });
+};
+
+function checkStart(start: DenseStart): void {
+  for (const [name, value] of Object.entries(start))
+    if (!isShare(value) && !(Number.isInteger(value) && value >= 1))
+      throw new RangeError(`${name} is ${value}; give a share from 0 to below 1, or a whole number of them`);
+}
+
+function checkShares(shares: readonly number[], of: string): void {
+  for (const [at, share] of shares.entries())
+    if (!isShare(share) || share <= (shares[at - 1] ?? -1))
+      throw new RangeError(`searches at [${shares.join(', ')}] of the ${of} are not rising shares from 0 to below 1, such as 0.2, 0.6`);
+}
+
+/** How many of `all` steps or layers a start covers. */
+const startOf = (start: number, all: number): number => (isShare(start) ? Math.round(start * all) : start);
 
 const isShare = (share: number): boolean => share >= 0 && share < 1;
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Schedule, Site } from '../../src/method.ts';
 import { flopShare, pyramid, scaledPyramid, upTo } from '../../src/search/levels.ts';
-import { alwaysDense, searchAt, searchEvery } from '../../src/search/schedule.ts';
+import { alwaysDense, searchAt, searchEvery, searchLayers, searchOnce, withDenseLayers } from '../../src/search/schedule.ts';
 
 const site: Site = { step: 0, steps: 1, layer: 0, layers: 30, branches: [0], grid: { frames: 1, height: 1, width: 1, text: 0 } };
 /** One letter for each step. */
@@ -41,9 +41,41 @@ describe('searchEvery', () => {
     expect(phases(schedule, 10, 0)).toBe('dddddddddd');
   });
   test('refuses what is no share or no step', () => {
-    expect(() => searchEvery({ denseSteps: 12 })).toThrow('12');
+    expect(() => searchEvery({ denseSteps: 1.5 })).toThrow('denseSteps is 1.5');
     expect(() => searchEvery({ denseLayers: -1 })).toThrow(RangeError);
     expect(() => searchEvery({ every: 0.5 })).toThrow(RangeError);
+  });
+});
+
+describe('starts', () => {
+  test('may be counts: 12 steps, 2 layers', () => {
+    expect(phases(searchEvery({ denseSteps: 3 }), 5)).toBe('dddss');
+    expect(phases(searchEvery({ denseLayers: 2 }), 2, 1)).toBe('dd');
+    expect(phases(searchEvery({ denseLayers: 2 }), 2, 2)).toBe('ss');
+  });
+  test('searchOnce keeps its plan to the end', () => {
+    expect(phases(searchOnce({ denseSteps: 0.2 }), 10)).toBe('ddsrrrrrrr');
+    expect(phases(searchOnce({ denseLayers: 1 }), 3)).toBe('ddd');
+  });
+  test('withDenseLayers leaves the other layers as they are', () => {
+    const schedule = withDenseLayers(searchAt(0.2, 0.6), 0.1);
+    expect(phases(schedule, 8, 2)).toBe('dddddddd');
+    expect(phases(schedule, 8, 3)).toBe('ddsrrsrr');
+    expect(() => withDenseLayers(alwaysDense(), -2)).toThrow('-2');
+  });
+});
+
+describe('searchLayers', () => {
+  const schedule = searchLayers({ denseLayers: 2, denseSteps: 1 });
+  const at = (layer: number, step = 1) => ({ ...site, layer, layers: 8, step, steps: 4 });
+  test('searches at the first sparse layer and the middle one, and is followed by those after', () => {
+    expect(Array.from({ length: 8 }, (_, layer) => schedule(at(layer))[0]).join('')).toBe('ddsrsrrr');
+    expect(Array.from({ length: 8 }, (_, layer) => schedule.planLayer?.(at(layer)))).toEqual([2, 2, 2, 2, 4, 4, 4, 4]);
+    expect(schedule(at(5, 0))).toBe('dense');
+  });
+  test('a single layer searches, and shares that fall are refused', () => {
+    expect(phases(searchLayers(), 2)).toBe('ss');
+    expect(() => searchLayers({ at: [0.5, 0.2] })).toThrow('layers');
   });
 });
 
