@@ -2,7 +2,8 @@
 // State is kept per layer, guidance branch and grid, and belongs to one run.
 import type { Backend } from './backend/backend.ts';
 import type { Attention, Call, Memory, Method, Site } from './method.ts';
-import { type Plan, tokensOf } from './sparse3d/plan.ts';
+import { tokensOf } from './sparse3d/plan.ts';
+import { checkedDensity } from './sparse3d/plan-rows.ts';
 import { type StepStatistics, tally } from './statistics.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -110,25 +111,27 @@ function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: K
   if (due === 'search' && method.score.needsLse && !memory.lse) {
     const dense = ops.attendAll(q, k, v);
     memory.lse = ops.keep(ops.gather(dense.lse, layout.q));
-    keep(ops, memory, method.select(call, method.score(call), method.levels));
+    keep(call, memory, method);
     return { out: dense.out, density: 1 };
   }
-  if (due === 'search') keep(ops, memory, method.select(call, method.score(call), method.levels));
+  if (due === 'search') keep(call, memory, method);
   const result = ops.attend(blocked.q, blocked.k, blocked.v, memory.plan!, layout, { lse: method.correct !== undefined });
   const { out } = method.correct?.(call, result) ?? result;
   return { out: ops.scatter(out, layout.q), density: memory.density! };
 }
 
-/** Remembers a plan in the place of the one before. Its counts are read in the order of the queue, so it may be released at any time. */
-function keep(ops: Backend, memory: Kept, plan: Plan): void {
+/** Makes a plan and remembers it in the place of the one before. Its counts are read in the order of the queue, so it may be released at any time. */
+function keep(call: Call, memory: Kept, method: Method): void {
+  const { ops } = call;
+  const plan = method.select(call, method.score(call), method.levels);
+  const density = method.checkPlans ? checkedDensity(ops, plan, call.q.shape[0], call.layout) : ops.density(plan);
+  density.catch(() => undefined);
   const before = memory.plan;
   for (const name of ['counts', 'blocks'] as const) {
     ops.keep(plan[name]);
     if (before && before[name] !== plan[name]) ops.release(before[name]);
   }
-  memory.plan = plan;
-  memory.density = ops.density(plan);
-  memory.density.catch(() => undefined);
+  Object.assign(memory, { plan, density });
 }
 
 /** Empties all memories and frees what they hold. */

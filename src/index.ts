@@ -12,7 +12,7 @@ export type { DeviceReport } from './device.ts';
 export { UnsupportedError } from './errors.ts';
 export type { Estimate } from './estimate.ts';
 export type { Attention, Call, Correction, LayoutStage, Memory, Method, Phase, Schedule, Scorer, Selector, Site } from './method.ts';
-export { adaSpa, dense, pyramidSparse } from './methods.ts';
+export * from './methods.ts';
 export type { GenerateOptions, Settings, StepReport } from './options.ts';
 export { type GeneratedVideo, type PipelineOptions, type RunReport, TextToVideoPipeline, type Vocabulary } from './pipeline.ts';
 export { pyramid, upTo } from './search/levels.ts';

@@ -85,4 +85,6 @@ export interface Method {
   readonly levels: readonly Level[];
   readonly correct?: Correction;
   readonly schedule: Schedule;
+  /** Reads each plan back and refuses one that breaks the rules of a `Plan`, by its row: for methods in the making. */
+  readonly checkPlans?: boolean;
 }

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { type BenchArguments, benchCommand } from './bench-arguments.ts';
 import { type GenerateArguments, generateArguments, generateOptions } from './generate-arguments.ts';
+import type { MethodsArguments } from './methods.ts';
 
 export interface VocabularyArguments {
   readonly command: 'vocab';
@@ -20,7 +21,7 @@ export interface HelpArguments {
   readonly text: string;
 }
 
-export type Arguments = GenerateArguments | VocabularyArguments | DoctorArguments | BenchArguments | HelpArguments;
+export type Arguments = GenerateArguments | VocabularyArguments | MethodsArguments | DoctorArguments | BenchArguments | HelpArguments;
 
 const EXAMPLES = `
 Examples:
@@ -29,6 +30,7 @@ Examples:
   zoetrope "a blue fish swimming underwater" --size 320x320 --num-frames 49 --method adaspa --sparsity 0.8
   zoetrope "a panda playing a guitar" --model ./Wan2.1-T2V-1.3B-Diffusers --size 832x480 --steps 30 --device auto
   zoetrope vocab
+  zoetrope methods
   zoetrope doctor
   zoetrope bench step --profile
 
@@ -61,6 +63,13 @@ export function parseArguments(words: readonly string[], version: string): Argum
     .option('--json', 'as one JSON object', false)
     .action((options) => {
       parsed = { command: 'vocab', model: options.model, json: options.json };
+    });
+  program
+    .command('methods')
+    .description('list the ways to compute attention, with their papers')
+    .option('--json', 'as one JSON object', false)
+    .action(({ json }) => {
+      parsed = { command: 'methods', json };
     });
   program
     .command('doctor')

@@ -1,6 +1,6 @@
 // The words of `zoetrope bench`.
 import { type Command, Option } from 'commander';
-import { checkMethod, type MethodName, methodOptions } from './method.ts';
+import { checkMethod, methodOptions, takesSparsity } from './method.ts';
 import { count, DTYPES, parseSize } from './values.ts';
 
 /** What every bench of a transformer is told. */
@@ -10,7 +10,7 @@ interface SubjectArguments {
   readonly numFrames?: number;
   readonly layers?: number;
   readonly dtype?: (typeof DTYPES)[number];
-  readonly method: MethodName;
+  readonly method: string;
   readonly sparsity?: number;
   /** false: the GPU's work is not checked. */
   readonly checks: boolean;
@@ -45,7 +45,7 @@ export function benchCommand(program: Command, done: (args: BenchArguments) => v
     <Args extends BenchArguments>(command: Args['command']) =>
     (options: Omit<Args, 'command'>): void => {
       checkMethod(options);
-      const sparsity = options.sparsity ?? (options.method === 'dense' ? undefined : SPARSITY);
+      const sparsity = options.sparsity ?? (takesSparsity(options.method) ? SPARSITY : undefined);
       done({ command, ...options, sparsity } as Args);
     };
   subjectOptions(bench.command('step').description('one denoising step of a transformer on the GPU, by phase and by kind of work'))

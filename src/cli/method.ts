@@ -1,36 +1,54 @@
-// `--method` and `--sparsity`, which several commands take.
-import { type Command, Option } from 'commander';
+// `--method` and `--sparsity`, which several commands take: a method by its name, or one of the user's own in a file.
+import type { Command } from 'commander';
 import type { Method } from '../method.ts';
+import { catalogue, type Listed, methodNamed } from '../methods/catalogue.ts';
 import { numberIn, TINY } from './values.ts';
 
-const METHODS = ['dense', 'adaspa', 'psa'] as const;
-export type MethodName = (typeof METHODS)[number];
-
 export interface MethodArguments {
-  readonly method?: MethodName;
+  /** A name of the catalogue or a file, as it was typed. */
+  readonly method?: string;
   readonly sparsity?: number;
 }
 
 /** Adds both flags to a command. What is used when none is given: `method`, and the `sparsity` to name for methods that have one. */
 export function methodOptions(command: Command, { method, sparsity }: MethodArguments = {}): Command {
   return command
-    .addOption(new Option('--method <name>', 'how attention is computed').choices(METHODS).default(method))
+    .option(
+      '--method <name>',
+      'how attention is computed: a name ("zoetrope methods" lists them), or a file of your own, as ./mine.js',
+      checkName,
+      method,
+    )
     .option(
       '--sparsity <share>',
-      `share of attention left out by adaspa or psa${sparsity === undefined ? '' : ` (default: ${sparsity})`}`,
+      `share of attention that the method leaves out, if it takes one${sparsity === undefined ? '' : ` (default: ${sparsity})`}`,
       numberIn('sparsity', 'a share from 0 to below 1', 0, 1 - TINY),
     );
 }
 
-/** @throws TypeError for a sparsity of a method that has none. */
-export function checkMethod({ method, sparsity }: MethodArguments): void {
-  if (sparsity === undefined || method === 'adaspa' || method === 'psa') return;
-  throw new TypeError(`--sparsity ${sparsity} needs --method adaspa or --method psa${method === undefined ? '' : `, not ${method}`}.`);
+const isFile = (method: string): boolean => /[\\/]|\.[cm]?[jt]s$/.test(method);
+
+function checkName(method: string): string {
+  if (!isFile(method)) methodNamed(method);
+  return method;
 }
 
-/** The method of that name; loaded when it is asked for. */
-export async function methodOf({ method, sparsity }: MethodArguments & { readonly method: MethodName }): Promise<Method> {
-  const { adaSpa, dense, pyramidSparse } = await import('../methods.ts');
+/** Whether a method takes `--sparsity`; unknown of a file until it is loaded. */
+export const takesSparsity = (method: string): boolean | undefined => (isFile(method) ? undefined : methodNamed(method).sparsity);
+
+/** @throws TypeError for a sparsity of a method that has none. */
+export function checkMethod({ method, sparsity }: MethodArguments): void {
+  if (sparsity === undefined || (method !== undefined && takesSparsity(method) !== false)) return;
+  const some = catalogue.filter((one) => one.sparsity).map((one: Listed) => one.name);
+  throw new TypeError(
+    `--sparsity ${sparsity} needs a --method that takes one (${some.join(', ')})${method === undefined ? '' : `, not ${method}`}.`,
+  );
+}
+
+/** The method of that name or in that file. @throws Error with one sentence for a file that exports none. */
+export async function methodOf({ method, sparsity }: MethodArguments & { readonly method: string }): Promise<Method> {
   const options = sparsity === undefined ? {} : { sparsity };
-  return method === 'dense' ? dense() : method === 'adaspa' ? adaSpa(options) : pyramidSparse(options);
+  if (!isFile(method)) return methodNamed(method).preset(options);
+  const { methodIn } = await import('./method-file.ts');
+  return methodIn(method, options);
 }

@@ -1,4 +1,5 @@
 // Words of prompts: a file name made from one, the known prompts nearest to one, and whether it names something the model has seen.
+import { editDistance } from '../edit-distance.ts';
 
 const SMALL_WORDS = new Set('a an the of in on at to by over under with and is are from into through for its it this that'.split(' '));
 
@@ -14,21 +15,6 @@ export function outputName(prompt: string, taken: (name: string) => boolean): st
   let name = `${stem}.mp4`;
   for (let number = 2; taken(name); number++) name = `${stem}-${number}.mp4`;
   return name;
-}
-
-/** Edits between two words: letters put in, left out, changed, or two neighbours swapped (optimal string alignment). */
-export function editDistance(a: string, b: string): number {
-  let before: number[] = [];
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) next[j] = Math.min(next[j], before[j - 2] + 1);
-    }
-    [before, row] = [row, next];
-  }
-  return row[b.length];
 }
 
 /** 1 for the same word, less for a typing error or a plural, 0 for another word: "playing" is not nearly "flying". */

@@ -2,9 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import { announce } from '../../src/cli/generate.ts';
 import { formatBytes, formatDevice, formatDuration, formatProgress, formatSummary, type Summary } from '../../src/cli/progress.ts';
-import { editDistance, namedSubject, nearestPrompts, outputName } from '../../src/cli/prompts.ts';
+import { namedSubject, nearestPrompts, outputName } from '../../src/cli/prompts.ts';
 import { linesOn } from '../../src/cli/terminal.ts';
 import { formatVocabulary } from '../../src/cli/vocabulary.ts';
+import { editDistance } from '../../src/edit-distance.ts';
 
 describe('prompts', () => {
   const known = [

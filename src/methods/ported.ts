@@ -1,0 +1,22 @@
+// Ideas of work on language models, ported: the stages are the paper's as far as they are known, on video none has been proven by its authors.
+import type { Method } from '../method.ts';
+import { upTo } from '../search/levels.ts';
+import { searchAt } from '../search/schedule.ts';
+import { exact, withText } from '../search/score.ts';
+import { rank } from '../search/select.ts';
+import { raster } from '../sparse3d/layout.ts';
+import { checkSparsity, type SparsityOptions } from './sparsity.ts';
+
+/**
+ * SparseD (ICLR 2026, diffusion language models), ported: exact block mass, the best .3 of each row, one search at .2 of the run, kept to its
+ * end. Departs: blocks of 64 for 128, the sum of a block's weights for their mean, text is read in full.
+ * @throws RangeError for a sparsity outside [0, 1).
+ */
+export const sparseD = ({ sparsity = 0.7 }: SparsityOptions = {}): Method => ({
+  name: 'sparseD',
+  layout: raster(64),
+  score: withText(exact()),
+  select: rank(),
+  levels: upTo(1 - checkSparsity(sparsity)),
+  schedule: searchAt(0.2),
+});
