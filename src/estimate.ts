@@ -5,7 +5,7 @@ import type { ProgramBytes } from './dit/executor.ts';
 import type { WanConfig } from './dit/wan.ts';
 import type { Method } from './method.ts';
 import { flopShare } from './search/levels.ts';
-import { attendVariants } from './sparse3d/gpu-attend.ts';
+import { attendVariantsFor } from './sparse3d/gpu-attend.ts';
 import type { Grid } from './sparse3d/plan.ts';
 
 interface Rates {
@@ -87,7 +87,7 @@ export function estimate(config: WanConfig, work: Workload, { runtime, gpu }: Ma
 }
 
 function gpuRates({ headDim }: WanConfig, { adapter, dtype }: NonNullable<Machine['gpu']>): Rates {
-  const variant = attendVariants.find((one) => one.lacking(adapter, { dtype, dim: headDim }) === undefined);
+  const variant = attendVariantsFor({ dtype }).find((one) => one.lacking(adapter, { dtype, dim: headDim }) === undefined);
   return GPU_RATES[variant?.name.startsWith('matrix') ? 'matrix' : dtype];
 }
 

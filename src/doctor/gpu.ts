@@ -8,7 +8,7 @@ import { type Suite, variantSuites } from '../conformance/suites.ts';
 import { matmulVariants } from '../dit/webgpu/matmul.ts';
 import { UnsupportedError } from '../errors.ts';
 import { massVariants, type ProductCall, peakVariants } from '../search/gpu-product.ts';
-import { attendVariants } from '../sparse3d/gpu-attend.ts';
+import { attendVariantsFor } from '../sparse3d/gpu-attend.ts';
 import type { Missing } from './report.ts';
 
 /** A kernel that there are several variants of, for one typical call. */
@@ -107,7 +107,7 @@ export function kernelReports(capabilities: Capabilities): readonly KernelReport
     const linear = matmulVariants.filter(({ name }) => name !== 'few');
     return [
       chosen('matmul', `${dtype}, 1536 to 8960`, linear, { dtype, rows: 32_760, inputs: 1536, outputs: 8960 }),
-      chosen('attend', call, attendVariants, { dtype, dim: 128 }),
+      chosen('attend', call, attendVariantsFor({ dtype }), { dtype, dim: 128 }),
       chosen('blockMass', `${call}, blocks of 64`, massVariants, mass),
       chosen('sampledScores', `${call}, 16 rows of 64`, peakVariants, drawn),
     ];

@@ -12,60 +12,43 @@ import {
 } from './gpu-attend-call.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
 
-/** How the work is split: query rows of a workgroup and of a thread, and whether queries and keys are staged as they are stored or as f32. */
-export interface SubgroupsTile {
-  readonly queries: number;
-  readonly rows: number;
-  readonly staged: 'stored' | 'f32';
-}
+/** Query rows of a workgroup and of a thread, and keys at a time. */
+const [QUERIES, ROWS, KEYS] = [64, 8, 128];
+const THREADS = (16 * QUERIES) / ROWS;
 
-const KEYS = 128;
+/** Row maxima from subgroups, and sums in the type of storage. */
+export const subgroupsVariant: AttendVariant = { name: 'subgroups', lacking, dispatch };
 
-export const subgroupsVariant = subgroupsVariantOf({ queries: 64, rows: 8, staged: 'f32' });
-
-/** The variant with another tile, for measurements. */
-export function subgroupsVariantOf(tile: SubgroupsTile): AttendVariant {
-  return {
-    name: 'subgroups',
-    lacking: (capabilities, shape) => lacking(capabilities, shape, tile),
-    dispatch: (device, kernels, call) => dispatch(device, kernels, call, tile),
-  };
-}
-
-function dispatch(device: GpuDevice, kernels: Sparse3dKernels, call: AttendCall, tile: SubgroupsTile): void {
+function dispatch(device: GpuDevice, kernels: Sparse3dKernels, call: AttendCall): void {
   const { enable = [], constants, alias, ...header } = attendHeader(call);
-  const { queries, rows } = tile;
-  const half = isHalf(call, tile);
-  const threads = threadsOf(tile);
-  const step = half ? 4 : 2;
+  // Vectors of a row of queries or keys that are staged at a time: as many bytes in f16 as in f32.
+  const step = call.dtype === 'f16' ? 4 : 2;
   const own = {
     ...constants,
-    ...{ QUERIES: queries, ROWS: rows, FOURS: rows / 4, PARTS: partsOf(call), STEP: step, LINE: half ? 16 : 8 },
-    ...{ SCORE_LOADS: Math.ceil((step * (queries + KEYS)) / threads), VALUE_LOADS: Math.ceil(256 / threads) },
+    ...{ QUERIES, ROWS, FOURS: ROWS / 4, PARTS: partsOf(call), STEP: step, LINE: 4 * step },
+    ...{ SCORE_LOADS: Math.ceil((step * (QUERIES + KEYS)) / THREADS), VALUE_LOADS: Math.ceil(256 / THREADS) },
     ...{ SUBGROUP: device.adapter.subgroupSizes![0], SLACK: '0.0' },
   };
-  const whole = { ...header, alias: { ...alias, Staged: half ? 'vec4<f16>' : 'vec4f' }, enable: [...enable, 'subgroups'] };
   const kernel = withRows(device, [kernels.attendSubgroups, kernels.attendSubgroupsRows, kernels.subgroupOf], kernels, own);
-  dispatchTiles(device, kernel, { ...whole, off: ['subgroup_uniformity'], constants: own }, call, queries);
+  const whole = { ...header, alias: { ...alias, Staged: `vec4<${call.dtype}>` }, enable: [...enable, 'subgroups'] };
+  dispatchTiles(device, kernel, { ...whole, off: ['subgroup_uniformity'], constants: own }, call, QUERIES);
 }
 
-const isHalf = ({ dtype }: AttendShape, { staged }: SubgroupsTile): boolean => dtype === 'f16' && staged === 'stored';
-const threadsOf = ({ queries, rows }: SubgroupsTile): number => (16 * queries) / rows;
 const partsOf = ({ dim }: AttendShape): number => Math.ceil(dim / 64);
 
-function lacking(capabilities: Capabilities, shape: AttendShape, tile: SubgroupsTile): string | undefined {
+function lacking(capabilities: Capabilities, shape: AttendShape): string | undefined {
   const { features, limits, subgroupSizes: [smallest, largest] = [0, 0] } = capabilities;
   if (!features.has('subgroups')) return 'this GPU has no subgroups (feature subgroups)';
   if (smallest === 0 || smallest !== largest)
     return `it needs subgroups of one size, and here they have from ${smallest} to ${largest} lanes`;
-  const [bytes, most] = [bytesOf(shape, tile), limits.maxComputeWorkgroupStorageSize];
+  const [bytes, most] = [bytesOf(shape), limits.maxComputeWorkgroupStorageSize];
   if (most < bytes) return `it needs ${bytes} bytes of workgroup memory, and this GPU gives ${most}`;
   if (shape.dim > 128) return `it takes a head dimension up to 128, not ${shape.dim}`;
   return lackingStorage(capabilities, shape);
 }
 
 /** Workgroup memory: two buffers of staged queries and keys, weights and values of 16 keys, rows and biases of two tiles of keys, two words. */
-function bytesOf(shape: AttendShape, { queries, rows }: SubgroupsTile): number {
+function bytesOf(shape: AttendShape): number {
   const vector = shape.dtype === 'f16' ? 8 : 16;
-  return 64 * (queries + KEYS) + 16 * vector * ((queries / rows + 1) * (rows / 4) + 16 * partsOf(shape)) + 16 * KEYS + 32;
+  return 64 * (QUERIES + KEYS) + 16 * vector * ((QUERIES / ROWS + 1) * (ROWS / 4) + 16 * partsOf(shape)) + 16 * KEYS + 32;
 }

@@ -30,7 +30,12 @@ const portableVariant: AttendVariant = {
 /** Subgroup matrices, then subgroups, then any WebGPU. */
 export const attendVariants: readonly AttendVariant[] = [matrixVariant, subgroupsVariant, portableVariant];
 
+/** The variants in the order in which they are tried: without f16, sums in the type of storage win nothing, and any WebGPU is faster. */
+export const attendVariantsFor = ({ dtype }: Pick<AttendShape, 'dtype'>): readonly AttendVariant[] =>
+  dtype === 'f16' ? attendVariants : [matrixVariant, portableVariant, subgroupsVariant];
+
 /** Computes one attention with the best variant, or the wanted one. @throws UnsupportedError when it cannot run here. */
 export function attendOnGpu(device: GpuDevice, kernels: Sparse3dKernels, call: AttendCall, wanted?: string): void {
-  chooseVariant<AttendShape, AttendVariant>(attendVariants, device.adapter, call, wanted).variant.dispatch(device, kernels, call);
+  const { variant } = chooseVariant<AttendShape, AttendVariant>(attendVariantsFor(call), device.adapter, call, wanted);
+  variant.dispatch(device, kernels, call);
 }

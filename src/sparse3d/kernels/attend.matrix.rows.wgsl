@@ -34,28 +34,20 @@ fn query(tile: Tile, row: u32, part: u32) -> vec4u {
   return q[(tile.first + row) * (DIM / 8) + part];
 }
 
-/** A thread's share of the keys of a tile. */
-fn keysOf(head: u32, tile: u32, thread: u32) -> Fetched {
-  var fetched: Fetched;
-  for (var i = 0u; i < LOADS; i++) { // unroll
-    let at = thread + i * THREADS;
-    if (DIMS == DIM || at % VECS * 8 < DIM) {
-      fetched[i] = k[(head + rowOf[tile % RING * KEYS + at / VECS]) * (DIM / 8) + at % VECS];
-    }
+/** Vector `at` of the keys of a tile. */
+fn keyVector(head: u32, tile: u32, at: u32) -> vec4u {
+  if (DIMS != DIM && at % VECS * 8 >= DIM) {
+    return vec4u();
   }
-  return fetched;
+  return k[(head + rowOf[tile % RING * KEYS + at / VECS]) * (DIM / 8) + at % VECS];
 }
 
-/** A thread's share of the values of a tile. */
-fn valuesOf(head: u32, tile: u32, thread: u32) -> Fetched {
-  var fetched: Fetched;
-  for (var i = 0u; i < LOADS; i++) { // unroll
-    let at = thread + i * THREADS;
-    if (DIMS == DIM || at % VECS * 8 < DIM) {
-      fetched[i] = v[(head + rowOf[tile % RING * KEYS + at / VECS]) * (DIM / 8) + at % VECS];
-    }
+/** Vector `at` of the values of a tile. */
+fn valueVector(head: u32, tile: u32, at: u32) -> vec4u {
+  if (DIMS != DIM && at % VECS * 8 >= DIM) {
+    return vec4u();
   }
-  return fetched;
+  return v[(head + rowOf[tile % RING * KEYS + at / VECS]) * (DIM / 8) + at % VECS];
 }
 
 /** Where vector `at` of staged rows lies. */

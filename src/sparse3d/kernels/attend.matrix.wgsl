@@ -1,5 +1,5 @@
-// Softmax attention by a plan, or of all keys (DENSE), with subgroup matrices: f16 numbers, f32 sums. attend.matrix.rows.wgsl and
-// attend.plan.wgsl stand behind it; attend.matrix.wide.wgsl is its sibling for more rows.
+// Softmax attention by a plan, or of all keys (DENSE), with subgroup matrices: f16 numbers, f32 sums. attend.matrix.rows.wgsl,
+// subgroup-of.wgsl and attend.plan.wgsl stand behind it; attend.matrix.wide.wgsl is its sibling for more rows.
 // Four subgroups of 32 lanes own 64 query rows and walk over their keys, 32 at a time: scores to workgroup memory, softmax there, then
 // weights times values into registers. Keys and values take turns in one buffer, and what comes next is fetched while the products run:
 // above 24 KiB of workgroup memory an H100 keeps one workgroup a core instead of two. A row's shift follows its largest score only when that
@@ -18,9 +18,9 @@ fn put(row: u32, part: u32, weights: vec4u) {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let subgroup = thread / 32;
-  let lane = thread % 32;
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let subgroup = subgroupOf(lane);
+  let thread = subgroup * 32 + lane;
   let half = subgroup / 2; // the rows, and the keys or dimensions, that are this subgroup's
   let side = subgroup % 2;
   let tile = tileOf(group.x, group.y, ROWS);
@@ -51,7 +51,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   workgroupBarrier();
 
   var state: Row;
-  var keys = keysOf(head, 0, thread);
+  var keys: Fetched;
+  var values: Fetched;
+  for (var i = 0u; i < LOADS; i++) { // unroll
+    keys[i] = keyVector(head, 0, thread + i * THREADS);
+  }
   let tiles = (tile.keys + KEYS - 1) / KEYS;
   for (var t = 0u; t < tiles; t++) {
     for (var i = 0u; i < LOADS; i++) { // unroll
@@ -61,7 +65,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       biased[(t + AHEAD + thread) % RING] = 0;
     }
     workgroupBarrier();
-    let values = valuesOf(head, t, thread);
+    for (var i = 0u; i < LOADS; i++) { // unroll
+      values[i] = valueVector(head, t, thread + i * THREADS);
+    }
     for (var c = 0u; c < KEY_TILES; c++) { // unroll
       let key = (side * KEY_TILES + c) * N;
       var products: array<Sum, QUERY_TILES>;
@@ -79,7 +85,9 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       }
     }
     workgroupBarrier();
-    keys = keysOf(head, t + 1, thread);
+    for (var i = 0u; i < LOADS; i++) { // unroll
+      keys[i] = keyVector(head, t + 1, thread + i * THREADS);
+    }
 
     weigh(t, thread, &state);
     for (var i = 0u; i < LOADS; i++) { // unroll

@@ -15,9 +15,9 @@ fn put(row: u32, part: u32, weights: vec4u) {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let subgroup = thread / 32;
-  let lane = thread % 32;
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
+  let subgroup = subgroupOf(lane);
+  let thread = subgroup * 32 + lane;
   let pair = subgroup / 2; // the rows, and the keys or dimensions, that are this subgroup's
   let side = subgroup % 2;
   let tile = tileOf(group.x, group.y, ROWS);
@@ -48,8 +48,11 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   workgroupBarrier();
 
   var state: Row;
-  var keys = keysOf(head, 0, thread);
+  var keys: Fetched;
   var values: Fetched;
+  for (var i = 0u; i < LOADS; i++) { // unroll
+    keys[i] = keyVector(head, 0, thread + i * THREADS);
+  }
   let tiles = (tile.keys + KEYS - 1) / KEYS;
   // The first turn makes scores alone: its weights and values are zero.
   for (var turn = 0u; turn <= tiles && tiles > 0; turn++) {
@@ -78,8 +81,10 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       }
       grown = 0;
     }
-    keys = keysOf(head, turn + 1, thread);
-    values = valuesOf(head, turn, thread);
+    for (var i = 0u; i < LOADS; i++) { // unroll
+      values[i] = valueVector(head, turn, thread + i * THREADS);
+      keys[i] = keyVector(head, turn + 1, thread + i * THREADS);
+    }
     if (turn > 0 && turn % AHEAD == 0 && thread < AHEAD) {
       biased[(turn + AHEAD + thread) % RING] = 0;
     }

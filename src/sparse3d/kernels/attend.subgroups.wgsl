@@ -108,7 +108,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) la
           } else {
             nextScores = fetchScores(thread, 0, tile, head, KEYS - turn);
           }
-          for (var key = 0u; key < 16; key++) {
+          for (var key = 0u; key < 16; key++) { // unroll
             let weight = weights[key * STRIDE + top / ROWS];
             let value = values[key * 16 + column];
             for (var r = 0u; r < ROWS; r++) { // unroll
