@@ -1,38 +1,50 @@
-// Checks of whole presets over a short run: dense, search and reuse as the schedule wants, each output held to f64 by the plan it was computed
-// with, and that plan to the one that f64 finds.
+// Checks of every preset over a short run: dense, search and reuse as the schedule wants, each output held to f64 by the plan it was computed
+// with, and that plan to the one that f64 finds. Grids do not divide; text or none, one block or many.
 import { createAttention } from '../attention.ts';
 import type { Backend } from '../backend/backend.ts';
 import type { Method } from '../method.ts';
-import { adaSpa, pyramidSparse } from '../methods.ts';
+import { catalogue } from '../methods/catalogue.ts';
+import { pyramidSparse } from '../methods/published.ts';
 import { type Grid, type Plan, tokensOf } from '../sparse3d/plan.ts';
 import type { Numbers } from '../tensor.ts';
 import { attentionBounds } from './attention.ts';
-import { type Check, difference, type Measured, unlessUnsupported, worst } from './check.ts';
+import { type Check, difference, type Measured, type Size, unlessUnsupported, worst } from './check.ts';
+import { valuesOf } from './host-tensor.ts';
 import { numbers, type Storage, stored } from './inputs.ts';
 import { type PlanNumbers, planDifference } from './plans.ts';
-import { referenceBackend, valuesOf } from './reference-backend.ts';
+import { referenceBackend } from './reference-backend.ts';
 
 const STEPS = 4;
 const HEADS = 2;
 const DIM = 24;
-const grid: Grid = { frames: 5, height: 7, width: 9, text: 13 };
 
-/** The published methods. */
-export const presetChecks = (storage: Storage): readonly Check[] => [
-  presetCheck('adaSpa', adaSpa({ sparsity: 0.6 }), storage),
-  presetCheck('pyramidSparse', pyramidSparse(), storage),
-  presetCheck('pyramidSparse by rank', pyramidSparse({ sparsity: 0.7, denseSteps: 0.6 }), storage),
+const grids: readonly (Grid & { readonly size: Size })[] = [
+  { frames: 3, height: 5, width: 7, text: 5, size: 'small' },
+  { frames: 5, height: 7, width: 9, text: 13, size: 'medium' },
+  { frames: 6, height: 9, width: 5, text: 0, size: 'medium' },
+  { frames: 1, height: 3, width: 5, text: 0, size: 'medium' },
 ];
 
-function presetCheck(name: string, method: Method, storage: Storage): Check {
+/** The methods of the catalogue with their own numbers. */
+export const presetChecks = (storage: Storage): readonly Check[] => [
+  ...catalogue
+    .map(({ preset }) => preset())
+    .filter(({ name }) => name !== 'dense')
+    .flatMap((method) => grids.map((grid) => presetCheck(method.name, method, grid, storage))),
+  presetCheck('pyramidSparse by rank', pyramidSparse({ sparsity: 0.7, denseSteps: 0.6 }), grids[0], storage),
+];
+
+function presetCheck(name: string, method: Method, { size, ...grid }: (typeof grids)[number], storage: Storage): Check {
+  const { frames, height, width, text } = grid;
   return {
-    name: `${name}, ${STEPS} steps`,
-    size: 'small',
+    name: `preset ${name}, ${STEPS} steps of ${frames} x ${height} x ${width}${text > 0 ? ' and text' : ''}`,
+    size,
     run: (ops) =>
       unlessUnsupported(async () => {
-        const { outputs, plans } = await drive(ops, method, storage);
+        const { outputs, plans } = await drive(ops, { ...method, checkPlans: true }, grid, storage);
+        if (plans.length === 0) throw new Error(`${name} made no plan in ${STEPS} steps`);
         const differences: number[] = [];
-        const twin = await drive(referenceBackend, method, storage, (plan) => {
+        const twin = await drive(referenceBackend, method, grid, storage, (plan) => {
           const used = plans[differences.length];
           const own = { counts: Int32Array.from(valuesOf(plan.counts)), blocks: Int32Array.from(valuesOf(plan.blocks)) };
           differences.push(planDifference(used, own, plan, plan.keyBlocks ?? plan.blocks.shape[2]));
@@ -62,7 +74,7 @@ interface Run {
 }
 
 /** Runs a method over a few steps, and notes by what plans it attended; `swap` puts another plan in the place of one. */
-async function drive(ops: Backend, method: Method, storage: Storage, swap = (plan: Plan): Plan => plan): Promise<Run> {
+async function drive(ops: Backend, method: Method, grid: Grid, storage: Storage, swap = (plan: Plan): Plan => plan): Promise<Run> {
   const used: Promise<PlanNumbers>[] = [];
   const watched: Backend = {
     ...ops,
@@ -71,12 +83,13 @@ async function drive(ops: Backend, method: Method, storage: Storage, swap = (pla
       return ops.attend(q, k, v, swap(plan), ...rest);
     },
   };
-  const { attention, reset } = createAttention(watched, method);
+  const { attention, take, reset } = createAttention(watched, method);
   const outputs: Numbers[] = [];
   for (let step = 0; step < STEPS; step++) {
-    const [q, k, v] = [3, 4, 5].map((seed) => stored(ops, storage, drifting(seed, step), [HEADS, tokensOf(grid), DIM]));
-    const out = attention(q, k, v, { step, steps: STEPS, layer: 0, layers: 1, branches: [0], grid });
+    const [q, k, v] = [3, 4, 5].map((seed) => stored(ops, storage, drifting(tokensOf(grid), seed, step), [HEADS, tokensOf(grid), DIM]));
+    const out = attention(q, k, v, { step, steps: STEPS, layer: 3, layers: 6, branches: [0], grid });
     outputs.push(await ops.read(out));
+    await take();
     for (const tensor of [q, k, v, out]) ops.release(tensor);
   }
   reset();
@@ -84,8 +97,8 @@ async function drive(ops: Backend, method: Method, storage: Storage, swap = (pla
 }
 
 /** Numbers that change a little from step to step, as in a denoising run. */
-function drifting(seed: number, step: number): Float32Array {
-  const length = HEADS * tokensOf(grid) * DIM;
+function drifting(tokens: number, seed: number, step: number): Float32Array {
+  const length = HEADS * tokens * DIM;
   const change = numbers(length, 1000 * seed + step, 0.1);
   return numbers(length, seed).map((x, at) => x + change[at]);
 }
