@@ -78,6 +78,29 @@ export interface Backend {
   blockMass(q: Tensor, k: Tensor, lse: Tensor, layout: { q: Layout; k: Layout }): Tensor;
   /** Sampled scores: [heads, qBlocks, kBlocks], row-normalised; see search/score.ts `sampled`. */
   sampledScores(q: Tensor, k: Tensor, layout: { q: Layout; k: Layout }, sampling: Sampling): Tensor;
+
+  /**
+   * Softmax weights of some rows of q over all keys: f32 [heads, rows, key slots], scale 1/sqrt(dim); padding weighs 0. `rows` are slots of q.
+   * @throws RangeError for no rows, or a slot without a token.
+   */
+  probe(q: Tensor, k: Tensor, rows: Int32Array, layout: { q: Layout; k: Layout }): Tensor;
+  /** `blockSums` of `probe`, [heads, rows, kBlocks], without ever holding all of the weights. */
+  probeBlocks(q: Tensor, k: Tensor, rows: Int32Array, layout: { q: Layout; k: Layout }): Tensor;
+  /** Sums over the tokens of each block: f32 [heads, rows, slots] -> [heads, rows, blocks]; what stands in PAD slots does not count. */
+  blockSums(x: Tensor, layout: Layout): Tensor;
+  /**
+   * Block weights of probed rows [heads, rows, kBlocks] summed along lines of block pairs: `columns` [heads, 1, kBlocks] and `diagonals`
+   * [heads, 1, qBlocks + kBlocks - 1], of which number j - i + qBlocks - 1 goes through the pair (i, j). A row is in its slot's query block.
+   */
+  lineSums(weights: Tensor, rows: Int32Array, layout: { q: Layout; k: Layout }): { readonly columns: Tensor; readonly diagonals: Tensor };
+  /** The larger score of each pair's column and diagonal, neither negative: f32 [heads, qBlocks, kBlocks]; +Infinity stays. */
+  lines(columns: Tensor, diagonals: Tensor, layout: { q: Layout; k: Layout }): Tensor;
+  /**
+   * Softmax weights between groups of `stride` slots, summed over the groups of each block pair: f32 [heads, qBlocks, kBlocks]. A logit is the
+   * mean of scale q.k along the antidiagonal of its groups, first query with last key. A group with padding repeats its tokens and weighs as
+   * many as it has. @throws RangeError unless the stride divides both blocks.
+   */
+  antidiagonal(q: Tensor, k: Tensor, layout: { q: Layout; k: Layout }, options: { readonly stride: number }): Tensor;
   /** Coarsest pool factor of `pools` whose mean cosine test passes, per key block: i32 [heads, kBlocks]; see search/select.ts `similarityCap`. */
   poolCap(k: Tensor, layout: Layout, pools: readonly { pool: number; cosine: number }[]): Tensor;
   /** Adds per-block forcing to scores: +Infinity forces, -Infinity forbids; `force` f32 [qBlocks, kBlocks], broadcast over heads. */

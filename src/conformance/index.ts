@@ -6,6 +6,7 @@ import { fullSizeChecks } from './full-size.ts';
 import type { Storage } from './inputs.ts';
 import { memoryChecks } from './memory.ts';
 import { presetChecks } from './presets.ts';
+import { probeChecks } from './probes.ts';
 import { refusalChecks } from './refusals.ts';
 import { searchChecks } from './search.ts';
 
@@ -14,7 +15,7 @@ export type { Storage } from './inputs.ts';
 
 /** All checks of a storage, of these sizes. */
 export const conformance = (storage: Storage, sizes: readonly Size[] = ['quick', 'small']): readonly Check[] =>
-  [memoryChecks, attentionChecks, searchChecks, presetChecks, fullSizeChecks, refusalChecks]
+  [memoryChecks, attentionChecks, searchChecks, probeChecks, presetChecks, fullSizeChecks, refusalChecks]
     .flatMap((checks) => checks(storage))
     .filter(({ size }) => sizes.includes(size));
 

@@ -1,37 +1,21 @@
 // The naive twins as a backend, in f64 on plain arrays: what every other backend is held against. Slow, and only for small tensors.
 import type { Attended, Backend } from '../backend/backend.ts';
-import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape } from '../search/cpu-select.ts';
+import { budgetsOf, capOf, recallOf, selectBlocks } from '../search/cpu-select.ts';
 import { sampledScoresReference } from '../search/reference.ts';
 import { checkCombine } from '../sparse3d/checks.ts';
-import { type Layout, PAD, type Plan, tokensOf } from '../sparse3d/plan.ts';
+import { type Layout, type Plan, tokensOf } from '../sparse3d/plan.ts';
 import {
   attendAllReference,
   attendReference,
   blockMassReference,
   planRows,
   type ReferenceAttended,
-  type Rows,
   rowsOf,
 } from '../sparse3d/reference.ts';
-import { type DType, elements, type Numbers, type Tensor } from '../tensor.ts';
+import { elements, type Numbers, type Tensor } from '../tensor.ts';
+import { floats, type HostTensor, headsOf, integers, make, moved, raster, tableOf, valuesOf } from './host-tensor.ts';
 import { toF16 } from './inputs.ts';
-
-interface HostTensor extends Tensor {
-  readonly values: readonly number[];
-}
-
-/** The numbers of a tensor of this backend. */
-export const valuesOf = (tensor: Tensor): readonly number[] => (tensor as HostTensor).values;
-const floats = (tensor: Tensor): Float32Array => Float32Array.from(valuesOf(tensor));
-const integers = (tensor: Tensor): Int32Array => Int32Array.from(valuesOf(tensor));
-const make = (shape: readonly number[], values: Iterable<number>, dtype: DType = 'f32'): HostTensor => ({
-  shape,
-  dtype,
-  values: [...values],
-});
-const headsOf = ({ shape: [heads, , dim], values }: HostTensor): Rows[] => rowsOf(values, heads, dim);
-const tableOf = ({ shape }: Tensor): TableShape => [shape[0], shape[1], shape[2]];
-const raster = (x: Tensor, layout: Layout): HostTensor => referenceBackend.scatter(x, layout) as HostTensor;
+import { probeTwins } from './probe-twins.ts';
 
 /** Every operation in f64, as the naive twins compute it. */
 export const referenceBackend: Backend = {
@@ -58,11 +42,7 @@ export const referenceBackend: Backend = {
     return make(parts[0].shape, valuesOf(parts[0]).map(sum));
   },
   gather: (x, { order, grid }) => moved(x, tokensOf(grid), order),
-  scatter(x, { order, grid }) {
-    const slots = new Array<number>(tokensOf(grid));
-    for (const [slot, token] of order.entries()) if (token !== PAD) slots[token] = slot;
-    return moved(x, order.length, slots);
-  },
+  scatter: raster,
   attendAll(q, k, v) {
     const [qs, ks, vs] = [q, k, v].map((x) => headsOf(x as HostTensor));
     return attended(
@@ -82,6 +62,7 @@ export const referenceBackend: Backend = {
     const scores = qs.flatMap((rows, head) => sampledScoresReference(rows, ks[head], layout, sampling, head).flat());
     return make([qs.length, layout.q.blocks, layout.k.blocks], scores);
   },
+  ...probeTwins,
   poolCap: (k, layout, pools) => make([k.shape[0], layout.blocks], capOf(floats(k), k.shape[0], k.shape[2], layout, pools), 'i32'),
   force(scores, force) {
     const by = valuesOf(force);
@@ -109,17 +90,6 @@ export const referenceBackend: Backend = {
 
 // Larger than f32 on purpose: the twins are not rounded.
 const doubles = (tensor: Tensor): Numbers => Float64Array.from(valuesOf(tensor)) as unknown as Numbers;
-
-/** Rows of a head moved: row r of the result is row `from[r]` of x, or zero for PAD. */
-function moved(x: Tensor, rows: number, from: ArrayLike<number>): HostTensor {
-  const [heads, , dim = 1] = x.shape;
-  const values: number[] = new Array(heads * from.length * dim).fill(0);
-  for (let head = 0; head < heads; head++)
-    for (let to = 0; to < from.length; to++)
-      for (let at = 0; at < dim && from[to] !== PAD; at++)
-        values[(head * from.length + to) * dim + at] = valuesOf(x)[(head * rows + from[to]) * dim + at];
-  return make([heads, from.length, ...x.shape.slice(2)], values, x.dtype);
-}
 
 function attended(q: Tensor, heads: readonly ReferenceAttended[]): Attended {
   const rows = q.shape.slice(0, 2);

@@ -35,3 +35,9 @@ export function checkPlanOf({ shape: [heads, qBlocks] }: Tensor, { counts, block
   checkShape('counts', counts, [heads, qBlocks, levels.length]);
   checkShape('blocks', blocks, [heads, qBlocks, blocks.shape[2]]);
 }
+
+/** @throws RangeError unless rows are whole vectors of four numbers, as the kernels of a GPU read them. */
+export function checkDim({ shape }: Tensor): void {
+  if (shape[2] % 4 !== 0)
+    throw new RangeError(`the search on a GPU takes a head dimension that is a multiple of 4, got [${shape}]; fill it up with zeros`);
+}

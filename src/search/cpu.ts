@@ -4,16 +4,18 @@ import { type CpuDevice, type CpuTensor, floatsOf, intsOf } from '../backend/cpu
 import type { Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { checkBlocked, checkPair, checkPlanOf, checkSelection, checkShape } from './checks.ts';
+import { type ProbeOps, probeOps } from './cpu-probe.ts';
 import { blockMass, sampledScores } from './cpu-score.ts';
 import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape } from './cpu-select.ts';
 import { planWidth } from './width.ts';
 
 /** The part of `Backend` that finds plans. */
-export type SearchOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'force' | 'recall' | 'headBudgets' | 'select'>;
+export type SearchOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'force' | 'recall' | 'headBudgets' | 'select'> & ProbeOps;
 
 /** `Backend`'s search operations on a CPU device. @throws RangeError when a tensor does not fit its layout or score table. */
 export function searchOps(device: CpuDevice): SearchOps {
   return {
+    ...probeOps(device),
     blockMass(q, k, lse, layout) {
       checkPair(q, k, layout);
       checkShape('lse', lse, [q.shape[0], layout.q.blocks * layout.q.block]);

@@ -3,13 +3,16 @@ import type { Backend, Sampling, Selection } from '../backend/backend.ts';
 import { type GpuDevice, gpuTensor } from '../backend/webgpu/device.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
-import { checkBlocked, checkPair, checkPlanOf, checkSelection, checkShape } from './checks.ts';
+import { checkBlocked, checkDim, checkPair, checkPlanOf, checkSelection, checkShape } from './checks.ts';
+import type { ProbeOps } from './cpu-probe.ts';
+import { probeGpuOps } from './gpu-probe.ts';
 import { blockMass, poolCap, sampledScores } from './gpu-score.ts';
 import { force, headBudgets, recall, select } from './gpu-select.ts';
 import type { SearchKernels } from './kernels/index.ts';
 
 /** The part of `Backend` that finds plans. */
-export type SearchGpuOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'force' | 'recall' | 'headBudgets' | 'select'>;
+export type SearchGpuOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'force' | 'recall' | 'headBudgets' | 'select'> &
+  ProbeOps;
 
 export interface SearchGpuOptions {
   /** The variant of the products of q and k to use; the best that can run here when left out. */
@@ -27,6 +30,7 @@ export function searchGpuOps(device: GpuDevice, kernels: SearchKernels, options:
   const tensor = (x: Tensor) => gpuTensor(device, x);
   const parts = { device, kernels, wanted: options.score, tableBytes: options.tableBytes ?? 64 * 2 ** 20 };
   return {
+    ...probeGpuOps(parts),
     blockMass(q, k, lse, layout) {
       checkPair(q, k, layout);
       checkDim(q);
@@ -57,10 +61,4 @@ export function searchGpuOps(device: GpuDevice, kernels: SearchKernels, options:
       return select(parts, tensor(scores), selection);
     },
   };
-}
-
-/** @throws RangeError unless rows are whole vectors of four numbers, as the kernels read them. */
-function checkDim({ shape }: Tensor): void {
-  if (shape[2] % 4 !== 0)
-    throw new RangeError(`the search on a GPU takes a head dimension that is a multiple of 4, got [${shape}]; fill it up with zeros`);
 }

@@ -1,0 +1,81 @@
+// Checks of what is found from rows of q: probes, lines, antidiagonals.
+import type { Backend } from '../backend/backend.ts';
+import { curve, raster, tiles } from '../sparse3d/layout.ts';
+import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
+import { type Bound, type Check, check, type Results, type Size } from './check.ts';
+import { input, numbers, type Storage } from './inputs.ts';
+
+type Layouts = { readonly q: Layout; readonly k: Layout };
+
+const odd: Grid = { frames: 5, height: 7, width: 9, text: 13 };
+const tall: Grid = { frames: 3, height: 17, width: 5, text: 0 };
+const tiny: Grid = { frames: 1, height: 2, width: 3, text: 0 };
+const one = (layout: Layout): Layouts => ({ q: layout, k: layout });
+const LAYOUTS: readonly Layouts[] = [
+  ...[raster(64), tiles(4, 4, 4), curve(16)].map((make) => one(make(odd))),
+  one(tiles(2, 4, 8)(tall)),
+  { q: curve(32)(odd), k: raster(64)(odd) },
+  one(raster(64)(tiny)),
+];
+const few = one(raster(64)({ frames: 2, height: 7, width: 9, text: 0 }));
+
+/** One size of rows for all, since a GPU compiles anew for each. */
+const DIM = 24;
+
+/** Weights are between 0 and 1; those of f16 inputs are held against f64 of the same inputs. */
+const weight: Bound = { measure: 'absolute', tolerance: 2e-5 };
+const near: Bound = { measure: 'relative', tolerance: 1e-4 };
+
+/** Every check of the operations that probe rows. */
+export const probeChecks = (storage: Storage): readonly Check[] => [
+  pairCheck(storage, few, 'quick'),
+  ...LAYOUTS.map((layout) => pairCheck(storage, layout)),
+  ...(storage === 'f32' ? LAYOUTS.map(lineCheck) : []),
+];
+
+const nameOf = ({ q, k }: Layouts) => `${q.name} on ${k.name}, ${tokensOf(q.grid)} tokens`;
+
+/** Slots of the first and last token of each block, and one twice. */
+function endsOf({ counts, block }: Layout): Int32Array {
+  const ends = [...counts].flatMap((count, at) => [at * block, at * block + count - 1]);
+  return Int32Array.from([...ends, ends[0]]);
+}
+
+const pairCheck = (storage: Storage, layout: Layouts, size: Size = 'small'): Check =>
+  check(
+    `probes, ${nameOf(layout)}`,
+    size,
+    (ops) => {
+      const blocked = (seed: number, of: Layout) => ops.gather(input(ops, storage, [2, tokensOf(of.grid), DIM], seed), of);
+      const [q, k, rows] = [blocked(1, layout.q), blocked(2, layout.k), endsOf(layout.q)];
+      const stride = layout.k.block / 8;
+      return {
+        weights: ops.probe(q, k, rows, layout),
+        blocks: ops.probeBlocks(q, k, rows, layout),
+        antidiagonal: ops.antidiagonal(q, k, layout, { stride }),
+      };
+    },
+    { weights: weight, blocks: weight, antidiagonal: near },
+  );
+
+/** Sums of numbers that stand in PAD slots too, and lines of which some are forced. */
+const lineCheck = (layout: Layouts): Check =>
+  check(`lines, ${nameOf(layout)}`, 'small', (ops) => linesOf(ops, layout), {
+    sums: near,
+    columns: near,
+    diagonals: near,
+    lines: { measure: 'absolute', tolerance: 1e-5 },
+  });
+
+function linesOf(ops: Backend, layout: Layouts): Results {
+  const rows = endsOf(layout.q);
+  const slots = layout.k.blocks * layout.k.block;
+  const sums = ops.blockSums(ops.upload(numbers(2 * rows.length * slots, 31).map(Math.abs), [2, rows.length, slots]), layout.k);
+  const { columns, diagonals } = ops.lineSums(sums, rows, layout);
+  const table = (length: number, seed: number) => {
+    const values = numbers(2 * length, seed).map((x, at) => (at % 5 === 3 ? Infinity : Math.abs(x)));
+    return ops.upload(values, [2, 1, length]);
+  };
+  const lines = ops.lines(table(layout.k.blocks, 32), table(layout.q.blocks + layout.k.blocks - 1, 33), layout);
+  return { sums, columns, diagonals, lines };
+}

@@ -1,0 +1,280 @@
+// Softmax weights of some rows of q over all keys on WebGPU, and what is summed from them: probes, lines, antidiagonals. Weights are made piece
+// by piece where only their sums are wanted.
+import { type GpuDevice, type GpuTensor, gpuTensor } from '../backend/webgpu/device.ts';
+import { countTable, gridOf, gridOfGroups } from '../sparse3d/gpu-memory.ts';
+import type { Layout } from '../sparse3d/plan.ts';
+import { elements, type Tensor } from '../tensor.ts';
+import { checkDim, checkPair, checkShape } from './checks.ts';
+import type { ProbeOps } from './cpu-probe.ts';
+import type { Parts } from './gpu-score.ts';
+import { checkRows, checkStride, groupShares, lineShapes } from './rows.ts';
+
+type Layouts = { readonly q: Layout; readonly k: Layout };
+
+/** `Backend`'s operations of probed rows on a WebGPU device. */
+export function probeGpuOps(parts: Parts): ProbeOps {
+  const tensor = (x: Tensor) => gpuTensor(parts.device, x);
+  const checkProbe = (q: Tensor, k: Tensor, rows: Int32Array, layout: Layouts) => {
+    checkPair(q, k, layout);
+    checkDim(q);
+    checkRows(rows, layout.q);
+  };
+  return {
+    probe(q, k, rows, layout) {
+      checkProbe(q, k, rows, layout);
+      return probe(parts, tensor(q), tensor(k), rows, layout);
+    },
+    probeBlocks(q, k, rows, layout) {
+      checkProbe(q, k, rows, layout);
+      return probeBlocks(parts, tensor(q), tensor(k), rows, layout);
+    },
+    blockSums(x, layout) {
+      checkShape('x', x, [...x.shape.slice(0, 2), layout.blocks * layout.block]);
+      return blockSums(parts, tensor(x), layout);
+    },
+    lineSums(weights, rows, layout) {
+      checkShape('weights', weights, [weights.shape[0], rows.length, layout.k.blocks]);
+      checkRows(rows, layout.q);
+      return lineSums(parts, tensor(weights), rows, layout);
+    },
+    lines(columns, diagonals, layout) {
+      for (const [at, { shape }] of lineShapes(columns.shape[0], layout).entries())
+        checkShape(at === 0 ? 'columns' : 'diagonals', [columns, diagonals][at], shape);
+      return lines(parts, tensor(columns), tensor(diagonals), layout);
+    },
+    antidiagonal(q, k, layout, { stride }) {
+      checkPair(q, k, layout);
+      checkDim(q);
+      checkStride(stride, layout);
+      return antidiagonal(parts, tensor(q), tensor(k), layout, stride);
+    },
+  };
+}
+
+/** Rows that are weighed: rows `first ...` of the list `chosen`, from q [heads, rows, dim], against k [heads, keys, dim] with a bias each. */
+interface Weighed {
+  readonly q: GpuTensor;
+  readonly k: GpuTensor;
+  readonly chosen: GpuTensor;
+  readonly bias: GpuTensor;
+  readonly scale: number;
+}
+
+const threads = (count: number) => ({ workgroups: gridOf(count) });
+
+/** A logit that no exp survives, for padding. */
+const NEVER = -1e30;
+
+/** What is added to the logit of each group of keys, in units of log2: for its real tokens, or never. */
+const biasTable = (device: GpuDevice, layout: Layout, stride: number): GpuTensor =>
+  device.cached(layout, `bias/${stride}`, () => {
+    const shares = groupShares(layout, stride);
+    return device.upload(
+      shares.map((share) => (share > 0 ? Math.log2(share) : NEVER)),
+      [shares.length],
+    );
+  });
+
+/** Logits of `count` rows from `first` on, in units of log2: [heads, count, keys]. */
+function rowLogits({ device, kernels }: Parts, { q, k, chosen, bias, scale }: Weighed, first: number, count: number): GpuTensor {
+  const [heads, keys, dim] = k.shape;
+  const logits = device.tensor([heads, count, keys], 'f32');
+  device.dispatch({
+    kernel: { ...kernels.rowLogits, shared: [kernels.blockTile] },
+    header: {
+      enable: [q, k].some(({ dtype }) => dtype === 'f16') ? ['f16'] : [],
+      alias: { Rows: q.dtype, Scalar: k.dtype },
+      constants: { DIM: dim, SCALE: (Math.LOG2E * scale).toFixed(12) },
+    },
+    tensors: [q, k, chosen, bias, logits],
+    uniform: Uint32Array.of(q.shape[1], first, count, keys),
+    workgroups: [Math.ceil(keys / 64), Math.ceil(count / 64), heads],
+  });
+  return logits;
+}
+
+function rowWeights(parts: Parts, weighed: Weighed, first: number, count: number): GpuTensor {
+  const weights = rowLogits(parts, weighed, first, count);
+  const [heads, , keys] = weights.shape;
+  parts.device.dispatch({
+    kernel: parts.kernels.rowWeights,
+    header: {},
+    tensors: [weights],
+    uniform: Uint32Array.of(heads * count, keys, 0, 0),
+    workgroups: gridOfGroups(heads * count),
+  });
+  return weights;
+}
+
+/** Rows of a [heads, rows, keys] table that are made at a time, in multiples of `step`. */
+const rowsAtOnce = (tableBytes: number, heads: number, keys: number, step = 1): number =>
+  step * Math.max(1, Math.floor(tableBytes / 4 / heads / keys / step));
+
+const probed = ({ device }: Parts, q: GpuTensor, k: GpuTensor, rows: Int32Array, { k: keys }: Layouts): Weighed => ({
+  q,
+  k,
+  chosen: device.upload(rows, [rows.length]),
+  bias: biasTable(device, keys, 1),
+  scale: 1 / Math.sqrt(q.shape[2]),
+});
+
+/** `Backend.probe`. */
+const probe = (parts: Parts, q: GpuTensor, k: GpuTensor, rows: Int32Array, layout: Layouts): GpuTensor =>
+  parts.device.scope(() => rowWeights(parts, probed(parts, q, k, rows, layout), 0, rows.length));
+
+/** `Backend.probeBlocks`. */
+function probeBlocks(parts: Parts, q: GpuTensor, k: GpuTensor, rows: Int32Array, layout: Layouts): GpuTensor {
+  const { device, tableBytes } = parts;
+  const [heads, slots] = k.shape;
+  return device.scope(() => {
+    const weighed = probed(parts, q, k, rows, layout);
+    const sums = device.tensor([heads, rows.length, layout.k.blocks], 'f32');
+    const together = rowsAtOnce(tableBytes, heads, slots);
+    for (let first = 0; first < rows.length; first += together)
+      device.scope(() => {
+        const weights = rowWeights(parts, weighed, first, Math.min(together, rows.length - first));
+        sumBlocks(parts, weights, countTable(device, layout.k), layout.k.block, sums, first);
+      });
+    return sums;
+  });
+}
+
+/** `Backend.blockSums`. */
+function blockSums(parts: Parts, x: GpuTensor, layout: Layout): GpuTensor {
+  const [heads, rows] = x.shape;
+  const sums = parts.device.tensor([heads, rows, layout.blocks], 'f32');
+  sumBlocks(parts, x, countTable(parts.device, layout), layout.block, sums, 0);
+  return sums;
+}
+
+/** Sums of each block of x [heads, rows, slots], to rows `first ...` of `sums`. */
+function sumBlocks({ device, kernels }: Parts, x: GpuTensor, counts: GpuTensor, block: number, sums: GpuTensor, first: number): void {
+  const [heads, allRows, blocks] = sums.shape;
+  device.dispatch({
+    kernel: kernels.blockSums,
+    header: { constants: { BLOCK: block } },
+    tensors: [x, counts, sums],
+    uniform: Uint32Array.of(heads, x.shape[1], blocks, allRows, first, 0, 0, 0),
+    ...threads(heads * x.shape[1] * blocks),
+  });
+}
+
+/** `Backend.lineSums`. */
+function lineSums({ device, kernels }: Parts, x: GpuTensor, rows: Int32Array, { q, k }: Layouts) {
+  const [heads] = x.shape;
+  const [columns, diagonals] = lineShapes(heads, { q, k }).map(({ shape }) => device.tensor(shape, 'f32'));
+  device.scope(() =>
+    device.dispatch({
+      kernel: kernels.lineSums,
+      header: {},
+      tensors: [
+        x,
+        device.upload(
+          rows.map((slot) => Math.floor(slot / q.block)),
+          [rows.length],
+        ),
+        columns,
+        diagonals,
+      ],
+      uniform: Uint32Array.of(rows.length, q.blocks, k.blocks, 0),
+      workgroups: [Math.ceil((q.blocks + 2 * k.blocks) / 256), heads],
+    }),
+  );
+  return { columns, diagonals };
+}
+
+/** `Backend.lines`. */
+function lines({ device, kernels }: Parts, columns: GpuTensor, diagonals: GpuTensor, { q, k }: Layouts): GpuTensor {
+  const scores = device.tensor([columns.shape[0], q.blocks, k.blocks], 'f32');
+  device.dispatch({
+    kernel: kernels.lines,
+    header: {},
+    tensors: [columns, diagonals, scores],
+    uniform: Uint32Array.of(columns.shape[0], q.blocks, k.blocks, 0),
+    ...threads(elements(scores.shape)),
+  });
+  return scores;
+}
+
+/** `Backend.antidiagonal`: groups of tokens become rows, the keys' in reverse order, so that one product sums along antidiagonals. */
+function antidiagonal(parts: Parts, q: GpuTensor, k: GpuTensor, layout: Layouts, stride: number): GpuTensor {
+  const { device, tableBytes } = parts;
+  const [heads, , dim] = q.shape;
+  const { blocks } = layout.q;
+  return device.scope(() => {
+    const scores = device.tensor([heads, blocks, layout.k.blocks], 'f32');
+    const [rows, keys] = [grouped(parts, q, layout.q, stride, false), grouped(parts, k, layout.k, stride, true)];
+    const weighed = {
+      q: rows,
+      k: keys,
+      chosen: device.cached(layout.q, `groups/${stride}`, () =>
+        device.upload(
+          Int32Array.from({ length: rows.shape[1] }, (_, at) => at),
+          [rows.shape[1]],
+        ),
+      ),
+      bias: biasTable(device, layout.k, stride),
+      scale: 1 / Math.sqrt(dim) / stride,
+    };
+    const perBlock = rows.shape[1] / blocks;
+    const together = rowsAtOnce(tableBytes, heads, keys.shape[1], perBlock) / perBlock;
+    for (let first = 0; first < blocks; first += together)
+      scoreGroups(parts, weighed, scores, layout, stride, first, Math.min(together, blocks - first));
+    return scores;
+  });
+}
+
+/** Scores of `count` query blocks from `first` on. */
+function scoreGroups(
+  parts: Parts,
+  weighed: Weighed,
+  scores: GpuTensor,
+  layout: Layouts,
+  stride: number,
+  first: number,
+  count: number,
+): void {
+  const { device, kernels } = parts;
+  const [heads, qBlocks, kBlocks] = scores.shape;
+  const perBlock = layout.q.block / stride;
+  device.scope(() => {
+    const weights = rowWeights(parts, weighed, first * perBlock, count * perBlock);
+    const sums = device.tensor([heads, count * perBlock, kBlocks], 'f32');
+    const groups = device.cached(layout.k, `group-counts/${stride}`, () =>
+      device.upload(
+        layout.k.counts.map((tokens) => Math.ceil(tokens / stride)),
+        [kBlocks],
+      ),
+    );
+    sumBlocks(parts, weights, groups, layout.k.block / stride, sums, 0);
+    device.dispatch({
+      kernel: kernels.groupRows,
+      header: { constants: { GROUPS: perBlock } },
+      tensors: [
+        sums,
+        device.cached(layout.q, `shares/${stride}`, () => device.upload(groupShares(layout.q, stride), [qBlocks * perBlock])),
+        scores,
+      ],
+      uniform: Uint32Array.of(heads, count, kBlocks, qBlocks, first, 0, 0, 0),
+      ...threads(heads * count * kBlocks),
+    });
+  });
+}
+
+/** Groups of `stride` slots as rows, [heads, slots / stride, stride * dim]. */
+function grouped({ device, kernels }: Parts, x: GpuTensor, layout: Layout, stride: number, reversed: boolean): GpuTensor {
+  const [heads, slots, dim] = x.shape;
+  const groups = device.tensor([heads, slots / stride, stride * dim], x.dtype);
+  device.dispatch({
+    kernel: kernels.stridedGroups,
+    header: {
+      enable: x.dtype === 'f16' ? ['f16'] : [],
+      alias: { Scalar: x.dtype },
+      constants: { DIM: dim, BLOCK: layout.block, STRIDE: stride, REVERSED: reversed },
+    },
+    tensors: [x, countTable(device, layout), groups],
+    uniform: Uint32Array.of(slots, heads, 0, 0),
+    ...threads((heads * slots * dim) / 4),
+  });
+  return groups;
+}
