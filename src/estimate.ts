@@ -22,9 +22,9 @@ const RATES: Record<RuntimeName, Rates & { readonly secondsPerMegapixel: number 
 
 /** FLOP per second of one GPU, an NVIDIA H100: with subgroup matrices (of f16), and without. */
 const GPU_RATES = {
-  matrix: { linear: 250e12, attention: 220e12 },
-  f16: { linear: 28e12, attention: 25e12 },
-  f32: { linear: 26e12, attention: 20e12 },
+  matrix: { linear: 255e12, attention: 205e12 },
+  f16: { linear: 28e12, attention: 30e12 },
+  f32: { linear: 26e12, attention: 27e12 },
 };
 const MEASURED_GPU = 'h100';
 
