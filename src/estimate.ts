@@ -17,12 +17,12 @@ interface Rates {
 const RATES: Record<RuntimeName, Rates & { readonly secondsPerMegapixel: number }> = {
   'onnxruntime-node': { linear: 107e9, attention: 100e9, secondsPerMegapixel: 0.2 },
   'onnxruntime-web': { linear: 28e9, attention: 22e9, secondsPerMegapixel: 1.1 },
-  'onnxruntime-webgpu': { linear: 1e12, attention: 1e12, secondsPerMegapixel: 0.02 },
+  'onnxruntime-webgpu': { linear: 1e12, attention: 1e12, secondsPerMegapixel: 0.05 },
 };
 
-/** FLOP per second of one GPU, an NVIDIA H100: with subgroup matrices (of f16), and without. */
+/** FLOP per second of one GPU, an NVIDIA H100, with subgroup matrices (of f16) and without; what is neither is counted with linear layers. */
 const GPU_RATES = {
-  matrix: { linear: 255e12, attention: 205e12 },
+  matrix: { linear: 200e12, attention: 205e12 },
   f16: { linear: 28e12, attention: 30e12 },
   f32: { linear: 26e12, attention: 27e12 },
 };
