@@ -2,6 +2,7 @@
 // `heads` below is batch * heads. A "blocked" tensor is in layout order: [heads, layout.blocks * layout.block, dim], PAD rows zero.
 import type { Layout, Level, Plan } from '../sparse3d/plan.ts';
 import type { Numbers, Tensor } from '../tensor.ts';
+import type { Algebra } from './algebra.ts';
 
 /** Attention output [heads, tokens, dim] and natural-log row log-sum-exp [heads, tokens]. */
 export interface Attended {
@@ -31,7 +32,7 @@ export interface Selection {
   readonly forced?: number;
 }
 
-export interface Backend {
+export interface Backend extends Algebra {
   readonly name: 'cpu' | 'webgpu';
   upload(numbers: Numbers, shape: readonly number[]): Tensor;
   read(tensor: Tensor): Promise<Numbers>;
@@ -103,8 +104,6 @@ export interface Backend {
   antidiagonal(q: Tensor, k: Tensor, layout: { q: Layout; k: Layout }, options: { readonly stride: number }): Tensor;
   /** Coarsest pool factor of `pools` whose mean cosine test passes, per key block: i32 [heads, kBlocks]; see search/select.ts `similarityCap`. */
   poolCap(k: Tensor, layout: Layout, pools: readonly { pool: number; cosine: number }[]): Tensor;
-  /** Adds per-block forcing to scores: +Infinity forces, -Infinity forbids; `force` f32 [qBlocks, kBlocks], broadcast over heads. */
-  force(scores: Tensor, force: Tensor): Tensor;
   /** Share of each head's score mass that a plan keeps: f32 [heads]; blocks forced by +Infinity carry no mass. */
   recall(scores: Tensor, plan: Plan): Tensor;
   /** Head budgets of AdaSpa: f32 [heads] of factors on the first cut, from recall; see search/select.ts. */

@@ -1,5 +1,6 @@
 // The conformance suite: what every backend, variant and storage must compute, whoever runs it.
 import type { Backend } from '../backend/backend.ts';
+import { algebraChecks } from './algebra.ts';
 import { attentionChecks } from './attention.ts';
 import type { Check, Measured, Size, Skipped } from './check.ts';
 import { fullSizeChecks } from './full-size.ts';
@@ -15,7 +16,7 @@ export type { Storage } from './inputs.ts';
 
 /** All checks of a storage, of these sizes. */
 export const conformance = (storage: Storage, sizes: readonly Size[] = ['quick', 'small']): readonly Check[] =>
-  [memoryChecks, attentionChecks, searchChecks, probeChecks, presetChecks, fullSizeChecks, refusalChecks]
+  [memoryChecks, attentionChecks, searchChecks, algebraChecks, probeChecks, presetChecks, fullSizeChecks, refusalChecks]
     .flatMap((checks) => checks(storage))
     .filter(({ size }) => sizes.includes(size));
 

@@ -16,6 +16,7 @@ import { elements, type Numbers, type Tensor } from '../tensor.ts';
 import { floats, type HostTensor, headsOf, integers, make, moved, raster, tableOf, valuesOf } from './host-tensor.ts';
 import { toF16 } from './inputs.ts';
 import { probeTwins } from './probe-twins.ts';
+import { referenceAlgebra } from './reference-algebra.ts';
 
 /** Every operation in f64, as the naive twins compute it. */
 export const referenceBackend: Backend = {
@@ -63,12 +64,8 @@ export const referenceBackend: Backend = {
     return make([qs.length, layout.q.blocks, layout.k.blocks], scores);
   },
   ...probeTwins,
+  ...referenceAlgebra,
   poolCap: (k, layout, pools) => make([k.shape[0], layout.blocks], capOf(floats(k), k.shape[0], k.shape[2], layout, pools), 'i32'),
-  force(scores, force) {
-    const by = valuesOf(force);
-    const forced = (score: number, at: number) => (Number.isFinite(by[at % by.length]) ? score + by[at % by.length] : by[at % by.length]);
-    return make(scores.shape, valuesOf(scores).map(forced));
-  },
   recall(scores, { counts, blocks }) {
     const plan = { counts: integers(counts), blocks: integers(blocks) };
     return make([scores.shape[0]], recallOf(floats(scores), tableOf(scores), plan, blocks.shape[2]));

@@ -34,6 +34,17 @@ const BAD: readonly [name: string, says: string, bad: Bad][] = [
   ['a pool of 3', '3', (ops, { x, plan }) => ops.attend(x, x, x, { ...plan, levels: [{ pool: 3, upTo: 1 }] }, both)],
   ['block mass of a short log-sum-exp', 'lse', (ops, { x }) => ops.blockMass(x, x, ops.upload(new Float32Array(2), [2, 1]), both)],
   ['recall of a plan for more heads', 'counts', (ops, { scores }) => ops.recall(scores, planOfAll(ops, { ...size, heads: 3 }))],
+  ['a product of unlike depths', '[2,2,2] and [2,128,8]', (ops, { scores, wide }) => ops.product(scores, wide, 1)],
+  ['factors of unlike shapes', '[2,2,2] and [2,128,8]', (ops, { scores, wide }) => ops.multiply(scores, wide)],
+  [
+    'forcing that would enlarge the scores',
+    '[2,2,2]',
+    (ops, { scores, one }) => ops.force(ops.reshape(one, [1, 1, 2]), ops.reshape(scores, [2, 2, 2])),
+  ],
+  ['a shape of too many numbers', '[3,3]', (ops, { scores }) => ops.reshape(scores, [3, 3])],
+  ['the best 0 numbers', '0', (ops, { scores }) => ops.top(scores, 0)],
+  ['a step at no number', 'NaN', (ops, { scores }) => ops.step(scores, NaN, 0, 1)],
+  ['a choice that is no whole number', 'f32 [2]', (ops, { scores, one }) => ops.pick(scores, one)],
   ['a selection without levels', 'level', (ops, { scores }) => ops.select(scores, { measure: 'rank', levels: [] })],
   [
     'budgets for a pyramid',
@@ -51,6 +62,7 @@ function goodTensors(ops: Backend, storage: Storage) {
     short: input(ops, storage, [2, 64, 8], 2),
     plan: planOfAll(ops, size),
     scores: ops.upload(new Float32Array(8), [2, 2, 2]),
+    wide: ops.upload(new Float32Array(2 * 128 * 8), [2, 128, 8]),
     one: ops.upload(new Float32Array(2), [2]),
   };
 }

@@ -116,7 +116,6 @@ const selectionChecks: readonly Check[] = [
     check(`select, ${name}`, 'small', (ops) => ({ plan: ops.select(scoresOf(ops), selection(ops)) }), { plan: samePlan }),
   ),
   check('select, rows of nothing but forbidden blocks', 'small', (ops) => ({ plan: forbidden(ops) }), { plan: samePlan }),
-  check('force', 'small', (ops) => ({ forced: forced(ops) }), { forced: { measure: 'absolute', tolerance: 1e-6 } }),
   check('recall', 'small', (ops) => ({ recall: recalled(ops) }), { recall: { measure: 'absolute', tolerance: 1e-5 } }),
   densityCheck([1], 6),
   densityCheck([1, 4], 6),
@@ -125,11 +124,6 @@ const selectionChecks: readonly Check[] = [
 
 const forbidden = (ops: Backend) =>
   ops.select(ops.upload(new Float32Array(2 * 5).fill(-Infinity), [1, 2, 5]), { measure: 'mass', levels: pyramid(0.5, 0.9) });
-
-function forced(ops: Backend) {
-  const force = Float32Array.from({ length: QUERY_BLOCKS * KEY_BLOCKS }, (_, at) => [0, Infinity, -Infinity, 0.25][at % 4]);
-  return ops.force(scoresOf(ops), ops.upload(force, [QUERY_BLOCKS, KEY_BLOCKS]));
-}
 
 const recalled = (ops: Backend) => ops.recall(scoresOf(ops), ops.select(scoresOf(ops), { measure: 'rank', levels: upTo(0.3) }));
 

@@ -10,7 +10,7 @@ import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape } from './cpu
 import { planWidth } from './width.ts';
 
 /** The part of `Backend` that finds plans. */
-export type SearchOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'force' | 'recall' | 'headBudgets' | 'select'> & ProbeOps;
+export type SearchOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'recall' | 'headBudgets' | 'select'> & ProbeOps;
 
 /** `Backend`'s search operations on a CPU device. @throws RangeError when a tensor does not fit its layout or score table. */
 export function searchOps(device: CpuDevice): SearchOps {
@@ -29,10 +29,6 @@ export function searchOps(device: CpuDevice): SearchOps {
       checkBlocked('k', k, layout);
       const [heads, , dim] = k.shape;
       return one(device, [heads, layout.blocks], 'i32', async () => capOf(await floatsOf(k), heads, dim, layout, pools));
-    },
-    force(scores, force) {
-      checkShape('force', force, scores.shape.slice(1));
-      return one(device, scores.shape, 'f32', async () => forced(await floatsOf(scores), await floatsOf(force)));
     },
     recall(scores, plan) {
       checkPlanOf(scores, plan);
@@ -66,14 +62,6 @@ function select(device: CpuDevice, scores: Tensor, selection: Parameters<Backend
 
 function one(device: CpuDevice, shape: readonly number[], dtype: 'f32' | 'i32', job: () => Promise<Float32Array | Int32Array>): CpuTensor {
   return device.enqueue([{ shape, dtype }], async () => [await job()])[0];
-}
-
-/** Infinite forces replace a score, so forcing a forbidden block is no NaN; finite ones are added. */
-function forced(scores: Float32Array, force: Float32Array): Float32Array {
-  return scores.map((score, at) => {
-    const by = force[at % force.length];
-    return Number.isFinite(by) ? score + by : by;
-  });
 }
 
 const tableOf = ({ shape }: Tensor): TableShape => [shape[0], shape[1], shape[2]];

@@ -3,23 +3,8 @@ import type { Selection } from '../backend/backend.ts';
 import type { GpuTensor } from '../backend/webgpu/device.ts';
 import { gridOfGroups } from '../sparse3d/gpu-memory.ts';
 import type { Plan } from '../sparse3d/plan.ts';
-import { elements } from '../tensor.ts';
 import type { Parts } from './gpu-score.ts';
 import { planWidth } from './width.ts';
-
-/** `Backend.force`. */
-export function force({ device, kernels }: Parts, scores: GpuTensor, table: GpuTensor): GpuTensor {
-  const forced = device.tensor(scores.shape, 'f32');
-  const size = elements(table.shape);
-  device.dispatch({
-    kernel: kernels.force,
-    header: {},
-    tensors: [scores, table, forced],
-    uniform: Uint32Array.of(size, 0, 0, 0),
-    workgroups: [Math.min(65_535, Math.ceil(size / 256)), scores.shape[0]],
-  });
-  return forced;
-}
 
 /** `Backend.recall`. */
 export function recall({ device, kernels }: Parts, scores: GpuTensor, counts: GpuTensor, blocks: GpuTensor): GpuTensor {

@@ -7,12 +7,11 @@ import { checkBlocked, checkDim, checkPair, checkPlanOf, checkSelection, checkSh
 import type { ProbeOps } from './cpu-probe.ts';
 import { probeGpuOps } from './gpu-probe.ts';
 import { blockMass, poolCap, sampledScores } from './gpu-score.ts';
-import { force, headBudgets, recall, select } from './gpu-select.ts';
+import { headBudgets, recall, select } from './gpu-select.ts';
 import type { SearchKernels } from './kernels/index.ts';
 
 /** The part of `Backend` that finds plans. */
-export type SearchGpuOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'force' | 'recall' | 'headBudgets' | 'select'> &
-  ProbeOps;
+export type SearchGpuOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'recall' | 'headBudgets' | 'select'> & ProbeOps;
 
 export interface SearchGpuOptions {
   /** The variant of the products of q and k to use; the best that can run here when left out. */
@@ -46,10 +45,6 @@ export function searchGpuOps(device: GpuDevice, kernels: SearchKernels, options:
       checkBlocked('k', k, layout);
       checkDim(k);
       return poolCap(parts, tensor(k), layout, pools);
-    },
-    force(scores, table) {
-      checkShape('force', table, scores.shape.slice(1));
-      return force(parts, tensor(scores), tensor(table));
     },
     recall(scores, plan) {
       checkPlanOf(scores, plan);

@@ -4,6 +4,7 @@ import type { Selection } from '../../src/backend/backend.ts';
 import { loadKernels } from '../../src/backend/webgpu/wgsl.ts';
 import { budgetsOf, recallOf, type SelectionNumbers, selectBlocks } from '../../src/search/cpu-select.ts';
 import { searchGpuOps } from '../../src/search/gpu.ts';
+import { algebraGpuOps } from '../../src/search/gpu-algebra.ts';
 import { searchKernels } from '../../src/search/kernels/index.ts';
 import { pyramid, upTo } from '../../src/search/levels.ts';
 import { randomFrom } from '../../src/search/sampling.ts';
@@ -51,7 +52,7 @@ function sprinkled(scores: Float32Array, kBlocks: number, seed: number): Float32
 
 const gpu = await openedGpu();
 const kernels = gpu && (await loadKernels(searchKernels));
-const ops = gpu && searchGpuOps(gpu, kernels!);
+const ops = gpu && { ...searchGpuOps(gpu, kernels!), ...algebraGpuOps(gpu, kernels!) };
 
 describe.skipIf(!ops)('selection on the GPU', () => {
   async function select(scores: Float32Array, shape: Shape, { cap, budgets, ...selection }: SelectionNumbers) {
