@@ -1,8 +1,9 @@
 // Scorers: how much does a query block want a key block. Each returns a stage, f32 [heads, qBlocks, kBlocks].
-import type { Backend, Sampling } from '../backend/backend.ts';
-import type { Call, Layouts, Scorer } from '../method.ts';
-import type { Layout } from '../sparse3d/plan.ts';
+import type { Sampling } from '../backend/backend.ts';
+import type { Call, Scorer } from '../method.ts';
 import type { Tensor } from '../tensor.ts';
+import { withPattern } from './pattern.ts';
+import { text } from './patterns.ts';
 import { mixSeeds } from './sampling.ts';
 
 /**
@@ -38,33 +39,4 @@ export const sampled = ({ queries = 1 / 4, keys = 1 / 4, seed = 0 }: Partial<Sam
  * Forces all text: every pair of blocks of which one or both hold text is read in full (AdaSpa's text sink). Without text the scores stay
  * as they are.
  */
-export const withText = (scorer: Scorer): Scorer => {
-  const tables = new WeakMap<Backend, WeakMap<Layout, WeakMap<Layout, Tensor>>>();
-  const score = (call: Call): Tensor => {
-    const { ops, layout } = call;
-    if (layout.q.videoBlocks === layout.q.blocks && layout.k.videoBlocks === layout.k.blocks) return scorer(call);
-    const ofBackend = entry(tables, ops, () => new WeakMap<Layout, WeakMap<Layout, Tensor>>());
-    const ofQuery = entry(ofBackend, layout.q, () => new WeakMap<Layout, Tensor>());
-    const table = entry(ofQuery, layout.k, () => textTable(ops, layout));
-    return ops.scope(() => ops.force(scorer(call), table));
-  };
-  const inner = scorer.forced;
-  const forced = inner && ((layout: Layouts) => inner(layout) + layout.k.blocks - layout.k.videoBlocks);
-  return Object.assign(score, { needsLse: scorer.needsLse, forced });
-};
-
-function entry<K extends object, V>(map: WeakMap<K, V>, key: K, make: () => V): V {
-  const known = map.get(key);
-  if (known !== undefined) return known;
-  const made = make();
-  map.set(key, made);
-  return made;
-}
-
-/** A table lives as long as its backend. */
-function textTable(ops: Backend, { q, k }: Layouts): Tensor {
-  const table = new Float32Array(q.blocks * k.blocks).map((_, at) =>
-    Math.floor(at / k.blocks) >= q.videoBlocks || at % k.blocks >= k.videoBlocks ? Infinity : 0,
-  );
-  return ops.keep(ops.upload(table, [q.blocks, k.blocks]));
-}
+export const withText = (scorer: Scorer): Scorer => withPattern(scorer, text());

@@ -1,4 +1,5 @@
-// Which tokens share a block: raster order, 3D tiles, or a space-filling curve. A layout is made once per grid shape.
+// Which tokens share a block: raster or place order, 3D tiles, or a space-filling curve. A layout is made once per grid shape.
+import type { LayoutStage } from '../method.ts';
 import { gilbert } from './gilbert.ts';
 import { type Grid, type Layout, PAD, tokensOf } from './plan.ts';
 
@@ -19,18 +20,44 @@ export const raster = (block = 64): ((grid: Grid) => Layout) => {
   });
 };
 
+/** Place order (row, column, frame), in which the frames of one place follow each other, cut every `block` tokens (SVG, arXiv 2502.01776). */
+export const places = (block = 64): ((grid: Grid) => Layout) => {
+  checkBlock(block);
+  return cached(`places(${block})`, (name, grid) => {
+    const { frames } = grid;
+    const perFrame = grid.height * grid.width;
+    const order = Int32Array.from({ length: frames * perFrame }, (_, at) => (at % frames) * perFrame + Math.floor(at / frames));
+    return assemble(name, grid, block, cutEvery(block, order));
+  });
+};
+
+/** Layer l takes layout l mod their number (VMoBA, arXiv 2506.23858: slabs, columns, boxes). @throws RangeError for none. */
+export const cyclic = (...layouts: readonly LayoutStage[]): LayoutStage => {
+  if (layouts.length === 0) throw new RangeError('cyclic got no layouts to take in turn; give at least one, such as tiles(1, 8, 8)');
+  return (grid, site) => layouts[site.layer % layouts.length](grid, site);
+};
+
 /**
- * Boxes of t frames x h rows x w columns, each a block of t*h*w slots (a multiple of 8), tokens in raster order inside and boxes in raster order.
- * Boxes at the far borders are clipped by the grid; their free slots are PAD. (Sliding Tile Attention, arXiv 2502.04507; PSA, arXiv 2512.04025.)
+ * Boxes of t frames x h rows x w columns, tokens in raster order inside and boxes in raster order. Boxes at the far borders are clipped by the
+ * grid. (Sliding Tile Attention, arXiv 2502.04507; PSA, arXiv 2512.04025.) Each is a block of t*h*w slots, a multiple of 8, in which what is
+ * clipped is PAD; with `block`, a multiple of 8 too, each is cut every so many tokens, and the box may have any sides: Infinity is the
+ * whole axis.
+ * @throws RangeError for sides or a block that are not possible.
  */
-export const tiles = (t: number, h: number, w: number): ((grid: Grid) => Layout) => {
-  checkBlock(t * h * w);
-  return cached(`tiles(${t},${h},${w})`, (name, grid) => {
-    const blocks: number[][] = [];
+export const tiles = (t: number, h: number, w: number, { block }: { readonly block?: number } = {}): ((grid: Grid) => Layout) => {
+  const slots = block ?? t * h * w;
+  checkBlock(slots);
+  for (const side of [t, h, w])
+    if (!(side >= 1 && (Number.isInteger(side) || side === Infinity)))
+      throw new RangeError(`a tile of ${t} x ${h} x ${w} tokens is not possible; give whole sides from 1, or Infinity for a whole axis`);
+  return cached(block ? `tiles(${t},${h},${w} by ${block})` : `tiles(${t},${h},${w})`, (name, grid) => {
+    const blocks: ArrayLike<number>[] = [];
     for (let frame = 0; frame < grid.frames; frame += t)
       for (let row = 0; row < grid.height; row += h)
-        for (let column = 0; column < grid.width; column += w) blocks.push(box(grid, [frame, row, column], [t, h, w]));
-    return assemble(name, grid, t * h * w, blocks);
+        for (let column = 0; column < grid.width; column += w)
+          blocks.push(...cutEvery(slots, Int32Array.from(box(grid, [frame, row, column], [t, h, w]))));
+    const layout = assemble(name, grid, slots, blocks);
+    return slots === t * h * w ? { ...layout, tile: [t, h, w] } : layout;
   });
 };
 

@@ -28,7 +28,13 @@ export interface Layout {
   readonly videoBlocks: number;
   readonly order: Int32Array;
   readonly counts: Int32Array;
+  /** Frames, rows and columns of the boxes that video blocks are, clipped at the far borders, in a layout of such. */
+  readonly tile?: readonly [number, number, number];
 }
+
+/** Real tokens of a block, in layout order. */
+export const tokensOfBlock = ({ order, block: slots, counts }: Layout, block: number): Int32Array =>
+  order.slice(block * slots, block * slots + counts[block]);
 
 /** Blocks up to this cut, in the selector's measure (share of blocks or share of mass, 0..1), are read pooled by `pool` (1, 2, 4, 8, ..., block). */
 export interface Level {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { curve, raster, tiles } from '../../src/sparse3d/layout.ts';
+import { curve, cyclic, places, raster, tiles } from '../../src/sparse3d/layout.ts';
 import { type Grid, PAD, tokensOf } from '../../src/sparse3d/plan.ts';
 
 const layouts = {
@@ -9,6 +9,9 @@ const layouts = {
   deep: tiles(8, 2, 4),
   curve: curve(64),
   small: curve(16),
+  places: places(64),
+  cut: tiles(6, 8, 8, { block: 64 }),
+  columns: tiles(Infinity, 3, 5, { block: 32 }),
 };
 const grids = [
   [21, 30, 52],
@@ -83,6 +86,26 @@ test.each([
 test('a block that is no multiple of 8 is refused', () => {
   expect(() => raster(60)).toThrow('a block of 60 tokens is not a positive multiple of 8');
   expect(() => tiles(3, 3, 3)).toThrow('a block of 27 tokens is not a positive multiple of 8');
+});
+test('a tile of any size is cut in blocks of its own', () => {
+  const { counts, tile } = tiles(3, 3, 3, { block: 16 })({ frames: 3, height: 3, width: 4, text: 0 });
+  expect([...counts]).toEqual([16, 11, 9]);
+  expect(tile).toBeUndefined();
+  expect(tiles(1, 2, 4)({ frames: 3, height: 3, width: 5, text: 0 }).tile).toEqual([1, 2, 4]);
+  expect(() => tiles(3, 3, 3, { block: 20 })).toThrow('a block of 20 tokens');
+  expect(() => tiles(2.5, 4, 4, { block: 64 })).toThrow('a tile of 2.5 x 4 x 4 tokens is not possible');
+  expect(() => tiles(Infinity, 4, 4)).toThrow('a block of Infinity tokens');
+});
+test('in place order the frames of a place follow each other', () => {
+  const { order } = places(8)({ frames: 3, height: 2, width: 2, text: 3 });
+  expect([...order]).toEqual([0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11, ...Array(4).fill(PAD), 12, 13, 14, ...Array(5).fill(PAD)]);
+});
+test('layers take layouts in turn', () => {
+  const grid: Grid = { frames: 2, height: 8, width: 8, text: 0 };
+  const [flat, deep] = [tiles(1, 8, 8), tiles(8, 2, 4)];
+  const taken = [0, 1, 2].map((layer) => cyclic(flat, deep)(grid, { step: 0, steps: 1, layer, layers: 3, branches: [0], grid }));
+  expect(taken).toEqual([flat(grid), deep(grid), flat(grid)]);
+  expect(() => cyclic()).toThrow('cyclic got no layouts');
 });
 test('a grid without tokens is refused', () => {
   expect(() => raster(64)({ frames: 0, height: 4, width: 4, text: 0 })).toThrow(RangeError);
