@@ -102,6 +102,17 @@ export interface Backend extends Algebra {
    * many as it has. @throws RangeError unless the stride divides both blocks.
    */
   antidiagonal(q: Tensor, k: Tensor, layout: { q: Layout; k: Layout }, options: { readonly stride: number }): Tensor;
+  /**
+   * The largest logit scale q.k of each block pair: f32 [heads, qBlocks, kBlocks]. With `margin` each row's is less the row's largest of all, so
+   * that 0 is a key block that holds the largest of some row.
+   */
+  blockPeaks(q: Tensor, k: Tensor, layout: { q: Layout; k: Layout }, options?: { readonly margin?: boolean }): Tensor;
+  /**
+   * How wrong each row is when it reads a block as its mean: f32 [heads, rows, blocks], the mean over a block's tokens j of (s - w_j)^2, where w
+   * are the row's softmax weights and s that of the block's mean key; with values v of |s mean(v) - w_j v_j|^2. `rows` are f32 [heads, rows, dim],
+   * such as block means of queries.
+   */
+  poolingError(rows: Tensor, k: Tensor, layout: Layout, v?: Tensor): Tensor;
   /** Coarsest pool factor of `pools` whose mean cosine test passes, per key block: i32 [heads, kBlocks]; see search/select.ts `similarityCap`. */
   poolCap(k: Tensor, layout: Layout, pools: readonly { pool: number; cosine: number }[]): Tensor;
   /** Share of each head's score mass that a plan keeps: f32 [heads]; blocks forced by +Infinity carry no mass. */

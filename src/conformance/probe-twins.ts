@@ -1,6 +1,14 @@
 // What is found from rows of q, as the naive twins compute it, on tensors of the reference backend.
+import type { Backend } from '../backend/backend.ts';
 import { linesOf, type ProbeOps } from '../search/cpu-probe.ts';
-import { antidiagonalReference, blockSumsReference, lineSumsReference, probeReference } from '../search/probe-reference.ts';
+import {
+  antidiagonalReference,
+  blockPeaksReference,
+  blockSumsReference,
+  lineSumsReference,
+  poolingErrorReference,
+  probeReference,
+} from '../search/probe-reference.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { Rows } from '../sparse3d/reference.ts';
 import type { Tensor } from '../tensor.ts';
@@ -15,7 +23,14 @@ function ofPairs(q: Tensor, k: Tensor, layout: { q: Layout; k: Layout }, table: 
   return make([tables.length, tables[0].length, tables[0][0].length], flat(tables));
 }
 
-export const probeTwins: ProbeOps = {
+export const probeTwins: ProbeOps & Pick<Backend, 'blockPeaks'> = {
+  blockPeaks: (q, k, layout, { margin = false } = {}) =>
+    ofPairs(q, k, layout, (queries, keys) => blockPeaksReference(queries, keys, layout, margin)),
+  poolingError(rows, k, layout, v) {
+    const [ks, vs] = [headsOf(raster(k, layout)), v && headsOf(raster(v, layout))];
+    const heads = headsOf(rows as HostTensor).map((means, head) => poolingErrorReference(means, ks[head], layout, vs?.[head]));
+    return make([...rows.shape.slice(0, 2), layout.blocks], flat(heads));
+  },
   probe: (q, k, rows, layout) => ofPairs(q, k, layout, (queries, keys) => probeReference(queries, keys, rows, layout)),
   probeBlocks: (q, k, rows, layout) =>
     ofPairs(q, k, layout, (queries, keys) => blockSumsReference(probeReference(queries, keys, rows, layout), layout.k)),

@@ -1,4 +1,4 @@
-// Checks of what is found from rows of q: probes, lines, antidiagonals.
+// Checks of what is found from rows of q: probes, lines, antidiagonals, peaks and errors of pooling.
 import type { Backend } from '../backend/backend.ts';
 import { curve, raster, tiles } from '../sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
@@ -30,6 +30,8 @@ const near: Bound = { measure: 'relative', tolerance: 1e-4 };
 export const probeChecks = (storage: Storage): readonly Check[] => [
   pairCheck(storage, few, 'quick'),
   ...LAYOUTS.map((layout) => pairCheck(storage, layout)),
+  ...LAYOUTS.map((layout) => peakCheck(storage, layout)),
+  ...LAYOUTS.filter(({ q, k }) => q === k).map((layout) => errorCheck(storage, layout)),
   ...(storage === 'f32' ? LAYOUTS.map(lineCheck) : []),
 ];
 
@@ -41,13 +43,15 @@ function endsOf({ counts, block }: Layout): Int32Array {
   return Int32Array.from([...ends, ends[0]]);
 }
 
+const blocked = (ops: Backend, storage: Storage, seed: number, of: Layout) =>
+  ops.gather(input(ops, storage, [2, tokensOf(of.grid), DIM], seed), of);
+
 const pairCheck = (storage: Storage, layout: Layouts, size: Size = 'small'): Check =>
   check(
     `probes, ${nameOf(layout)}`,
     size,
     (ops) => {
-      const blocked = (seed: number, of: Layout) => ops.gather(input(ops, storage, [2, tokensOf(of.grid), DIM], seed), of);
-      const [q, k, rows] = [blocked(1, layout.q), blocked(2, layout.k), endsOf(layout.q)];
+      const [q, k, rows] = [blocked(ops, storage, 1, layout.q), blocked(ops, storage, 2, layout.k), endsOf(layout.q)];
       const stride = layout.k.block / 8;
       return {
         weights: ops.probe(q, k, rows, layout),
@@ -56,6 +60,31 @@ const pairCheck = (storage: Storage, layout: Layouts, size: Size = 'small'): Che
       };
     },
     { weights: weight, blocks: weight, antidiagonal: near },
+  );
+
+/** The largest logits, and how far they lie below those of their rows. */
+const peakCheck = (storage: Storage, layout: Layouts): Check =>
+  check(
+    `blockPeaks, ${nameOf(layout)}`,
+    'small',
+    (ops) => {
+      const [q, k] = [blocked(ops, storage, 3, layout.q), blocked(ops, storage, 4, layout.k)];
+      return { peaks: ops.blockPeaks(q, k, layout), margins: ops.blockPeaks(q, k, layout, { margin: true }) };
+    },
+    { peaks: near, margins: near },
+  );
+
+/** Errors of rows that are no tokens, as means are. */
+const errorCheck = (storage: Storage, { k: layout }: Layouts): Check =>
+  check(
+    `poolingError, ${nameOf({ q: layout, k: layout })}`,
+    'small',
+    (ops) => {
+      const [k, v] = [blocked(ops, storage, 5, layout), blocked(ops, storage, 6, layout)];
+      const rows = input(ops, 'f32', [2, 7, DIM], 7, 0.5);
+      return { weights: ops.poolingError(rows, k, layout), values: ops.poolingError(rows, k, layout, v) };
+    },
+    { weights: near, values: near },
   );
 
 /** Sums of numbers that stand in PAD slots too, and lines of which some are forced. */

@@ -42,6 +42,6 @@ async function suitesOfVariants(device: GpuDevice, checks: Checks): Promise<read
     }));
   return Promise.all([
     ...attendVariants.flatMap(({ name }) => of('attend', name, /^attend/)),
-    ...[...scores].flatMap((name) => of('score', name, /^(blockMass|sampledScores)/)),
+    ...[...scores].flatMap((name) => of('score', name, /^(blockMass|blockPeaks|sampledScores)/)),
   ]);
 }

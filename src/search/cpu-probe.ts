@@ -5,12 +5,13 @@ import { OnnxGraph } from '../backend/onnx.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { checkPair, checkShape } from './checks.ts';
-import { checkRows, checkStride, groupShares, lineShapes } from './rows.ts';
+import { poolingError } from './cpu-error.ts';
+import { checkError, checkRows, checkStride, groupShares, lineShapes } from './rows.ts';
 
 type Layouts = { readonly q: Layout; readonly k: Layout };
 
 /** Logits of one run, 4 MiB. */
-const TILE_LOGITS = 2 ** 20;
+export const TILE_LOGITS = 2 ** 20;
 /** A logit that no exp survives, for padding. */
 const NEVER = -1e30;
 
@@ -55,11 +56,11 @@ async function* weightTiles(device: CpuDevice, rows: Float32Array, { k, bias, di
 }
 
 /** What is added to the logit of each group of keys: for its real tokens, or never. */
-const biasOf = (layout: Layout, stride: number): Float32Array =>
+export const biasOf = (layout: Layout, stride: number): Float32Array =>
   groupShares(layout, stride).map((share) => (share > 0 ? Math.log(share) : NEVER));
 
 /** The part of `Backend` that probes rows. */
-export type ProbeOps = Pick<Backend, 'probe' | 'probeBlocks' | 'blockSums' | 'lineSums' | 'lines' | 'antidiagonal'>;
+export type ProbeOps = Pick<Backend, 'probe' | 'probeBlocks' | 'blockSums' | 'lineSums' | 'lines' | 'antidiagonal' | 'poolingError'>;
 
 /** `Backend`'s operations of probed rows on a CPU device. */
 export const probeOps = (device: CpuDevice): ProbeOps => ({
@@ -87,6 +88,10 @@ export const probeOps = (device: CpuDevice): ProbeOps => ({
     return device.enqueue([{ shape: [heads, layout.q.blocks, layout.k.blocks] }], async () => [
       linesOf(await floatsOf(columns), await floatsOf(diagonals), heads, layout),
     ])[0];
+  },
+  poolingError(rows, k, layout, v) {
+    checkError(rows, k, layout, v);
+    return poolingError(device, rows, k, layout, v);
   },
   antidiagonal(q, k, layout, { stride }) {
     checkPair(q, k, layout);
@@ -118,7 +123,7 @@ function probe(device: CpuDevice, q: Tensor, k: Tensor, rows: Int32Array, layout
   })[0];
 }
 
-const headOf = (x: Float32Array, head: number, heads: number): Float32Array =>
+export const headOf = (x: Float32Array, head: number, heads: number): Float32Array =>
   x.subarray((head * x.length) / heads, ((head + 1) * x.length) / heads);
 
 function copyScaled(from: Float32Array, at: number, to: Float32Array, toAt: number, length: number, scale: number): void {

@@ -53,12 +53,16 @@ const massSession = (device: CpuDevice, dim: number, block: number) =>
     }),
   );
 
-/** exp of each block's maximum less the row's maximum, the most of a query block's `queries` rows, for `keys` keys a block. */
-const peakSession = (device: CpuDevice, dim: number, queries: number, keys: number) =>
-  tileSession(device, 'peak', dim, [queries, keys], (graph, logits) => {
+/** What is taken of a block's largest logit: itself, how far it lies below the row's largest, or the exp of that. */
+type Peak = 'logit' | 'margin' | 'exp';
+
+/** A block's peak in each row, the most of a query block's `queries` rows, for `keys` keys a block. */
+const peakSession = (device: CpuDevice, dim: number, queries: number, keys: number, peak: Peak) =>
+  tileSession(device, `peak/${peak}`, dim, [queries, keys], (graph, logits) => {
     const largest = (x: string, axis: number, keepdims: number) => graph.node('ReduceMax', [x, graph.ints([axis])], { keepdims });
     const maxima = largest(graph.node('Reshape', [logits, graph.ints([0, -1, keys])]), 2, 0);
-    const peaks = graph.node('Exp', [graph.node('Sub', [maxima, largest(maxima, 1, 1)])]);
+    const below = peak === 'logit' ? maxima : graph.node('Sub', [maxima, largest(maxima, 1, 1)]);
+    const peaks = peak === 'exp' ? graph.node('Exp', [below]) : below;
     const blocks = graph.node('Reshape', [peaks, graph.node('Concat', [graph.ints([-1, queries]), columns(graph, maxima)], { axis: 0 })]);
     return largest(blocks, 1, 0);
   });
@@ -156,18 +160,25 @@ function addRows(tile: Float32Array, table: Float64Array, rowsPerBlock: number, 
  * `Backend.sampledScores`: for each drawn row exp(best drawn logit of a block - best of all), the most of a block's rows, then shares of
  * the row's sum.
  */
-export function sampledScores(device: CpuDevice, q: Tensor, k: Tensor, layout: Layouts, sampling: Sampling): CpuTensor {
+export const sampledScores = (device: CpuDevice, q: Tensor, k: Tensor, layout: Layouts, sampling: Sampling): CpuTensor =>
+  peaksOf(device, q, k, layout, sampling, 'exp');
+
+/** `Backend.blockPeaks`. */
+export const blockPeaks = (device: CpuDevice, q: Tensor, k: Tensor, layout: Layouts, margin: boolean): CpuTensor =>
+  peaksOf(device, q, k, layout, { queries: 1, keys: 1, seed: 0 }, margin ? 'margin' : 'logit');
+
+function peaksOf(device: CpuDevice, q: Tensor, k: Tensor, layout: Layouts, sampling: Sampling, peak: Peak): CpuTensor {
   const [heads, , dim] = q.shape;
   const shape = [heads, layout.q.blocks, layout.k.blocks];
   const [perQuery, perKey] = [drawCount(layout.q.block, sampling.queries), drawCount(layout.k.block, sampling.keys)];
   const [scores] = device.enqueue([{ shape }], async () => {
-    const session = await peakSession(device, dim, perQuery, perKey);
+    const session = await peakSession(device, dim, perQuery, perKey, peak);
     const numbers = { q: await floatsOf(q), k: await floatsOf(k), heads, dim };
     const step = Math.max(1, Math.floor(TILE_LOGITS / (layout.k.blocks * perKey) / perQuery)) * perQuery;
     const result = new Float32Array(heads * layout.q.blocks * layout.k.blocks);
     for (const { rows, columns, at } of drawnTiles(numbers, layout, sampling, step, perQuery))
       result.set(await runTile(device, session, rows, columns, dim), at);
-    normalise(result, layout.k.blocks);
+    if (peak === 'exp') normalise(result, layout.k.blocks);
     return [result];
   });
   return scores;

@@ -5,12 +5,13 @@ import type { Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { checkBlocked, checkPair, checkPlanOf, checkSelection, checkShape } from './checks.ts';
 import { type ProbeOps, probeOps } from './cpu-probe.ts';
-import { blockMass, sampledScores } from './cpu-score.ts';
+import { blockMass, blockPeaks, sampledScores } from './cpu-score.ts';
 import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape } from './cpu-select.ts';
 import { planWidth } from './width.ts';
 
 /** The part of `Backend` that finds plans. */
-export type SearchOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'recall' | 'headBudgets' | 'select'> & ProbeOps;
+export type SearchOps = Pick<Backend, 'blockMass' | 'blockPeaks' | 'sampledScores' | 'poolCap' | 'recall' | 'headBudgets' | 'select'> &
+  ProbeOps;
 
 /** `Backend`'s search operations on a CPU device. @throws RangeError when a tensor does not fit its layout or score table. */
 export function searchOps(device: CpuDevice): SearchOps {
@@ -24,6 +25,10 @@ export function searchOps(device: CpuDevice): SearchOps {
     sampledScores(q, k, layout, sampling) {
       checkPair(q, k, layout);
       return sampledScores(device, q, k, layout, sampling);
+    },
+    blockPeaks(q, k, layout, { margin = false } = {}) {
+      checkPair(q, k, layout);
+      return blockPeaks(device, q, k, layout, margin);
     },
     poolCap(k, layout, pools) {
       checkBlocked('k', k, layout);

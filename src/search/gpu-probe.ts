@@ -6,8 +6,9 @@ import type { Layout } from '../sparse3d/plan.ts';
 import { elements, type Tensor } from '../tensor.ts';
 import { checkDim, checkPair, checkShape } from './checks.ts';
 import type { ProbeOps } from './cpu-probe.ts';
+import { poolingError } from './gpu-error.ts';
 import type { Parts } from './gpu-score.ts';
-import { checkRows, checkStride, groupShares, lineShapes } from './rows.ts';
+import { checkError, checkRows, checkStride, groupShares, lineShapes } from './rows.ts';
 
 type Layouts = { readonly q: Layout; readonly k: Layout };
 
@@ -42,6 +43,11 @@ export function probeGpuOps(parts: Parts): ProbeOps {
         checkShape(at === 0 ? 'columns' : 'diagonals', [columns, diagonals][at], shape);
       return lines(parts, tensor(columns), tensor(diagonals), layout);
     },
+    poolingError(rows, k, layout, v) {
+      checkError(rows, k, layout, v);
+      checkDim(k);
+      return poolingError(parts, tensor(rows), tensor(k), layout, v && tensor(v));
+    },
     antidiagonal(q, k, layout, { stride }) {
       checkPair(q, k, layout);
       checkDim(q);
@@ -52,7 +58,7 @@ export function probeGpuOps(parts: Parts): ProbeOps {
 }
 
 /** Rows that are weighed: rows `first ...` of the list `chosen`, from q [heads, rows, dim], against k [heads, keys, dim] with a bias each. */
-interface Weighed {
+export interface Weighed {
   readonly q: GpuTensor;
   readonly k: GpuTensor;
   readonly chosen: GpuTensor;
@@ -66,7 +72,7 @@ const threads = (count: number) => ({ workgroups: gridOf(count) });
 const NEVER = -1e30;
 
 /** What is added to the logit of each group of keys, in units of log2: for its real tokens, or never. */
-const biasTable = (device: GpuDevice, layout: Layout, stride: number): GpuTensor =>
+export const biasTable = (device: GpuDevice, layout: Layout, stride: number): GpuTensor =>
   device.cached(layout, `bias/${stride}`, () => {
     const shares = groupShares(layout, stride);
     return device.upload(
@@ -76,7 +82,7 @@ const biasTable = (device: GpuDevice, layout: Layout, stride: number): GpuTensor
   });
 
 /** Logits of `count` rows from `first` on, in units of log2: [heads, count, keys]. */
-function rowLogits({ device, kernels }: Parts, { q, k, chosen, bias, scale }: Weighed, first: number, count: number): GpuTensor {
+export function rowLogits({ device, kernels }: Parts, { q, k, chosen, bias, scale }: Weighed, first: number, count: number): GpuTensor {
   const [heads, keys, dim] = k.shape;
   const logits = device.tensor([heads, count, keys], 'f32');
   device.dispatch({
@@ -107,7 +113,7 @@ function rowWeights(parts: Parts, weighed: Weighed, first: number, count: number
 }
 
 /** Rows of a [heads, rows, keys] table that are made at a time, in multiples of `step`. */
-const rowsAtOnce = (tableBytes: number, heads: number, keys: number, step = 1): number =>
+export const rowsAtOnce = (tableBytes: number, heads: number, keys: number, step = 1): number =>
   step * Math.max(1, Math.floor(tableBytes / 4 / heads / keys / step));
 
 const probed = ({ device }: Parts, q: GpuTensor, k: GpuTensor, rows: Int32Array, { k: keys }: Layouts): Weighed => ({

@@ -55,7 +55,17 @@ export function blockMass({ device, kernels, wanted }: Parts, q: GpuTensor, k: G
 }
 
 /** `Backend.sampledScores`: drawn tokens are copied, then their products reduced to peaks and peaks to scores, some query blocks at a time. */
-export function sampledScores(parts: Parts, q: GpuTensor, k: GpuTensor, layout: Layouts, sampling: Sampling): GpuTensor {
+export const sampledScores = (parts: Parts, q: GpuTensor, k: GpuTensor, layout: Layouts, sampling: Sampling): GpuTensor =>
+  peaksOf(parts, q, k, layout, sampling, { RELATIVE: true, SHARES: true });
+
+/** `Backend.blockPeaks`. */
+export const blockPeaks = (parts: Parts, q: GpuTensor, k: GpuTensor, layout: Layouts, margin: boolean): GpuTensor =>
+  peaksOf(parts, q, k, layout, { queries: 1, keys: 1, seed: 0 }, { RELATIVE: margin, SHARES: false });
+
+/** What the kernel of scores makes of peaks; see its header. */
+type Peak = { readonly RELATIVE: boolean; readonly SHARES: boolean };
+
+function peaksOf(parts: Parts, q: GpuTensor, k: GpuTensor, layout: Layouts, sampling: Sampling, peak: Peak): GpuTensor {
   const { device } = parts;
   const [heads] = q.shape;
   const { blocks } = layout.q;
@@ -67,7 +77,8 @@ export function sampledScores(parts: Parts, q: GpuTensor, k: GpuTensor, layout: 
     const keys = drawn(parts, k, layout.k, sampling, 'keys', Math.max(4, 2 ** Math.ceil(Math.log2(wanted))));
     const perRow = heads * layout.k.blocks * 4;
     const together = Math.max(1, Math.floor(parts.tableBytes / perRow / (rows.shape[1] / blocks)));
-    for (let first = 0; first < blocks; first += together) scoreRows(parts, rows, keys, scores, first, Math.min(together, blocks - first));
+    for (let first = 0; first < blocks; first += together)
+      scoreRows(parts, rows, keys, scores, peak, first, Math.min(together, blocks - first));
     return scores;
   });
 }
@@ -93,17 +104,17 @@ function drawn({ device, kernels }: Parts, x: GpuTensor, layout: Layout, samplin
 }
 
 /** Scores of some query blocks from the drawn rows and keys. */
-function scoreRows(parts: Parts, q: GpuTensor, k: GpuTensor, scores: GpuTensor, first: number, count: number): void {
+function scoreRows(parts: Parts, q: GpuTensor, k: GpuTensor, scores: GpuTensor, peak: Peak, first: number, count: number): void {
   const { device, kernels } = parts;
   const [heads, blocks, kBlocks] = scores.shape;
   const perBlock = q.shape[1] / blocks;
   const rows = count * perBlock;
   device.scope(() => {
     const peaks = device.tensor([heads, kBlocks, rows], 'f32');
-    blockPeaks(parts, q, k, peaks, first * perBlock);
+    drawnPeaks(parts, q, k, peaks, first * perBlock);
     device.dispatch({
       kernel: kernels.sampledScores,
-      header: { constants: { Q_DRAWN: perBlock, LANES: Math.min(256, 2 ** Math.ceil(Math.log2(perBlock))) } },
+      header: { constants: { ...peak, Q_DRAWN: perBlock, LANES: Math.min(256, 2 ** Math.ceil(Math.log2(perBlock))) } },
       tensors: [peaks, scores],
       uniform: Uint32Array.of(blocks, first, count, kBlocks),
       workgroups: [count, heads],
@@ -112,7 +123,7 @@ function scoreRows(parts: Parts, q: GpuTensor, k: GpuTensor, scores: GpuTensor, 
 }
 
 /** The largest logit of each drawn row, from row `first` on, and key block. */
-function blockPeaks({ device, kernels, wanted }: Parts, q: GpuTensor, k: GpuTensor, peaks: GpuTensor, first: number): void {
+function drawnPeaks({ device, kernels, wanted }: Parts, q: GpuTensor, k: GpuTensor, peaks: GpuTensor, first: number): void {
   const [heads, kBlocks, rows] = peaks.shape;
   const [, allRows, dim] = q.shape;
   const keys = k.shape[1] / kBlocks;

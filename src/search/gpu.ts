@@ -6,12 +6,13 @@ import type { Tensor } from '../tensor.ts';
 import { checkBlocked, checkDim, checkPair, checkPlanOf, checkSelection, checkShape } from './checks.ts';
 import type { ProbeOps } from './cpu-probe.ts';
 import { probeGpuOps } from './gpu-probe.ts';
-import { blockMass, poolCap, sampledScores } from './gpu-score.ts';
+import { blockMass, blockPeaks, poolCap, sampledScores } from './gpu-score.ts';
 import { headBudgets, recall, select } from './gpu-select.ts';
 import type { SearchKernels } from './kernels/index.ts';
 
 /** The part of `Backend` that finds plans. */
-export type SearchGpuOps = Pick<Backend, 'blockMass' | 'sampledScores' | 'poolCap' | 'recall' | 'headBudgets' | 'select'> & ProbeOps;
+export type SearchGpuOps = Pick<Backend, 'blockMass' | 'blockPeaks' | 'sampledScores' | 'poolCap' | 'recall' | 'headBudgets' | 'select'> &
+  ProbeOps;
 
 export interface SearchGpuOptions {
   /** The variant of the products of q and k to use; the best that can run here when left out. */
@@ -40,6 +41,11 @@ export function searchGpuOps(device: GpuDevice, kernels: SearchKernels, options:
       checkPair(q, k, layout);
       checkDim(q);
       return sampledScores(parts, tensor(q), tensor(k), layout, sampling);
+    },
+    blockPeaks(q, k, layout, { margin = false } = {}) {
+      checkPair(q, k, layout);
+      checkDim(q);
+      return blockPeaks(parts, tensor(q), tensor(k), layout, margin);
     },
     poolCap(k, layout, pools) {
       checkBlocked('k', k, layout);

@@ -1,7 +1,7 @@
 // The naive f64 twins of what is found from rows of q, written from the formulas and never optimised. One head; q and k in raster order.
 import type { Layout } from '../sparse3d/plan.ts';
 import { PAD } from '../sparse3d/plan.ts';
-import { type Rows, tokensIn } from '../sparse3d/reference.ts';
+import { meanOf, type Rows, tokensIn } from '../sparse3d/reference.ts';
 
 type Layouts = { readonly q: Layout; readonly k: Layout };
 
@@ -63,6 +63,33 @@ export function antidiagonalReference(q: Rows, k: Rows, layout: Layouts, stride:
         scores[keyGroups.findIndex((groups) => groups.includes(keys))] += (weights[at] * queries.length) / stride;
     }
     return scores;
+  });
+}
+
+/** Twin of `Backend.blockPeaks`: [qBlocks][kBlocks]. */
+export function blockPeaksReference(q: Rows, k: Rows, layout: Layouts, margin: boolean): number[][] {
+  const blocks = Array.from({ length: layout.k.blocks }, (_, block) => tokensIn(layout.k, block));
+  return Array.from({ length: layout.q.blocks }, (_, block) => {
+    const rows = tokensIn(layout.q, block).map((row) => blocks.map((tokens) => Math.max(...tokens.map((key) => logit(q[row], k[key])))));
+    const below = rows.map((peaks) => peaks.map((peak) => (margin ? peak - Math.max(...peaks) : peak)));
+    return blocks.map((_, at) => Math.max(...below.map((peaks) => peaks[at])));
+  });
+}
+
+/** Twin of `Backend.poolingError`: [rows][blocks]; without v all values are one and the same number. */
+export function poolingErrorReference(rows: Rows, k: Rows, layout: Layout, v: Rows = k.map(() => [1])): number[][] {
+  const blocks = Array.from({ length: layout.blocks }, (_, block) => tokensIn(layout, block));
+  return rows.map((row) => {
+    const logits = k.map((key) => logit(row, key));
+    const largest = Math.max(...logits);
+    const total = sum(logits.map((x) => Math.exp(x - largest)));
+    const weight = (key: readonly number[]) => Math.exp(logit(row, key) - largest) / total;
+    return blocks.map((tokens) => {
+      const pooled = weight(meanOf(tokens.map((token) => k[token])));
+      const value = meanOf(tokens.map((token) => v[token]));
+      const gaps = (token: number) => value.map((x, at) => (pooled * x - weight(k[token]) * v[token][at]) ** 2);
+      return sum(tokens.flatMap(gaps)) / tokens.length;
+    });
   });
 }
 

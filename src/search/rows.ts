@@ -1,5 +1,7 @@
 // What operations of probed rows have in common: rows that hold tokens, groups of neighbouring slots and their shares, sizes of lines.
 import type { Layout } from '../sparse3d/plan.ts';
+import type { Tensor } from '../tensor.ts';
+import { checkShape } from './checks.ts';
 
 /** @throws RangeError for a stride that does not cut the blocks in whole groups. */
 export function checkStride(stride: number, layout: { readonly q: Layout; readonly k: Layout }): void {
@@ -23,6 +25,14 @@ export function checkRows(rows: Int32Array, { block, blocks, counts }: Layout): 
   for (const slot of rows)
     if (!(slot >= 0 && slot < blocks * block && slot % block < counts[Math.floor(slot / block)]))
       throw new RangeError(`slot ${slot} holds no token of the ${blocks} query blocks of ${block}; probe slots that hold one`);
+}
+
+/** @throws RangeError unless keys and values are blocked by the layout and fit the rows [heads, n, dim]; TypeError unless the rows are f32. */
+export function checkError(rows: Tensor, k: Tensor, layout: Layout, v?: Tensor): void {
+  const [heads, , dim] = rows.shape;
+  if (rows.dtype !== 'f32') throw new TypeError(`rows of means are f32, got ${rows.dtype}; cast them`);
+  checkShape('k', k, [heads, layout.blocks * layout.block, dim]);
+  if (v) checkShape('v', v, [heads, layout.blocks * layout.block, v.shape[2]]);
 }
 
 /** Shapes of what is summed along columns and diagonals of block pairs. */

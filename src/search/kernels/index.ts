@@ -16,6 +16,8 @@ export const searchKernels = {
   lines: new URL('./lines.wgsl', import.meta.url),
   stridedGroups: new URL('./strided-groups.wgsl', import.meta.url),
   groupRows: new URL('./group-rows.wgsl', import.meta.url),
+  poolingError: new URL('./pooling-error.wgsl', import.meta.url),
+  valueMoments: new URL('./value-moments.wgsl', import.meta.url),
   poolCap: new URL('./pool-cap.wgsl', import.meta.url),
   recall: new URL('./recall.wgsl', import.meta.url),
   recallShare: new URL('./recall-share.wgsl', import.meta.url),

@@ -1,6 +1,6 @@
-// Sampled scores of the query blocks `first ...`: for each drawn row exp2(a key block's peak - the row's largest), the most of the block's rows,
-// then shares of their sum. One workgroup makes one query block's scores; peaks are [heads, kBlocks, query blocks * Q_DRAWN].
-// Header: Q_DRAWN; LANES, a power of two up to 256, that look at the rows.
+// Scores of the query blocks `first ...` from peaks, in units of log2, of their drawn rows: the most of a block's rows of a key block's peak, less the
+// row's largest if RELATIVE; then SHARES of the sum of its exp2, or the natural logit. One workgroup makes one query block's scores; peaks are [heads, kBlocks, query blocks * Q_DRAWN].
+// Header: RELATIVE, SHARES; Q_DRAWN; LANES, a power of two up to 256, that look at the rows.
 struct Sizes { qBlocks: u32, first: u32, blocks: u32, kBlocks: u32 }
 
 @group(0) @binding(0) var<uniform> sizes: Sizes;
@@ -9,6 +9,7 @@ struct Sizes { qBlocks: u32, first: u32, blocks: u32, kBlocks: u32 }
 
 const THREADS = 256u;
 const LOWEST = -3.4e38;
+const LN2 = 0.6931471805599453;
 
 var<workgroup> reduced: array<f32, THREADS>;
 var<workgroup> rowPeaks: array<f32, Q_DRAWN>;
@@ -35,11 +36,12 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   var sum = 0.0;
   for (var block = thread; block < sizes.kBlocks; block += THREADS) {
     var best = LOWEST;
-    for (var row = 0u; row < Q_DRAWN; row++) { best = max(best, peaks[begin + block * rows + row] - rowPeaks[row]); }
-    let score = exp2(max(best, -160.0));
+    for (var row = 0u; row < Q_DRAWN; row++) { best = max(best, peaks[begin + block * rows + row] - select(0.0, rowPeaks[row], RELATIVE)); }
+    let score = select(best * LN2, exp2(max(best, -160.0)), SHARES);
     scores[to + block] = score;
     sum += score;
   }
+  if (!SHARES) { return; }
   reduced[thread] = sum;
   for (var step = THREADS / 2u; step > 0u; step /= 2u) {
     workgroupBarrier();
