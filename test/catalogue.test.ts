@@ -148,7 +148,7 @@ describe('on the CPU', async () => {
   test('methods of different stages make different plans', async () => {
     const seen = new Map<string, string>();
     for (const { name, preset } of sparse) {
-      const { plans } = await drive(ops, preset(), { frames: 9, height: 10, width: 11, text: 5 }, [2, 3]);
+      const { plans } = await drive(ops, preset(), { frames: 13, height: 17, width: 17, text: 5 }, [2, 3]);
       const other = seen.get(plans.join());
       expect(other, `${name} plans as ${other}`).toBeUndefined();
       seen.set(plans.join(), name);

@@ -2,9 +2,11 @@
 import type { Method } from '../method.ts';
 import { byName } from './names.ts';
 import { dense, exactPyramid } from './own.ts';
-import { sparseD } from './ported.ts';
+import { powerAttention, sparseD } from './ported.ts';
 import { adaSpa, pyramidSparse } from './published.ts';
+import { neighborhood, radial, slidingTile } from './published-patterns.ts';
 import type { SparsityOptions } from './sparsity.ts';
+import { s2 } from './trained.ts';
 
 /**
  * `published`: training-free on video, by its authors. `ported`: an idea of other work, on video unproven. `trained`: the untrained form of a
@@ -43,7 +45,7 @@ const listed =
     { paper = '', reconstruction = false, aliases = [], sparsity = false }: Details = {},
   ): Listed => ({ name: preset().name, paper, mark, reconstruction, stages, aliases, sparsity, preset });
 
-const [published, ported, own] = (['published', 'ported', 'own'] as const).map(listed);
+const [published, ported, trained, own] = (['published', 'ported', 'trained', 'own'] as const).map(listed);
 
 /** All methods, in the order of tables. */
 export const catalogue: readonly Listed[] = [
@@ -54,7 +56,26 @@ export const catalogue: readonly Listed[] = [
   published(pyramidSparse, ['curve', 'sampled maxima', 'mass per row, pooled by 2, 4, 8, similarity cap', 'dense .3, search every step'], {
     ...{ paper: 'Pyramid Sparse Attention, arXiv 2512.04025', aliases: ['psa'], sparsity: true },
   }),
+  published(
+    radial,
+    ['raster', 'windows that halve with the distance of frames, first frame', 'forced', 'dense .24 and layer 0, one plan'],
+    {
+      paper: 'Radial Attention, arXiv 2506.19852',
+    },
+  ),
+  published(slidingTile, ['tiles 4x4x4', 'window of 3x3x3 tiles, moved inside at borders', 'forced', 'dense .24, one plan'], {
+    ...{ paper: 'Sliding Tile Attention, arXiv 2502.04507', reconstruction: true, aliases: ['sta'] },
+  }),
+  published(neighborhood, ['tiles 4x4x4', 'window of 12x12x12 tokens shared by 4x4x4 queries', 'forced', 'dense .24, one plan'], {
+    ...{ paper: 'Generalized Neighborhood Attention, arXiv 2504.16922', reconstruction: true, aliases: ['gna', 'natten'] },
+  }),
   ported(sparseD, ['raster', 'exact mass', 'rank per row', 'search once, at .2'], { paper: 'SparseD, ICLR 2026', sparsity: true }),
+  ported(powerAttention, ['raster', 'blocks at distances 1, 2, 4, ..., first frame', 'forced', 'dense .2, one plan'], {
+    ...{ paper: 'PowerAttention, arXiv 2503.03588', reconstruction: true },
+  }),
+  trained(s2, ['tiles 4x4x4', 'every fourth block, another quarter for each head', 'forced', 'dense .2, one plan'], {
+    ...{ paper: 'S2-Attention, arXiv 2407.17678', reconstruction: true },
+  }),
   own(exactPyramid, ['curve', 'exact mass', 'rank per row, pooled by 2, 4', 'search at .2 and .6'], { sparsity: true }),
 ];
 

@@ -1,7 +1,9 @@
 // Ideas of work on language models, ported: the stages are the paper's as far as they are known, on video none has been proven by its authors.
 import type { Method } from '../method.ts';
 import { upTo } from '../search/levels.ts';
-import { searchAt } from '../search/schedule.ts';
+import { forced, pattern } from '../search/pattern.ts';
+import { firstFrame, ownBlock, powerDistances } from '../search/patterns.ts';
+import { searchAt, searchOnce } from '../search/schedule.ts';
 import { exact, withText } from '../search/score.ts';
 import { rank } from '../search/select.ts';
 import { raster } from '../sparse3d/layout.ts';
@@ -19,4 +21,17 @@ export const sparseD = ({ sparsity = 0.7 }: SparsityOptions = {}): Method => ({
   select: rank(),
   levels: upTo(1 - checkSparsity(sparsity)),
   schedule: searchAt(0.2),
+});
+
+/**
+ * PowerAttention (of its abstract), ported: key blocks at distances of 1, 2, 4, ... blocks, whose union over d layers reaches 2^d. Departs:
+ * distances run both ways; the adjacent blocks, the first frame and the dense .2 of the steps are ours.
+ */
+export const powerAttention = (): Method => ({
+  name: 'powerAttention',
+  layout: raster(64),
+  score: pattern(powerDistances(), ownBlock({ reach: 1 }), firstFrame()),
+  select: forced(),
+  levels: upTo(1),
+  schedule: searchOnce({ denseSteps: 0.2 }),
 });
