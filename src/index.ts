@@ -15,10 +15,10 @@ export type { Attention, Call, Correction, LayoutStage, Memory, Method, Phase, S
 export * from './methods.ts';
 export type { GenerateOptions, Settings, StepReport } from './options.ts';
 export { type GeneratedVideo, type PipelineOptions, type RunReport, TextToVideoPipeline, type Vocabulary } from './pipeline.ts';
-export { pyramid, upTo } from './search/levels.ts';
-export { alwaysDense, searchAt, searchEvery } from './search/schedule.ts';
+export { pyramid, restAt, upTo, within } from './search/levels.ts';
+export { alwaysDense, searchAt, searchEvery, searchLayers, searchOnce, withDenseLayers } from './search/schedule.ts';
 export { exact, sampled, withText } from './search/score.ts';
-export { headAdaptive, mass, rank, similarityCap } from './search/select.ts';
+export { headAdaptive, margin, mass, rank, similarityCap } from './search/select.ts';
 export { curve, raster, tiles } from './sparse3d/layout.ts';
 export { type Grid, type Layout, type Level, PAD, type Plan, tokensOf } from './sparse3d/plan.ts';
 export type { DType, Numbers, Tensor } from './tensor.ts';

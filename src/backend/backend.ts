@@ -19,14 +19,23 @@ export interface Sampling {
 
 /** How `select` compares scores; see search/select.ts. */
 export interface Selection {
-  /** `rank`: cuts are shares of key blocks; `mass`: shares of the row's score mass. */
-  readonly measure: 'rank' | 'mass';
+  /**
+   * `rank`: cuts are shares of key blocks; `mass`: shares of score mass; `margin`: scores are logits, and a cut x takes those whose weight is at
+   * least 1 - x of the anchor's.
+   */
+  readonly measure: 'rank' | 'mass' | 'margin';
+  /** Whose blocks are compared together: those of a row (default), of a head, or of all heads. Margins are of a row. */
+  readonly over?: 'row' | 'head' | 'layer';
+  /** What margins count from: the row's best open score (default), or zero, for logits that are already less their anchor. */
+  readonly anchor?: 'best' | 'zero';
   readonly levels: readonly Level[];
-  /** At least this share of the key blocks is read at the finest level. */
+  /** At least this share of a row's key blocks is read at the finest level. */
   readonly floor?: number;
+  /** At most this share of a row's key blocks is read at the finest level, forced ones aside; the floor goes first. */
+  readonly ceiling?: number;
   /** Coarsest pool factor each key block may be read with: i32 [heads, kBlocks]. */
   readonly cap?: Tensor;
-  /** Scales each head's first cut, by 1.5 at most: f32 [heads]; binary levels only (head budgets). */
+  /** Scales each head's only cut, by 1.5 at most: f32 [heads] (head budgets). */
   readonly budgets?: Tensor;
   /** At most so many key blocks of a row that is not read whole are forced; unknown when left out. */
   readonly forced?: number;

@@ -51,6 +51,12 @@ const BAD: readonly [name: string, says: string, bad: Bad][] = [
     '2 levels',
     (ops, { scores, one }) => ops.select(scores, { measure: 'rank', levels: pyramid(0.2, 0.5), budgets: one }),
   ],
+  ['a margin over a head', 'head', (ops, { scores }) => ops.select(scores, { measure: 'margin', over: 'head', levels: upTo(0.5) })],
+  [
+    'head budgets over a layer',
+    'layer',
+    (ops, { scores, one }) => ops.select(scores, { measure: 'rank', over: 'layer', levels: upTo(0.5), budgets: one }),
+  ],
   ['a cap of another shape', 'cap', (ops, { scores, one }) => ops.select(scores, { measure: 'mass', levels: upTo(0.5), cap: one })],
 ];
 

@@ -1,6 +1,6 @@
 // Checks of how plans are found: scores, selection, recall and budgets.
 import type { Backend, Selection } from '../backend/backend.ts';
-import { pyramid, upTo } from '../search/levels.ts';
+import { pyramid, restAt, upTo, within } from '../search/levels.ts';
 import { curve, raster, tiles } from '../sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
 import { type Bound, type Check, check, difference, type Results, type Size } from './check.ts';
@@ -99,6 +99,10 @@ const SELECTIONS: Readonly<Record<string, (ops: Backend) => Selection>> = {
   'rank, everything': () => ({ measure: 'rank', levels: upTo(1) }),
   'rank, a pyramid': () => ({ measure: 'rank', levels: pyramid(0.1, 0.25, 0.4, 0.8) }),
   'rank, budgets': (ops) => ({ measure: 'rank', levels: upTo(0.3), budgets: ops.upload(Float32Array.of(0.5, 1, 1.5), [HEADS]) }),
+  'rank over a head, a pyramid': () => ({ measure: 'rank', over: 'head', levels: [...pyramid(0.1, 0.3), ...restAt(64)] }),
+  'mass over the layer, with a ceiling': () => ({ measure: 'mass', over: 'layer', levels: upTo(0.6), floor: 0.05, ceiling: 0.5 }),
+  'margins from the best score': () => ({ measure: 'margin', levels: within(0.3, 1, 1.5) }),
+  'margins from zero, the rest coarsely': () => ({ measure: 'margin', anchor: 'zero', levels: [...within(0.1), ...restAt(8)], forced: 2 }),
   'mass, four fifths': () => ({ measure: 'mass', levels: upTo(0.8) }),
   'mass, a pyramid with floor and cap': (ops) => ({
     measure: 'mass',

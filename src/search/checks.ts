@@ -23,9 +23,14 @@ export function checkShape(name: string, { shape }: Tensor, expected: readonly n
 }
 
 /** @throws RangeError for a selection that does not fit a score table [heads, qBlocks, kBlocks]. */
-export function checkSelection({ shape: [heads, , kBlocks] }: Tensor, { levels, cap, budgets }: Selection): void {
+export function checkSelection({ shape: [heads, , kBlocks] }: Tensor, { levels, cap, budgets, measure, over = 'row' }: Selection): void {
   if (levels.length === 0) throw new RangeError('a selection needs at least one level; use upTo(1) to read everything');
   if (budgets && levels.length > 1) throw new RangeError(`head budgets scale one cut, got ${levels.length} levels; use upTo(share)`);
+  if (measure === 'margin' && (over !== 'row' || budgets))
+    throw new RangeError(
+      `a margin is one distance for each row, got ${budgets ? 'head budgets' : over}; leave that out, or choose rank or mass`,
+    );
+  if (over === 'layer' && budgets) throw new RangeError('head budgets cannot hold over a layer, which has one; choose row or head');
   if (cap) checkShape('cap', cap, [heads, kBlocks]);
   if (budgets) checkShape('budgets', budgets, [heads]);
 }

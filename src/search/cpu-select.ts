@@ -1,7 +1,8 @@
 // Selection on plain numbers: scores to plans, the share of mass that a plan keeps, head budgets, and how coarsely a key block may be read.
 import type { Selection } from '../backend/backend.ts';
 import { type Layout, type Level, PAD } from '../sparse3d/plan.ts';
-import { ceilShare, planWidth } from './width.ts';
+import { type Cut, cutRow, reachTogether } from './cut.ts';
+import { planWidth } from './width.ts';
 
 /** Heads, query blocks and key blocks of a score table. */
 export type TableShape = readonly [heads: number, qBlocks: number, kBlocks: number];
@@ -21,14 +22,23 @@ export interface PlanNumbers {
  * score. A row that reads all in full has no list; one that does not fit its width is read so.
  */
 export function selectBlocks(scores: Float32Array, [heads, qBlocks, kBlocks]: TableShape, selection: SelectionNumbers): PlanNumbers {
-  const { levels, cap, budgets } = selection;
+  const { levels, cap, budgets, over = 'row' } = selection;
   const width = planWidth(selection, kBlocks);
+  const together = over === 'head' ? qBlocks : heads * qBlocks;
+  let reached: readonly number[][] = [];
   const counts = new Int32Array(heads * qBlocks * levels.length);
   const blocks = new Int32Array(heads * qBlocks * width).fill(PAD);
   for (let row = 0; row < heads * qBlocks; row++) {
     const head = Math.floor(row / qBlocks);
     const ofRow = scores.subarray(row * kBlocks, (row + 1) * kBlocks);
-    const groups = groupRow(ofRow, selection, budgets?.[head] ?? 1, cap?.subarray(head * kBlocks, (head + 1) * kBlocks));
+    const budget = budgets?.[head] ?? 1;
+    if (over !== 'row' && row % together === 0)
+      reached = reachTogether(scores.subarray(row * kBlocks, (row + together) * kBlocks), kBlocks, selection, budget);
+    const groups = groupRow(
+      ofRow,
+      { ...selection, budget, reached: reached[row % together] },
+      cap?.subarray(head * kBlocks, (head + 1) * kBlocks),
+    );
     const read = groups.flat();
     if (groups[0].length === kBlocks || read.length > width) {
       counts[row * levels.length] = kBlocks;
@@ -41,11 +51,11 @@ export function selectBlocks(scores: Float32Array, [heads, qBlocks, kBlocks]: Ta
 }
 
 /** The key blocks that a row of scores reads, by level. */
-function groupRow(scores: Float32Array, selection: SelectionNumbers, budget: number, cap?: Int32Array): number[][] {
+function groupRow(scores: Float32Array, selection: Cut, cap?: Int32Array): number[][] {
   const { levels } = selection;
   const { forced, open } = sortRow(scores);
   const sorted = open.map((block) => scores[block]);
-  const ends = cutRow(sorted, scores.length - forced.length, selection, budget);
+  const ends = cutRow(sorted, scores.length - forced.length, selection);
   if (forced.length === 0) keepBest(open, ends);
   const groups: number[][] = levels.map(() => []);
   groups[0].push(...forced);
@@ -80,26 +90,6 @@ function sortKey(score: number, block: number): number {
   const bits = wholeBits[0];
   const falling = bits >= 0 ? 0x7fffffff - bits : 0x80000000 + (bits & 0x7fffffff);
   return falling * MOST_BLOCKS + block;
-}
-
-/** For each level, how many of the open blocks, given by their falling scores, lie before its cut. `competing` blocks are all that are not forced. */
-function cutRow(open: readonly number[], competing: number, { measure, levels, floor = 0 }: SelectionNumbers, budget: number): number[] {
-  const total = open.reduce((sum, score) => sum + score, 0);
-  let end = Math.min(open.length, ceilShare(floor, competing));
-  return levels.map(({ upTo }) => {
-    const cut = upTo * budget;
-    const reached = measure === 'rank' ? ceilShare(cut, competing) : cut >= 1 ? open.length : reach(open, cut * total);
-    end = Math.max(end, Math.min(open.length, reached));
-    return end;
-  });
-}
-
-/** How many sorted blocks it takes until their mass reaches `mass`: the crossing block is in. */
-function reach(open: readonly number[], mass: number): number {
-  let sum = 0;
-  let count = 0;
-  while (count < open.length && sum < mass) sum += open[count++];
-  return count;
 }
 
 /** A row is never empty: its best block, or block 0 when all are forbidden, is read at the finest level. */

@@ -1,8 +1,10 @@
 // Selection on WebGPU: scores to plans, the share of mass that a plan keeps, head budgets. No number is read back.
 import type { Selection } from '../backend/backend.ts';
 import type { GpuTensor } from '../backend/webgpu/device.ts';
+import type { Header } from '../backend/webgpu/wgsl.ts';
 import { gridOfGroups } from '../sparse3d/gpu-memory.ts';
 import type { Plan } from '../sparse3d/plan.ts';
+import { marginOf } from './cut.ts';
 import type { Parts } from './gpu-score.ts';
 import { planWidth } from './width.ts';
 
@@ -57,7 +59,7 @@ const MOST_LEVELS = 12;
 export function select(parts: Parts, scores: GpuTensor, selection: Selection): Plan {
   const { device } = parts;
   const [heads, qBlocks, kBlocks] = scores.shape;
-  const { levels } = selection;
+  const { levels, over = 'row' } = selection;
   if (levels.length > MOST_LEVELS) throw new RangeError(`a selection of ${levels.length} levels is too long; give at most ${MOST_LEVELS}`);
   const plan = {
     counts: device.tensor([heads, qBlocks, levels.length], 'i32'),
@@ -69,51 +71,72 @@ export function select(parts: Parts, scores: GpuTensor, selection: Selection): P
   const rows = Math.min(heads * qBlocks, Math.max(1, Math.floor(parts.tableBytes / 8 / capacity)));
   device.scope(() => {
     const sorted = device.tensor([rows, capacity, 2], 'i32');
+    const reached = device.tensor([heads, qBlocks, levels.length], 'i32');
+    if (over !== 'row') reachTogether(parts, scores, selection, reached);
     for (let first = 0; first < heads * qBlocks; first += rows)
-      selectRows(parts, scores, selection, plan, sorted, first, Math.min(rows, heads * qBlocks - first));
+      selectRows(parts, { scores, selection, plan, sorted, reached }, first, Math.min(rows, heads * qBlocks - first));
   });
   return plan;
 }
 
 type GpuPlan = { readonly counts: GpuTensor; readonly blocks: GpuTensor };
 
-function selectRows(
-  { device, kernels }: Parts,
-  scores: GpuTensor,
-  { measure, levels, floor = 0, cap, budgets }: Selection,
-  { counts, blocks }: GpuPlan,
-  sorted: GpuTensor,
-  first: number,
-  rows: number,
-): void {
-  const [, qBlocks, kBlocks] = scores.shape;
+interface Rows {
+  readonly scores: GpuTensor;
+  readonly selection: Selection;
+  readonly plan: GpuPlan;
+  readonly sorted: GpuTensor;
+  /** Where cuts fall in each row: i32 [heads, qBlocks, levels]. */
+  readonly reached: GpuTensor;
+}
+
+/** Sorts rows from `first` on and lists what they read. */
+function selectRows(parts: Parts, { scores, selection, plan, sorted, reached }: Rows, first: number, rows: number): void {
+  const { device, kernels } = parts;
+  const { measure, over = 'row', levels, anchor, cap, budgets } = selection;
   const [, capacity] = sorted.shape;
-  const held = 8 * capacity <= device.adapter.limits.maxComputeWorkgroupStorageSize;
+  const uniform = uniformOf(scores, selection, { first, rows, width: plan.blocks.shape[2] });
+  const run = (name: 'selectSort' | 'selectReach' | 'selectCut', constants: Header['constants'], tensors: GpuTensor[]) =>
+    device.dispatch({
+      kernel: { ...kernels[name], shared: [kernels.selectShared] },
+      header: { constants: { LEVELS: levels.length, CAPACITY: capacity, ...constants } },
+      tensors,
+      uniform,
+      workgroups: gridOfGroups(rows),
+    });
+  run('selectSort', { HELD: 8 * capacity <= device.adapter.limits.maxComputeWorkgroupStorageSize }, [scores, sorted]);
+  // Scores stand in for what is not read.
+  const [caps, factors] = [cap, budgets].map((x) => (x ?? scores) as GpuTensor);
+  const flags = { BUDGETED: budgets !== undefined };
+  if (over === 'row' && measure !== 'rank')
+    run('selectReach', { ...flags, MARGIN: measure === 'margin', ZERO: anchor === 'zero' }, [sorted, factors, reached]);
+  const tables = [sorted, caps, factors, reached, plan.counts, plan.blocks];
+  run('selectCut', { ...flags, REACHED: over !== 'row' || measure !== 'rank', CAPPED: cap !== undefined }, tables);
+}
+
+/** Where cuts over a head or all heads fall in each row. */
+function reachTogether({ device, kernels }: Parts, scores: GpuTensor, selection: Selection, reached: GpuTensor): void {
+  const { measure, over, levels, budgets } = selection;
+  const [heads, qBlocks] = scores.shape;
+  const rows = over === 'head' ? qBlocks : heads * qBlocks;
   device.dispatch({
-    kernel: kernels.selectSort,
-    header: { constants: { CAPACITY: capacity, HELD: held } },
-    tensors: [scores, sorted],
-    uniform: Uint32Array.of(first, rows, kBlocks, 0),
-    workgroups: gridOfGroups(rows),
+    kernel: { ...kernels.selectTogether, shared: [kernels.selectShared] },
+    header: { constants: { LEVELS: levels.length, MASS: measure === 'mass', BUDGETED: budgets !== undefined } },
+    tensors: [scores, (budgets ?? scores) as GpuTensor, reached],
+    uniform: uniformOf(scores, selection, { first: 0, rows, width: 0 }),
+    workgroups: [(heads * qBlocks) / rows],
   });
-  const uniform = Uint32Array.of(first, rows, qBlocks, kBlocks, blocks.shape[2], 0, 0, 0, ...levels.flatMap(() => [0, 0, 0, 0]));
+}
+
+/** `Selection` in select-shared.wgsl. */
+function uniformOf(
+  { shape: [, qBlocks, kBlocks] }: GpuTensor,
+  { levels, floor = 0, ceiling = 1 }: Selection,
+  { first, rows, width }: { readonly first: number; readonly rows: number; readonly width: number },
+): Uint32Array {
+  const uniform = Uint32Array.of(first, rows, qBlocks, kBlocks, width, 0, 0, 0, ...levels.flatMap(() => [0, 0, 0, 0]));
   const floats = new Float32Array(uniform.buffer);
-  floats[5] = floor;
-  for (const [at, { upTo, pool }] of levels.entries()) floats.set([upTo, pool], 8 + 4 * at);
-  device.dispatch({
-    kernel: kernels.selectCut,
-    header: {
-      constants: {
-        LEVELS: levels.length,
-        CAPACITY: capacity,
-        MASS: measure === 'mass',
-        CAPPED: cap !== undefined,
-        BUDGETED: budgets !== undefined,
-      },
-    },
-    // Scores stand in for what is not read.
-    tensors: [sorted, (cap ?? scores) as GpuTensor, (budgets ?? scores) as GpuTensor, counts, blocks],
-    uniform,
-    workgroups: gridOfGroups(rows),
-  });
+  floats.set([floor, ceiling], 5);
+  for (const [at, { upTo, pool }] of levels.entries()) floats.set([upTo, pool, Math.min(marginOf(upTo), 1e30)], 8 + 4 * at);
+  return uniform;
 }

@@ -11,6 +11,25 @@ export const upTo = (share: number): readonly Level[] => checked([{ pool: 1, upT
 export const pyramid = (...cuts: readonly number[]): readonly Level[] =>
   checked(cuts.map((cut, level) => ({ pool: 2 ** level, upTo: cut })));
 
+/** The last level of a list: all that the cuts before it leave is read pooled, so that nothing is dropped: `[...upTo(0.2), ...restAt(64)]`. */
+export const restAt = (pool: number): readonly Level[] => {
+  if (!Number.isInteger(pool) || pool < 1)
+    throw new RangeError(`the rest cannot be pooled by ${pool}; give a whole number that divides a block`);
+  return [{ pool, upTo: 1 }];
+};
+
+/**
+ * Cuts for `margin`, in nats: up to the first distance from the anchor in full, then pooled by 2, 4, 8, ... The cut of a distance d is
+ * 1 - exp(-d), the share of the anchor's weight that a block at it lacks.
+ * @throws RangeError when distances fall or leave (0, 30].
+ */
+export const within = (...distances: readonly number[]): readonly Level[] => {
+  const sound = distances.every((distance, at) => distance > 0 && distance <= 30 && (at === 0 || distance >= distances[at - 1]));
+  if (!sound)
+    throw new RangeError(`[${distances.join(', ')}] are no margins; give distances in nats above 0 and at most 30 that do not fall`);
+  return pyramid(...distances.map((distance) => -Math.expm1(-distance)));
+};
+
 function checked(levels: readonly Level[]): readonly Level[] {
   const cuts = levels.map((level) => level.upTo);
   const sound = cuts.length > 0 && cuts.every((cut, at) => cut > 0 && cut <= 1 && (at === 0 || cut >= cuts[at - 1]));

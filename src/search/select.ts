@@ -4,11 +4,24 @@
 import type { Call, Selector } from '../method.ts';
 import type { Tensor } from '../tensor.ts';
 
-/** Cuts are shares of a row's key blocks: with `upTo(0.2)` the best fifth, rounded up (top-k). */
+/** What every cut may be bound by. */
+export interface CutOptions {
+  /**
+   * Whose blocks compete: a row's (default), a head's, or all heads'. Over more than a row, rows read more or less, and one that would be empty
+   * keeps its best block; of equal scores at a cut, those of earlier rows go first.
+   */
+  readonly over?: 'row' | 'head' | 'layer';
+  /** At least this share of a row's key blocks is read at the finest level. */
+  readonly floor?: number;
+  /** At most this share of a row's key blocks is read at the finest level. */
+  readonly ceiling?: number;
+}
+
+/** Cuts are shares of key blocks: with `upTo(0.2)` the best fifth, rounded up (top-k). */
 export const rank =
-  (): Selector =>
+  (options: CutOptions = {}): Selector =>
   ({ ops, forced }, scores, levels) =>
-    ops.select(scores, { measure: 'rank', levels, forced });
+    ops.select(scores, { ...options, measure: 'rank', levels, forced });
 
 /** How coarsely a key block may be read, by how alike its tokens are. */
 export type SimilarityCap = (call: Call) => Tensor;
@@ -22,18 +35,30 @@ export const similarityCap =
   ({ ops, k, layout }) =>
     ops.poolCap(k, layout.k, pools);
 
-export interface MassOptions {
-  /** At least this share of the key blocks is read at the finest level. */
-  readonly floor?: number;
+export interface MassOptions extends CutOptions {
   /** Moves a key block to a finer level than its score asks for. */
   readonly cap?: SimilarityCap;
 }
 
-/** Cuts are shares of a row's score mass; the block that crosses a cut is in (top-p). */
+/** Cuts are shares of score mass; the block that crosses a cut is in (top-p). */
 export const mass =
-  ({ floor, cap }: MassOptions = {}): Selector =>
+  ({ cap, ...options }: MassOptions = {}): Selector =>
   (call, scores, levels) =>
-    call.ops.select(scores, { measure: 'mass', levels, floor, cap: cap?.(call), forced: call.forced });
+    call.ops.select(scores, { ...options, measure: 'mass', levels, cap: cap?.(call), forced: call.forced });
+
+export interface MarginOptions extends Omit<CutOptions, 'over'> {
+  /** What distances count from: the row's best score that is not forced (default), or zero, for scores that are already less their anchor. */
+  readonly anchor?: 'best' | 'zero';
+}
+
+/**
+ * Cuts are distances from an anchor, for scores that are logits: with `within(4)` all blocks that are at most 4 nats below it. No sum, no softmax
+ * (AnchorAttention, arXiv 2505.23520, takes its anchor from common patterns; LiteAttention, arXiv 2511.11062, the running maximum).
+ */
+export const margin =
+  (options: MarginOptions = {}): Selector =>
+  ({ ops, forced }, scores, levels) =>
+    ops.select(scores, { ...options, measure: 'margin', levels, forced });
 
 /**
  * Rank with three budgets (AdaSpa, arXiv 2502.21079, section 4.2): heads that keep more than `threshold` of their mass, at most half of

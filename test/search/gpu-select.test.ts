@@ -6,7 +6,7 @@ import { budgetsOf, recallOf, type SelectionNumbers, selectBlocks } from '../../
 import { searchGpuOps } from '../../src/search/gpu.ts';
 import { algebraGpuOps } from '../../src/search/gpu-algebra.ts';
 import { searchKernels } from '../../src/search/kernels/index.ts';
-import { pyramid, upTo } from '../../src/search/levels.ts';
+import { pyramid, restAt, upTo, within } from '../../src/search/levels.ts';
 import { randomFrom } from '../../src/search/sampling.ts';
 import { openedGpu } from '../gpu/device.ts';
 
@@ -88,6 +88,59 @@ describe.skipIf(!ops)('selection on the GPU', () => {
       await same(scores, shape, selection);
       await same(sprinkled(scores, kBlocks, 5), shape, selection);
     });
+
+  describe.each(['head', 'layer'] as const)('over a %s', (over) => {
+    const wide: readonly [string, SelectionNumbers][] = [
+      ['a pyramid of shares', { measure: 'rank', over, levels: pyramid(0.05, 0.2, 0.6) }],
+      [
+        'all and none',
+        {
+          measure: 'rank',
+          over,
+          levels: [
+            { pool: 1, upTo: 0 },
+            { pool: 8, upTo: 1 },
+          ],
+        },
+      ],
+      ['masses, with a floor and a ceiling', { measure: 'mass', over, levels: pyramid(0.4, 0.9, 1), floor: 0.05, ceiling: 0.3 }],
+    ];
+    for (const shape of [
+      [2, 3, 65],
+      [1, 1, 1],
+    ] as const)
+      test.each(wide)(`%s of ${shape}`, async (_, selection) => {
+        const scores = separated([1, 1, shape[0] * shape[1] * shape[2]], 4, 0.999);
+        await same(scores, shape, selection);
+        await same(sprinkled(scores, shape[2], 5), shape, selection);
+      });
+    test('equal scores at a cut go by row, then by index', async () => {
+      const scores = Float32Array.from({ length: 2 * 6 * 5 }, (_, at) => [0.5, 2, 0, 0.5, -0][at % 5]);
+      for (const share of [0.1, 0.3, 0.41, 0.77]) await same(scores, [2, 6, 5], { measure: 'rank', over, levels: upTo(share) });
+      await same(scores, [2, 6, 5], { measure: 'mass', over, levels: pyramid(0.3, 0.8) });
+    });
+  });
+
+  test('more rows of a head than a workgroup has threads', async () => {
+    const scores = Float32Array.from({ length: 270 * 3 }, (_, at) => [2, 0.5, 0.5][at % 3]);
+    await same(scores, [1, 270, 3], { measure: 'rank', over: 'head', levels: upTo(0.9) });
+  });
+
+  test('budgets scale a head over all its rows', async () => {
+    const scores = separated([1, 1, 600], 1, 0.999);
+    for (const measure of ['rank', 'mass'] as const)
+      await same(scores, [3, 4, 50], { measure, over: 'head', levels: upTo(0.4), budgets: Float32Array.of(0.5, 1, 1.5) });
+  });
+
+  test('margins count from the best open score, or from zero', async () => {
+    const random = randomFrom(3);
+    const scores = Float32Array.from({ length: 6 * 300 }, () => 12 * random() - 10);
+    for (const anchor of ['best', 'zero'] as const)
+      for (const logits of [scores, sprinkled(scores, 300, 5)]) {
+        await same(logits, [2, 3, 300], { measure: 'margin', anchor, levels: within(0.5, 2, 7) });
+        await same(logits, [2, 3, 300], { measure: 'margin', anchor, levels: [...within(4), ...restAt(64)], ceiling: 0.2 });
+      }
+  });
 
   test('rows too long for workgroup memory', async () => {
     const shape: Shape = [1, 2, 5000];

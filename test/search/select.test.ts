@@ -1,7 +1,7 @@
 // Selection on hand-worked rows of four key blocks: cuts, forcing, budgets, caps, and that no row is empty.
 import { describe, expect, test } from 'vitest';
 import { budgetsOf, recallOf, type SelectionNumbers, selectBlocks } from '../../src/search/cpu-select.ts';
-import { pyramid, upTo } from '../../src/search/levels.ts';
+import { pyramid, restAt, upTo, within } from '../../src/search/levels.ts';
 import { planWidth } from '../../src/search/width.ts';
 
 const row = [0.125, 0.5, 0.125, 0.25];
@@ -70,6 +70,79 @@ describe('mass', () => {
     expect(choose(row, { measure: 'rank', levels })).toEqual([[[1], [3], [0], [2]]]);
     expect(choose(row, { measure: 'rank', levels, cap })).toEqual([[[1, 2], [3], [0], []]]);
     expect(choose(row, { measure: 'rank', levels, cap: Int32Array.of(3, 8, 6, 1) })).toEqual([[[1, 3], [0], [2], []]]);
+  });
+});
+
+describe('over a head', () => {
+  // Two rows: the best four of eight are three of the second and one of the first.
+  const head = [0.125, 0.5, 0.0625, 0.25, 1, 2, 4, 0.375];
+  test('the best blocks of all rows are read, and the best of a row that has none', () => {
+    expect(choose(head, { measure: 'rank', over: 'head', levels: upTo(0.5) })).toEqual([[[1]], [[2, 1, 0]]]);
+    expect(choose(head, { measure: 'rank', over: 'head', levels: upTo(0.25) })).toEqual([[[1]], [[2, 1]]]);
+    expect(choose(head, { measure: 'rank', over: 'head', levels: pyramid(0.25, 0.75) })).toEqual([
+      [[], [1, 3]],
+      [
+        [2, 1],
+        [0, 3],
+      ],
+    ]);
+    expect(
+      choose([...head.slice(0, 4).map(() => -Infinity), ...head.slice(4)], { measure: 'mass', over: 'head', levels: upTo(0.5) }),
+    ).toEqual([[[0]], [[2]]]);
+  });
+  test('the block that crosses a share of the mass is in', () => {
+    // The sum is 8.3125: 4 are 0.48 of it, 6 are 0.72.
+    expect(choose(head, { measure: 'mass', over: 'head', levels: upTo(0.48) })).toEqual([[[1]], [[2]]]);
+    expect(choose(head, { measure: 'mass', over: 'head', levels: upTo(0.5) })).toEqual([[[1]], [[2, 1]]]);
+    expect(choose(head, { measure: 'mass', over: 'head', levels: upTo(1) })).toEqual([[[0, 1, 2, 3]], [[0, 1, 2, 3]]]);
+  });
+  test('forced blocks are outside, and heads apart; a layer is one', () => {
+    const forced = [Infinity, 0.5, 0.0625, 0.25, 1, 2, 4, Infinity];
+    expect(choose(forced, { measure: 'rank', over: 'head', levels: upTo(1 / 3) })).toEqual([[[0]], [[3, 2, 1]]]);
+    expect(choose(head, { measure: 'rank', over: 'head', levels: upTo(0.5) }, 4, 2)).toEqual([[[1, 3]], [[2, 1]]]);
+    expect(choose(head, { measure: 'rank', over: 'layer', levels: upTo(0.5) }, 4, 2)).toEqual([[[1]], [[2, 1, 0]]]);
+  });
+  test('of equal scores those of the first row go first', () => {
+    expect(choose(Array(8).fill(0.5), { measure: 'rank', over: 'head', levels: upTo(0.75) })).toEqual([[[0, 1, 2, 3]], [[0, 1]]]);
+  });
+});
+
+describe('margin', () => {
+  const logits = [-1, 3, 0, 1.5];
+  test('takes what is near the best score, whatever that is', () => {
+    expect(choose(logits, { measure: 'margin', levels: within(1.5) })).toEqual([[[1, 3]]]);
+    expect(
+      choose(
+        logits.map((x) => x - 100),
+        { measure: 'margin', levels: within(1.49, 3) },
+      ),
+    ).toEqual([[[1], [3, 2]]]);
+  });
+  test('or near zero, and keeps the best block of a row that is far from it', () => {
+    expect(choose([-1, -3, 0.5, -1.5], { measure: 'margin', anchor: 'zero', levels: within(1.2) })).toEqual([[[2, 0]]]);
+    expect(choose([-9, -7, -8, -9], { measure: 'margin', anchor: 'zero', levels: within(1) })).toEqual([[[1]]]);
+  });
+  test('the rest is all, however far', () => {
+    expect(choose([-1, 3, -1e30, -Infinity], { measure: 'margin', levels: [...within(1), ...restAt(64)] })).toEqual([[[1], [0, 2]]]);
+  });
+  test('refuses distances that are none', () => {
+    expect(() => within(4, 2)).toThrow('4, 2');
+    expect(() => within(0)).toThrow(RangeError);
+    expect(() => within(31)).toThrow('30');
+    expect(() => restAt(0.5)).toThrow('0.5');
+  });
+});
+
+describe('ceiling', () => {
+  test('bounds the finest level and goes after the floor', () => {
+    expect(choose(row, { measure: 'mass', levels: upTo(0.9), ceiling: 0.5 })).toEqual([[[1, 3]]]);
+    expect(choose(row, { measure: 'mass', levels: [...upTo(0.9), ...restAt(8)], ceiling: 0.25 })).toEqual([[[1], [3, 0, 2]]]);
+    expect(choose(row, { measure: 'mass', levels: upTo(0.9), floor: 0.75, ceiling: 0.25 })).toEqual([[[1, 3, 0]]]);
+  });
+  test('promises a width', () => {
+    expect(planWidth({ measure: 'mass', levels: upTo(0.9), ceiling: 0.2, forced: 1 }, 10)).toBe(4);
+    expect(planWidth({ measure: 'mass', levels: [...upTo(0.9), ...restAt(8)], ceiling: 0.2, forced: 1 }, 10)).toBe(10);
+    expect(planWidth({ measure: 'rank', over: 'head', levels: upTo(0.1), forced: 0 }, 10)).toBe(10);
   });
 });
 

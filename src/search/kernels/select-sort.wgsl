@@ -1,16 +1,11 @@
 // Sorts rows of scores: forced blocks first, then falling score, equal scores by index, then forbidden ones. One workgroup sorts one row, in
-// workgroup memory or, when it is too long for that, in place. Scores are handled as bits, because a shader may take infinities for impossible.
+// workgroup memory or, when it is too long for that, in place. select-shared.wgsl stands behind it.
 // Header: CAPACITY, a power of two from kBlocks up; HELD, sort in workgroup memory.
-struct Rows { first: u32, rows: u32, kBlocks: u32 }
-
-@group(0) @binding(0) var<uniform> sizes: Rows;
+@group(0) @binding(0) var<uniform> sizes: Selection;
 @group(0) @binding(1) var<storage, read> scores: array<u32>;
 // [rows, CAPACITY]: sort key and block.
 @group(0) @binding(2) var<storage, read_write> sorted: array<vec2u>;
 
-const THREADS = 256u;
-const FORCED = 0u;
-const FORBIDDEN = 0xffffffffu;
 
 var<workgroup> held: array<vec2u, select(1, CAPACITY, HELD)>;
 var<private> base: u32;
@@ -22,14 +17,6 @@ fn at(index: u32) -> vec2u {
 
 fn put(index: u32, pair: vec2u) {
   if (HELD) { held[index] = pair; } else { sorted[base + index] = pair; }
-}
-
-// Rises as the score falls.
-fn keyOf(bits: u32) -> u32 {
-  if (bits == 0x7f800000u) { return FORCED; }
-  if ((bits & 0x7f800000u) == 0x7f800000u) { return FORBIDDEN; }
-  if ((bits << 1u) == 0u) { return 0x7fffffffu; }
-  return select(0x7fffffffu - bits, bits, (bits & 0x80000000u) != 0u);
 }
 
 fn sync() {
