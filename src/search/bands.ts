@@ -36,6 +36,9 @@ function band(density: number, indexOf: (token: number, frames: number, perFrame
 
 /** Pairs of two rising lists that are at most `most` apart. */
 function near(a: Float64Array, b: Float64Array, most: number): number {
+  const [lowest, highest] = [a[0] - b[b.length - 1], a[a.length - 1] - b[0]];
+  if (lowest > most || highest < -most) return 0;
+  if (lowest >= -most && highest <= most) return a.length * b.length;
   let [count, from, to] = [0, 0, 0];
   for (const x of a) {
     while (to < b.length && b[to] <= x + most) to++;
@@ -113,18 +116,36 @@ const DENSE = 0.6;
 
 /** The two density tests of a pair of blocks. */
 function isDense(queries: readonly Stretch[], keys: readonly Stretch[], windows: readonly number[]): boolean {
-  const rows = queries.reduce((sum, { first, last }) => sum + last - first + 1, 0);
+  const rows = queries.reduce((sum, stretch) => sum + lengthOf(stretch), 0);
   let [hit, dense] = [0, 0];
-  for (const { frame, first, last } of keys)
-    for (let place = first; place <= last; place++) {
-      let seen = 0;
-      for (const query of queries) {
-        const window = windows[Math.abs(query.frame - frame)];
-        if (window >= 0)
-          seen += Math.max(0, Math.min(query.last, Math.floor(place + window)) - Math.max(query.first, Math.ceil(place - window)) + 1);
-      }
-      if (seen > 0) hit++;
-      if (seen > rows * SEEN) dense++;
+  for (const key of keys) {
+    const { whole, cut } = seenOf(key, queries, windows);
+    const columns = cut.length > 0 ? lengthOf(key) : 1;
+    for (let at = 0; at < columns; at++) {
+      const seen = cut.reduce((sum, query) => sum + overlap(query, key.first + at, windows[Math.abs(query.frame - key.frame)]), whole);
+      const weight = cut.length > 0 ? 1 : lengthOf(key);
+      if (seen > 0) hit += weight;
+      if (seen > rows * SEEN) dense += weight;
     }
+  }
   return hit > 0 && dense > hit * DENSE;
 }
+
+const lengthOf = ({ first, last }: Stretch): number => last - first + 1;
+
+/** Queries that see all of a stretch of keys, and those stretches of them that see some of it. */
+function seenOf(key: Stretch, queries: readonly Stretch[], windows: readonly number[]) {
+  let whole = 0;
+  const cut: Stretch[] = [];
+  for (const query of queries) {
+    const window = windows[Math.abs(query.frame - key.frame)];
+    if (Math.max(0, query.first - key.last, key.first - query.last) > window) continue;
+    if (Math.max(query.last - key.first, key.last - query.first) <= window) whole += lengthOf(query);
+    else cut.push(query);
+  }
+  return { whole, cut };
+}
+
+/** Queries of a stretch that are no farther than the window from a place. */
+const overlap = ({ first, last }: Stretch, place: number, window: number): number =>
+  Math.max(0, Math.min(last, Math.floor(place + window)) - Math.max(first, Math.ceil(place - window)) + 1);
