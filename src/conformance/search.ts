@@ -5,6 +5,7 @@ import { curve, raster, tiles } from '../sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
 import { type Bound, type Check, check, difference, type Results, type Size } from './check.ts';
 import { input, numbers, type Storage, stored } from './inputs.ts';
+import { patternChecks } from './patterns.ts';
 import { planOfAll, randomPlan, uploadPlan } from './plans.ts';
 
 const near: Bound = { measure: 'absolute', tolerance: 1e-4 };
@@ -15,6 +16,7 @@ const samePlan: Bound = { measure: 'plan', tolerance: 0 };
 export const searchChecks = (storage: Storage): readonly Check[] => [
   ...scoreChecks(storage),
   ...(storage === 'f32' ? selectionChecks : []),
+  ...patternChecks(storage),
 ];
 
 const odd: Grid = { frames: 5, height: 7, width: 9, text: 13 };
