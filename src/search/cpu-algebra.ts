@@ -113,21 +113,14 @@ function eachRow(numbers: Float32Array, size: number, row: (from: Float32Array, 
 /** Two tensors number by number. Infinite ones are no numbers: one of b replaces, one of a stays. */
 function joined({ sizes, a: stepA, b: stepB }: Broadcast, a: Float32Array, b: Float32Array, of: (x: number, y: number) => number) {
   const result = new Float32Array(elements(sizes));
-  const [, second, third, fourth] = sizes;
-  for (let at = 0; at < result.length; at++) {
-    const place = [
-      Math.floor(at / fourth / third / second),
-      Math.floor(at / fourth / third) % second,
-      Math.floor(at / fourth) % third,
-      at % fourth,
-    ];
-    let [fromA, fromB] = [0, 0];
-    for (let axis = 0; axis < 4; axis++) {
-      fromA += place[axis] * stepA[axis];
-      fromB += place[axis] * stepB[axis];
+  const [, second, third, length] = sizes;
+  for (let line = 0; line * length < result.length; line++) {
+    const place = [Math.floor(line / third / second), Math.floor(line / third) % second, line % third];
+    const [fromA, fromB] = [stepA, stepB].map((steps) => place.reduce((sum, at, axis) => sum + at * steps[axis], 0));
+    for (let at = 0; at < length; at++) {
+      const [x, y] = [a[fromA + at * stepA[3]], b[fromB + at * stepB[3]]];
+      result[line * length + at] = !Number.isFinite(y) ? y : Number.isFinite(x) ? of(x, y) : x;
     }
-    const [x, y] = [a[fromA], b[fromB]];
-    result[at] = !Number.isFinite(y) ? y : Number.isFinite(x) ? of(x, y) : x;
   }
   return result;
 }

@@ -7,29 +7,41 @@ export function meansOf(x: Float32Array, heads: number, dim: number, layout: Lay
   const sum = new Float64Array(dim);
   for (let block = 0; block < heads * layout.blocks; block++) {
     const count = layout.counts[block % layout.blocks];
+    const first = block * layout.block * dim;
     sum.fill(0);
-    for (let slot = 0; slot < count; slot++) {
-      const token = x.subarray((block * layout.block + slot) * dim, (block * layout.block + slot + 1) * dim);
-      const length = normalized ? Math.sqrt(token.reduce((squares, number) => squares + number * number, 0)) || 1 : 1;
-      for (let at = 0; at < dim; at++) sum[at] += token[at] / length;
+    for (let from = first; from < first + count * dim; from += dim) {
+      const weight = normalized ? 1 / (lengthOf(x, from, dim) || 1) : 1;
+      for (let at = 0; at < dim; at++) sum[at] += weight * x[from + at];
     }
     for (let at = 0; at < dim; at++) means[block * dim + at] = sum[at] / count;
   }
   return means;
 }
 
+function lengthOf(x: Float32Array, from: number, dim: number): number {
+  let squares = 0;
+  for (let at = from; at < from + dim; at++) squares += x[at] * x[at];
+  return Math.sqrt(squares);
+}
+
 /** `Algebra.center`. */
 export function centered(x: Float32Array, heads: number, dim: number, layout: Layout): Float32Array {
   const result = new Float32Array(x.length);
-  const size = layout.blocks * layout.block * dim;
-  const real = Array.from({ length: layout.blocks * layout.block }, (_, slot) => slot).filter(
-    (slot) => slot % layout.block < layout.counts[Math.floor(slot / layout.block)],
-  );
   for (let head = 0; head < heads; head++) {
-    const [from, to] = [x, result].map((numbers) => numbers.subarray(head * size, (head + 1) * size));
     const mean = new Float64Array(dim);
-    for (const slot of real) for (let at = 0; at < dim; at++) mean[at] += from[slot * dim + at] / real.length;
-    for (const slot of real) for (let at = 0; at < dim; at++) to[slot * dim + at] = from[slot * dim + at] - mean[at];
+    let tokens = 0;
+    eachToken(head, dim, layout, (from) => {
+      for (let at = 0; at < dim; at++) mean[at] += x[from + at];
+      tokens++;
+    });
+    eachToken(head, dim, layout, (from) => {
+      for (let at = 0; at < dim; at++) result[from + at] = x[from + at] - mean[at] / tokens;
+    });
   }
   return result;
+}
+
+/** Visits where the real tokens of a head begin. */
+function eachToken(head: number, dim: number, { block, blocks, counts }: Layout, visit: (from: number) => void): void {
+  for (let own = 0; own < blocks; own++) for (let slot = 0; slot < counts[own]; slot++) visit(((head * blocks + own) * block + slot) * dim);
 }

@@ -2,14 +2,33 @@
 import type { Reduction } from '../backend/algebra.ts';
 
 /** The largest number; -Infinity for none. */
-const largestOf = (row: Float32Array): number => row.reduce((most, x) => (x > most ? x : most), -Infinity);
+function largestOf(row: Float32Array): number {
+  let largest = -Infinity;
+  for (let at = 0; at < row.length; at++) if (row[at] > largest) largest = row[at];
+  return largest;
+}
+
+/** The least and the largest finite number. */
+function boundsOf(row: Float32Array): readonly [number, number] {
+  let [least, largest] = [Infinity, -Infinity];
+  for (let at = 0; at < row.length; at++) {
+    const x = row[at];
+    if (!Number.isFinite(x)) continue;
+    if (x < least) least = x;
+    if (x > largest) largest = x;
+  }
+  return [least, largest];
+}
 
 /** `Algebra.softmax` of a row. */
 export function softmaxOf(from: Float32Array, to: Float32Array): void {
-  const largest = largestOf(from.filter(Number.isFinite));
+  const [, largest] = boundsOf(from);
   let total = 0;
-  for (const x of from) if (Number.isFinite(x)) total += Math.exp(x - largest);
-  for (const [at, x] of from.entries()) to[at] = Number.isFinite(x) ? Math.exp(x - largest) / total : x === Infinity ? x : 0;
+  for (let at = 0; at < from.length; at++) {
+    to[at] = Number.isFinite(from[at]) ? Math.exp(from[at] - largest) : 0;
+    total += to[at];
+  }
+  for (let at = 0; at < from.length; at++) to[at] = from[at] === Infinity ? Infinity : to[at] / (total || 1);
 }
 
 /** `Algebra.reduce` of a row. */
@@ -29,13 +48,11 @@ export const argmaxOf = (row: Float32Array): number => Math.max(0, row.indexOf(l
 
 /** `Algebra.minMax` of a row. */
 export function minMaxOf(from: Float32Array, to: Float32Array): void {
-  let [least, largest] = [Infinity, -Infinity];
-  for (const x of from) {
-    if (!Number.isFinite(x)) continue;
-    if (x < least) least = x;
-    if (x > largest) largest = x;
+  const [least, largest] = boundsOf(from);
+  for (let at = 0; at < from.length; at++) {
+    const x = from[at];
+    to[at] = !Number.isFinite(x) ? x : largest > least ? (x - least) / (largest - least) : 1;
   }
-  for (const [at, x] of from.entries()) to[at] = !Number.isFinite(x) ? x : largest > least ? (x - least) / (largest - least) : 1;
 }
 
 /** `Algebra.top` of a row. */
