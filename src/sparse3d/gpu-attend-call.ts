@@ -30,7 +30,7 @@ export interface PlanTables {
 /** One attention on the GPU. q and out are [heads, rows.q, dim], k and v [heads, rows.k, dim], lse f32 [heads, rows.q]. */
 export interface AttendCall extends AttendShape {
   readonly heads: number;
-  /** Rows of each head in q and in k: tokens without a plan, else the slots of q and the rows of the whole pyramid of k. */
+  /** Rows of each head in q and in k: all there are without a plan, else the slots of q and the rows of the whole pyramid of k. */
   readonly rows: { readonly q: number; readonly k: number };
   readonly q: GpuTensor;
   readonly k: GpuTensor;
@@ -39,8 +39,9 @@ export interface AttendCall extends AttendShape {
   readonly lse: GpuTensor;
   /** Absent: every query reads every key, and both may be any in number. */
   readonly plan?: PlanTables;
-  /** Slots of a block and numbers of blocks; of meaning with a plan alone. */
+  /** Slots of a block; of meaning with a plan alone. */
   readonly block: { readonly q: number; readonly k: number };
+  /** Numbers of blocks; without a plan the rows that hold a token, the first of each head. */
   readonly blocks: { readonly q: number; readonly k: number };
   /** At most 12, as in the plan; without a plan one of pool 1. */
   readonly levels: readonly PyramidLevel[];

@@ -4,7 +4,8 @@ import { UnsupportedError } from '../errors.ts';
 import { type DType, elements, type Numbers, type Tensor } from '../tensor.ts';
 import { checkBlocked, checkCombine, checkRaster, checkSplit } from './checks.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
-import { type Layout, PAD, tokensOf } from './plan.ts';
+import { slotsOf } from './order.ts';
+import type { Layout } from './plan.ts';
 
 const THREADS = 256;
 
@@ -114,40 +115,46 @@ function wholeBytes(tensor: Tensor): number {
 /** Raster -> blocked. */
 export function gatherTensor(device: GpuDevice, kernels: Sparse3dKernels, x: Tensor, layout: Layout): Tensor {
   checkRaster(x, layout);
-  return permute(device, kernels, x, orderTable(device, layout));
+  return permuted(device, kernels, x, orderTable(device, layout));
 }
 
 /** Blocked -> raster. */
 export function scatterTensor(device: GpuDevice, kernels: Sparse3dKernels, x: Tensor, layout: Layout): Tensor {
   checkBlocked(x, layout);
-  return permute(device, kernels, x, slotTable(device, layout));
+  return permuted(device, kernels, x, slotTable(device, layout));
 }
 
-const orderTable = (device: GpuDevice, layout: Layout): GpuTensor =>
+/** The token of each slot. */
+export const orderTable = (device: GpuDevice, layout: Layout): GpuTensor =>
   device.cached(layout, 'order', () => device.upload(layout.order, [layout.order.length]));
 
 /** Real tokens of each block. */
 export const countTable = (device: GpuDevice, layout: Layout): GpuTensor =>
   device.cached(layout, 'counts', () => device.upload(layout.counts, [layout.blocks]));
 
-const slotTable = (device: GpuDevice, layout: Layout): GpuTensor =>
+/** The slot of each token. */
+export const slotTable = (device: GpuDevice, layout: Layout): GpuTensor =>
   device.cached(layout, 'slots', () => {
-    const slots = new Int32Array(tokensOf(layout.grid));
-    for (const [slot, token] of layout.order.entries()) if (token !== PAD) slots[token] = slot;
+    const slots = slotsOf(layout);
     return device.upload(slots, [slots.length]);
   });
 
-function permute(device: GpuDevice, kernels: Sparse3dKernels, x: Tensor, order: GpuTensor): Tensor {
-  const [heads, rows, dim = 1] = x.shape;
-  const target = order.shape[0];
-  const y = device.tensor([heads, target, ...x.shape.slice(2)], x.dtype);
+function permuted(device: GpuDevice, kernels: Sparse3dKernels, x: Tensor, order: GpuTensor): Tensor {
+  const y = device.tensor([x.shape[0], order.shape[0], ...x.shape.slice(2)], x.dtype);
+  permute(device, kernels, gpuTensor(device, x), order, y);
+  return y;
+}
+
+/** Row r of each head of y [heads, rows, dim] becomes row order[r] of that head of x, zero where that is negative. */
+export function permute(device: GpuDevice, kernels: Sparse3dKernels, x: GpuTensor, order: GpuTensor, y: GpuTensor): void {
+  const [heads, target, dim = 1] = y.shape;
+  const rows = elements(x.shape) / heads / dim;
   const [items, item] = dim % 4 === 0 ? [dim / 4, `vec4<${x.dtype}>`] : [dim, x.dtype];
   device.dispatch({
     kernel: kernels.permute,
     header: { ...f16Header(x.dtype), alias: { Item: item } },
-    tensors: [gpuTensor(device, x), order, y],
+    tensors: [x, order, y],
     uniform: new Uint32Array([heads, rows, target, items]),
     workgroups: gridOf(heads * target * items),
   });
-  return y;
 }

@@ -8,6 +8,7 @@ import type { PlanTables } from './gpu-attend-call.ts';
 import { castTensor, combineTensors, concatTensors, gatherTensor, readTensor, scatterTensor, splitTensor } from './gpu-memory.ts';
 import { pyramidLevels, pyramidOf } from './gpu-pyramid.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
+import { readsAll } from './order.ts';
 import type { Layout, Plan } from './plan.ts';
 
 /** The part of `Backend` that concerns memory, tokens and blocks. */
@@ -52,7 +53,10 @@ export function sparse3dGpuOps(device: GpuDevice, kernels: Sparse3dKernels, { at
     combine: (parts, weights) => combineTensors(device, kernels, parts, weights),
     gather: (x, layout) => gatherTensor(device, kernels, x, layout),
     scatter: (x, layout) => scatterTensor(device, kernels, x, layout),
-    attendAll: (q, k, v) => attendAll(device, kernels, { q, k, v }, variant),
+    attendAll(q, k, v) {
+      checkAttention('attendAll', q, k, v);
+      return attendAll(device, kernels, { q, k, v }, { q: q.shape[1], k: k.shape[1] }, variant);
+    },
     attend: (q, k, v, plan, layout) => attendPlan(device, kernels, { q, k, v }, { plan, layout }, variant),
     density: (plan) => density(device, plan),
   };
@@ -72,13 +76,19 @@ function tensorsOf(device: GpuDevice, { q, k, v }: Qkv) {
   return { heads, dim, dtype, q: gpuTensor(device, q), k: gpuTensor(device, k), v: gpuTensor(device, v), out, lse };
 }
 
-function attendAll(device: GpuDevice, kernels: Sparse3dKernels, { q, k, v }: Qkv, variant?: string): Attended {
-  checkAttention('attendAll', q, k, v);
+/** Every query reads every key; of each head the first `real` rows hold a token. */
+function attendAll(
+  device: GpuDevice,
+  kernels: Sparse3dKernels,
+  { q, k, v }: Qkv,
+  real: { readonly q: number; readonly k: number },
+  variant?: string,
+): Attended {
   const rows = { q: q.shape[1], k: k.shape[1] };
   const one = { q: 1, k: 1 };
   return device.scope(() => {
     const tensors = tensorsOf(device, { q, k, v });
-    attendOnGpu(device, kernels, { ...tensors, rows, block: one, blocks: one, levels: [{ pool: 1, base: 0 }] }, variant);
+    attendOnGpu(device, kernels, { ...tensors, rows, block: one, blocks: real, levels: [{ pool: 1, base: 0 }] }, variant);
     return { out: tensors.out, lse: tensors.lse };
   });
 }
@@ -92,6 +102,7 @@ function attendPlan(
 ): Attended {
   checkAttention('attend', q, k, v, { q: layout.q.order.length, k: layout.k.order.length });
   checkPlan(plan, q.shape[0], layout);
+  if (readsAll(plan, layout)) return attendAll(device, kernels, { q, k, v }, { q: layout.q.counts[0], k: layout.k.counts[0] }, variant);
   return device.scope(() => {
     const { levels, rows } = pyramidLevels(plan.levels, layout.k);
     const pooled = (x: Tensor) => pyramidOf(device, kernels, gpuTensor(device, x), layout.k, levels);

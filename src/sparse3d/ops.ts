@@ -5,6 +5,7 @@ import { elements, type Tensor } from '../tensor.ts';
 import { attendPlan } from './attend.ts';
 import { checkAttention, checkBlocked, checkCombine, checkPlan, checkRaster, checkSplit } from './checks.ts';
 import { attendFused, attendTiles } from './dense.ts';
+import { readsAll } from './order.ts';
 import { gatherRows, scatterRows } from './permute.ts';
 import { type Layout, type Plan, tokensOf } from './plan.ts';
 
@@ -78,6 +79,7 @@ function attend(device: CpuDevice, { q, k, v, plan, layout, lse: withLse }: Atte
   const querySlots = layout.q.order.length;
   checkAttention('attend', q, k, v, { q: querySlots, k: layout.k.order.length });
   checkPlan(plan, heads, layout);
+  if (readsAll(plan, layout)) return attendBlock(device, { q, k, v, layout, lse: withLse });
   const pools = plan.levels.map(({ pool }) => pool);
   const width = plan.blocks.shape[2];
   const [out, lse] = device.enqueue([{ shape: q.shape }, { shape: [heads, querySlots] }], async () => {
@@ -86,6 +88,31 @@ function attend(device: CpuDevice, { q, k, v, plan, layout, lse: withLse }: Atte
     return attendPlan(device, { ...qkv, heads, dim, layout, plan: numbers, lse: withLse });
   });
   return { out, lse: withLse ? lse : withoutLse(device, [heads, querySlots]) };
+}
+
+/** Every query of a block of q reads every key of a block of k; what stands behind their tokens is left out, and zero in the results. */
+function attendBlock(device: CpuDevice, { q, k, v, layout, lse: withLse }: Omit<AttendOp, 'plan'>): Attended {
+  const [heads, slots, dim] = q.shape;
+  const tokens = { q: layout.q.counts[0], k: layout.k.counts[0] };
+  const resized = (x: Float32Array, from: number, to: number) => (from === to ? x : resizeRows(x, heads, from, to));
+  const call = async () => ({
+    q: resized(await floatsOf(q), slots * dim, tokens.q * dim),
+    k: resized(await floatsOf(k), layout.k.block * dim, tokens.k * dim),
+    v: resized(await floatsOf(v), layout.k.block * dim, tokens.k * dim),
+    ...{ heads, dim },
+  });
+  const [out, lse] = device.enqueue([{ shape: q.shape }, { shape: [heads, slots] }], async () => {
+    const [rows, sums] = withLse ? await attendTiles(device, await call()) : [await attendFused(device, await call()), new Float32Array(0)];
+    return [resized(rows, tokens.q * dim, slots * dim), withLse ? resized(sums, tokens.q, slots) : sums];
+  });
+  return { out, lse: withLse ? lse : withoutLse(device, [heads, slots]) };
+}
+
+/** x [heads, from] -> [heads, to]: cut off, or filled up with zeros. */
+function resizeRows(x: Float32Array, heads: number, from: number, to: number): Float32Array {
+  const y = new Float32Array(heads * to);
+  for (let head = 0; head < heads; head++) y.set(x.subarray(head * from, head * from + Math.min(from, to)), head * to);
+  return y;
 }
 
 async function density({ counts, blocks, levels, keyBlocks = blocks.shape[2] }: Plan): Promise<number> {

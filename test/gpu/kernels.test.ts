@@ -53,12 +53,18 @@ test.each(OTHERS)('attention compiles with matrices of %i x %i x %i', async (...
 test.each([[16, 16, 16], ...OTHERS])('attention of 128 rows compiles with matrices of %i x %i x %i', async (...shape) => {
   const gpu = withMatrices(shape);
   const x = gpu.tensor([2, 128, 128], 'f16');
-  const [rows, one] = [
-    { q: 128, k: 128 },
-    { q: 1, k: 1 },
-  ];
+  const rows = { q: 128, k: 128 };
   const tensors = { q: x, k: x, v: x, out: gpu.tensor(x.shape, 'f16'), lse: gpu.tensor([2, 128], 'f32') };
-  const call = { heads: 2, dim: 128, dtype: 'f16' as const, rows, block: one, blocks: one, levels: [{ pool: 1, base: 0 }], ...tensors };
+  const call = {
+    heads: 2,
+    dim: 128,
+    dtype: 'f16' as const,
+    rows,
+    block: { q: 1, k: 1 },
+    blocks: rows,
+    levels: [{ pool: 1, base: 0 }],
+    ...tensors,
+  };
   dispatchWide(4)(gpu, await loadKernels(sparse3dKernels), call);
   // The null GPU has no room for it: that is said behind the text.
   await expect(gpu.idle()).rejects.toThrow(/total use of workgroup storage/);

@@ -144,10 +144,10 @@ describe.skipIf(!opened)('matrix variant of attention', () => {
   ] as const)('dense, %s: %i heads, %i queries, %i keys, dim %i', async (way, heads, queries, keys, dim, grows) => {
     const [q, raw, v] = [rounded(heads * queries * dim, 1), rounded(heads * keys * dim, 2), rounded(heads * keys * dim, 3)];
     const k = grows ? growing(raw, dim, keys) : raw;
-    const one = { q: 1, k: 1 };
+    const rows = { q: queries, k: keys };
     const actual = await attend(
       {
-        ...{ heads, dim, rows: { q: queries, k: keys }, block: one, blocks: one, levels: [{ pool: 1, base: 0 }] },
+        ...{ heads, dim, rows, block: { q: 1, k: 1 }, blocks: rows, levels: [{ pool: 1, base: 0 }] },
         ...{ q: halves(gpu, q, [heads, queries, dim]), k: halves(gpu, k, [heads, keys, dim]), v: halves(gpu, v, [heads, keys, dim]) },
       },
       way,

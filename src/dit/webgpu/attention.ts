@@ -34,8 +34,8 @@ export function softmaxAttention(builder: Builder, { scale, bias, ...views }: At
 function plain(builder: Builder, [q, k, v]: readonly View[], y: View): void {
   const [rows, dim] = q.shape.slice(-2);
   const heads = elements(q.shape.slice(0, -2));
-  const one = { q: 1, k: 1 };
-  const shape = { heads, dim, dtype: q.dtype, rows: { q: rows, k: k.shape[k.shape.length - 2] }, block: one, blocks: one };
+  const all = { q: rows, k: k.shape[k.shape.length - 2] };
+  const shape = { heads, dim, dtype: q.dtype, rows: all, block: { q: 1, k: 1 }, blocks: all };
   builder.step(
     [q, k, v].map(({ slot }) => slot),
     y.slot,

@@ -1,5 +1,7 @@
 // What every kernel of attention shares, behind its body: the uniform, the bindings, and how a plan is read. See gpu-attend-call.ts.
 
+// Without a plan (DENSE) a head is one block of q and of k, and qBlocks and kBlocks are the rows that hold a token, the first of each head.
+
 struct Level { pool: u32, base: u32, units: u32, spare: u32 }
 struct Attend {
   heads: u32, qBlocks: u32, kBlocks: u32, blockQ: u32, blockK: u32, width: u32, rowsQ: u32, rowsK: u32,
@@ -22,8 +24,8 @@ struct Tile { first: u32, slots: u32, real: u32, planRow: u32, keys: u32 }
 /** The tile of `queries` rows that a workgroup owns; x counts tiles, those of a block follow each other. */
 fn tileOf(x: u32, head: u32, queries: u32) -> Tile {
   if (DENSE) {
-    let slots = call.rowsQ - x * queries;
-    return Tile(head * call.rowsQ + x * queries, slots, slots, 0, call.rowsK);
+    let before = x * queries;
+    return Tile(head * call.rowsQ + before, call.rowsQ - before, max(call.qBlocks, before) - before, 0, call.kBlocks);
   }
   let tilesPerBlock = (call.blockQ + queries - 1) / queries;
   let block = x / tilesPerBlock;
@@ -43,7 +45,7 @@ struct Key { row: u32, bias: f32 }
 /** An entry of a plan row: key blocks in their order, each as many entries as its level has units. */
 fn keyAt(entry: u32, planRow: u32) -> Key {
   if (DENSE) {
-    return Key(min(entry, call.rowsK - 1), select(-3e38, 0, entry < call.rowsK));
+    return Key(min(entry, call.kBlocks - 1), select(-3e38, 0, entry < call.kBlocks));
   }
   var left = entry;
   var listed = planRow * call.width;
