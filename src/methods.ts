@@ -1,7 +1,8 @@
 // The methods by name: presets over shared stages, in files by their mark. `catalogue` lists them with paper, mark and stages.
 export { catalogue, type Listed, type Mark, methodNamed } from './methods/catalogue.ts';
 export { dense, exactPyramid } from './methods/own.ts';
-export { powerAttention, sparseD } from './methods/ported.ts';
+export { hip, powerAttention, sparseD } from './methods/ported.ts';
 export { type AdaSpaOptions, adaSpa, type PyramidSparseOptions, pyramidSparse } from './methods/published.ts';
 export { neighborhood, radial, slidingTile } from './methods/published-patterns.ts';
-export { s2 } from './methods/trained.ts';
+export { draft, rainFusion2, type SpargeOptions, sparge, vmoba } from './methods/published-pooled.ts';
+export { asa, nsaLike, s2, seer, vsa } from './methods/trained.ts';

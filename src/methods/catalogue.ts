@@ -2,11 +2,12 @@
 import type { Method } from '../method.ts';
 import { byName } from './names.ts';
 import { dense, exactPyramid } from './own.ts';
-import { powerAttention, sparseD } from './ported.ts';
+import { hip, powerAttention, sparseD } from './ported.ts';
 import { adaSpa, pyramidSparse } from './published.ts';
 import { neighborhood, radial, slidingTile } from './published-patterns.ts';
+import { draft, rainFusion2, sparge, vmoba } from './published-pooled.ts';
 import type { SparsityOptions } from './sparsity.ts';
-import { s2 } from './trained.ts';
+import { asa, nsaLike, s2, seer, vsa } from './trained.ts';
 
 /**
  * `published`: training-free on video, by its authors. `ported`: an idea of other work, on video unproven. `trained`: the untrained form of a
@@ -37,13 +38,16 @@ interface Details {
   readonly sparsity?: boolean;
 }
 
+type Preset = Listed['preset'];
+
+/** An entry; other options than `sparsity` are for those who call the preset itself. */
 const listed =
   (mark: Mark) =>
-  (
-    preset: Listed['preset'],
-    stages: readonly string[],
-    { paper = '', reconstruction = false, aliases = [], sparsity = false }: Details = {},
-  ): Listed => ({ name: preset().name, paper, mark, reconstruction, stages, aliases, sparsity, preset });
+  (make: Preset | (() => Method), stages: readonly string[], details: Details = {}): Listed => {
+    const { paper = '', reconstruction = false, aliases = [], sparsity = false } = details;
+    const preset = sparsity ? (make as Preset) : () => (make as () => Method)();
+    return { name: preset().name, paper, mark, reconstruction, stages, aliases, sparsity, preset };
+  };
 
 const [published, ported, trained, own] = (['published', 'ported', 'trained', 'own'] as const).map(listed);
 
@@ -69,9 +73,44 @@ export const catalogue: readonly Listed[] = [
   published(neighborhood, ['tiles 4x4x4', 'window of 12x12x12 tokens shared by 4x4x4 queries', 'forced', 'dense .24, one plan'], {
     ...{ paper: 'Generalized Neighborhood Attention, arXiv 2504.16922', reconstruction: true, aliases: ['gna', 'natten'] },
   }),
+  published(sparge, ['raster', 'smoothed block means', 'mass per row .98, guard .6', 'search every step'], {
+    ...{ paper: 'SpargeAttn, arXiv 2502.18137', aliases: ['spargeAttn'], sparsity: true },
+  }),
+  published(draft, ['tiles 1x8x8', 'block means, own block', 'rank per head', 'search every step'], {
+    ...{ paper: 'DraftAttention, arXiv 2505.14708', sparsity: true },
+  }),
+  published(
+    vmoba,
+    ['slabs, columns, boxes by layer', 'block means from 0 to 1, own block', 'mass per head .25', 'dense .25, search every step'],
+    {
+      ...{ paper: 'VMoBA, arXiv 2506.23858', reconstruction: true },
+    },
+  ),
+  published(rainFusion2, ['tiles 4x4x4', 'block means, first frame both ways', 'rank per row', 'dense .1, search every 5'], {
+    ...{ paper: 'RainFusion 2.0, arXiv 2512.24086', reconstruction: true, sparsity: true },
+  }),
   ported(sparseD, ['raster', 'exact mass', 'rank per row', 'search once, at .2'], { paper: 'SparseD, ICLR 2026', sparsity: true }),
   ported(powerAttention, ['raster', 'blocks at distances 1, 2, 4, ..., first frame', 'forced', 'dense .2, one plan'], {
     ...{ paper: 'PowerAttention, arXiv 2503.03588', reconstruction: true },
+  }),
+  ported(hip, ['tiles 4x4x4', 'means of groups of 8 blocks, then of blocks', 'rank per row', 'dense .2, search every step'], {
+    ...{ paper: 'HiP Attention, arXiv 2406.09827', reconstruction: true, sparsity: true },
+  }),
+  trained(asa, ['curve', 'sampled maxima', 'mass per row .95 in 5 to 17 %, rest pooled by 32', 'dense .24, search every step'], {
+    paper: 'ASA of BLADE, arXiv 2508.10774',
+  }),
+  trained(vsa, ['tiles 4x4x4', 'block means', 'rank per row', 'dense .2, search every step'], {
+    ...{ paper: 'VSA, arXiv 2505.13389; SLA, arXiv 2509.24006', aliases: ['sla'], sparsity: true },
+  }),
+  trained(
+    nsaLike,
+    ['tiles 4x4x4', 'block means, window of 3x3x3 tiles', 'rank per row, rest at its means', 'dense .2, search every step'],
+    {
+      ...{ paper: 'NSA, arXiv 2502.11089', reconstruction: true, aliases: ['nsa', 'videoNSA'], sparsity: true },
+    },
+  ),
+  trained(seer, ['tiles 4x4x4', 'block means by the root of their tokens', 'rank per row', 'dense .2, search every step'], {
+    ...{ paper: 'SeerAttention, arXiv 2410.13276; DHSA', reconstruction: true, aliases: ['dhsa'], sparsity: true },
   }),
   trained(s2, ['tiles 4x4x4', 'every fourth block, another quarter for each head', 'forced', 'dense .2, one plan'], {
     ...{ paper: 'S2-Attention, arXiv 2407.17678', reconstruction: true },

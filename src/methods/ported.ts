@@ -3,10 +3,11 @@ import type { Method } from '../method.ts';
 import { upTo } from '../search/levels.ts';
 import { forced, pattern } from '../search/pattern.ts';
 import { firstFrame, ownBlock, powerDistances } from '../search/patterns.ts';
-import { searchAt, searchOnce } from '../search/schedule.ts';
+import { hierarchical } from '../search/pooled.ts';
+import { searchAt, searchEvery, searchOnce } from '../search/schedule.ts';
 import { exact, withText } from '../search/score.ts';
 import { rank } from '../search/select.ts';
-import { raster } from '../sparse3d/layout.ts';
+import { raster, tiles } from '../sparse3d/layout.ts';
 import { checkSparsity, type SparsityOptions } from './sparsity.ts';
 
 /**
@@ -34,4 +35,18 @@ export const powerAttention = (): Method => ({
   select: forced(),
   levels: upTo(1),
   schedule: searchOnce({ denseSteps: 0.2 }),
+});
+
+/**
+ * HiP (of its abstract), ported: groups of 8 key blocks by their means, the blocks of the better half (of more where less is left out) by theirs, the best fifth of each row.
+ * Departs: two levels for its tree, groups along the layout, dense .2 of the steps.
+ * @throws RangeError for a sparsity outside [0, 1).
+ */
+export const hip = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
+  name: 'hip',
+  layout: tiles(4, 4, 4),
+  score: withText(hierarchical({ group: 8, keep: Math.max(0.5, 1 - checkSparsity(sparsity)) })),
+  select: rank(),
+  levels: upTo(1 - sparsity),
+  schedule: searchEvery({ denseSteps: 0.2 }),
 });
