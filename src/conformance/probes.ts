@@ -1,5 +1,12 @@
 // Checks of what is found from rows of q: probes, lines, antidiagonals, peaks and errors of pooling.
 import type { Backend } from '../backend/backend.ts';
+import type { Scorer } from '../method.ts';
+import { antidiagonal } from '../search/antidiagonal.ts';
+import { poolingError } from '../search/error.ts';
+import { lessAnchor } from '../search/pattern.ts';
+import { firstFrame, ownBlock } from '../search/patterns.ts';
+import { pooled } from '../search/pooled.ts';
+import { sampledRows, verticalSlash } from '../search/probes.ts';
 import { curve, raster, tiles } from '../sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
 import { type Bound, type Check, check, type Results, type Size } from './check.ts';
@@ -32,6 +39,7 @@ export const probeChecks = (storage: Storage): readonly Check[] => [
   ...LAYOUTS.map((layout) => pairCheck(storage, layout)),
   ...LAYOUTS.map((layout) => peakCheck(storage, layout)),
   ...LAYOUTS.filter(({ q, k }) => q === k).map((layout) => errorCheck(storage, layout)),
+  scorerCheck(storage, LAYOUTS[1]),
   ...(storage === 'f32' ? LAYOUTS.map(lineCheck) : []),
 ];
 
@@ -86,6 +94,33 @@ const errorCheck = (storage: Storage, { k: layout }: Layouts): Check =>
     },
     { weights: near, values: near },
   );
+
+const absolute: Bound = { measure: 'absolute', tolerance: 1e-4 };
+
+/** Scorers that are put together from these operations. */
+const SCORERS: Readonly<Record<string, readonly [score: Scorer, bound: Bound]>> = {
+  antidiagonal: [antidiagonal(), near],
+  sampledRows: [sampledRows({ every: 2 }), near],
+  verticalSlash: [verticalSlash({ columns: 2, diagonals: 3 }), absolute],
+  poolingError: [poolingError(), near],
+  lessAnchor: [lessAnchor(pooled({ normalize: 'none' }), ownBlock(), firstFrame()), near],
+};
+
+const scorerCheck = (storage: Storage, layout: Layouts): Check =>
+  check(
+    `scorers of probes, ${nameOf(layout)}`,
+    'small',
+    (ops) => {
+      const [q, k, v] = [8, 9, 10].map((seed) => blocked(ops, storage, seed, layout.q));
+      const site = { step: 0, steps: 1, layer: 0, layers: 1, branches: [0], grid: layout.q.grid };
+      const call = { ops, q, k, v, layout, site, phase: 'search' as const, memory: {} };
+      return mapped(SCORERS, ([score]) => score(call));
+    },
+    mapped(SCORERS, ([, bound]) => bound),
+  );
+
+const mapped = <From, To>(all: Readonly<Record<string, From>>, to: (one: From) => To): Record<string, To> =>
+  Object.fromEntries(Object.entries(all).map(([name, one]) => [name, to(one)]));
 
 /** Sums of numbers that stand in PAD slots too, and lines of which some are forced. */
 const lineCheck = (layout: Layouts): Check =>
