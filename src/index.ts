@@ -15,6 +15,7 @@ export type { Attention, Call, Correction, LayoutStage, Memory, Method, Phase, S
 export * from './methods.ts';
 export type { GenerateOptions, Settings, StepReport } from './options.ts';
 export { type GeneratedVideo, type PipelineOptions, type RunReport, TextToVideoPipeline, type Vocabulary } from './pipeline.ts';
+export { delta, keptResidual } from './search/correct.ts';
 export { pyramid, restAt, upTo, within } from './search/levels.ts';
 export { alwaysDense, searchAt, searchEvery, searchLayers, searchOnce, withDenseLayers } from './search/schedule.ts';
 export { exact, sampled, withText } from './search/score.ts';

@@ -84,6 +84,12 @@ export interface Backend extends Algebra {
    */
   attend(q: Tensor, k: Tensor, v: Tensor, plan: Plan, layout: { q: Layout; k: Layout }, options?: { readonly lse?: boolean }): Attended;
 
+  /**
+   * Two attentions of the same queries over keys that they do not share, as the one over all of these keys: outputs [heads, rows, dim] weighed by
+   * their log-sum-exps, all finite. Where both are zero, as in PAD rows, the output stays so.
+   */
+  merge(a: Attended, b: Attended): Attended;
+
   /** Mass of each block pair: f32 [heads, qBlocks, kBlocks], sum over rows and keys of exp(scale q.k - lse[row]); lse is blocked [heads, slots]. */
   blockMass(q: Tensor, k: Tensor, lse: Tensor, layout: { q: Layout; k: Layout }): Tensor;
   /** Sampled scores: [heads, qBlocks, kBlocks], row-normalised; see search/score.ts `sampled`. */

@@ -52,6 +52,17 @@ export const referenceBackend: Backend = {
     );
   },
   attend: attendByPlan,
+  merge: (a, b) => ({
+    out: make(
+      a.out.shape,
+      valuesOf(a.out).map((x, at) => x + shareOf(a, b, at) * (valuesOf(b.out)[at] - x)),
+      a.out.dtype,
+    ),
+    lse: make(
+      a.lse.shape,
+      valuesOf(a.lse).map((x, row) => Math.log(Math.exp(x) + Math.exp(valuesOf(b.lse)[row]))),
+    ),
+  }),
   blockMass(q, k, lse, layout) {
     const [qs, ks] = [headsOf(raster(q, layout.q)), headsOf(raster(k, layout.k))];
     const sums = rowsOf(valuesOf(raster(lse, layout.q)), 1, tokensOf(layout.q.grid))[0];
@@ -84,6 +95,12 @@ export const referenceBackend: Backend = {
     return (cost * levels.length) / elements(counts.shape) / keyBlocks;
   },
 };
+
+/** What of a merged row, that of an element of the output, is b's. */
+function shareOf(a: Attended, b: Attended, at: number): number {
+  const row = Math.floor(at / a.out.shape[2]);
+  return 1 / (1 + Math.exp(valuesOf(a.lse)[row] - valuesOf(b.lse)[row]));
+}
 
 // Larger than f32 on purpose: the twins are not rounded.
 const doubles = (tensor: Tensor): Numbers => Float64Array.from(valuesOf(tensor)) as unknown as Numbers;

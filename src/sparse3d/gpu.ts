@@ -6,6 +6,7 @@ import { checkAttention, checkPlan } from './checks.ts';
 import { attendOnGpu } from './gpu-attend.ts';
 import type { PlanTables } from './gpu-attend-call.ts';
 import { castTensor, combineTensors, concatTensors, gatherTensor, readTensor, scatterTensor, splitTensor } from './gpu-memory.ts';
+import { mergeTensors } from './gpu-merge.ts';
 import { pyramidLevels, pyramidOf } from './gpu-pyramid.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
 import { readsAll } from './order.ts';
@@ -29,6 +30,7 @@ export type Sparse3dGpuOps = Pick<
   | 'scatter'
   | 'attendAll'
   | 'attend'
+  | 'merge'
   | 'density'
 >;
 
@@ -58,6 +60,7 @@ export function sparse3dGpuOps(device: GpuDevice, kernels: Sparse3dKernels, { at
       return attendAll(device, kernels, { q, k, v }, { q: q.shape[1], k: k.shape[1] }, variant);
     },
     attend: (q, k, v, plan, layout) => attendPlan(device, kernels, { q, k, v }, { plan, layout }, variant),
+    merge: (a, b) => mergeTensors(device, kernels, a, b),
     density: (plan) => density(device, plan),
   };
 }

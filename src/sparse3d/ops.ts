@@ -5,6 +5,7 @@ import { elements, type Tensor } from '../tensor.ts';
 import { attendPlan } from './attend.ts';
 import { checkAttention, checkBlocked, checkCombine, checkPlan, checkRaster, checkSplit } from './checks.ts';
 import { attendFused, attendTiles } from './dense.ts';
+import { merge } from './merge.ts';
 import { readsAll } from './order.ts';
 import { gatherRows, scatterRows } from './permute.ts';
 import { type Layout, type Plan, tokensOf } from './plan.ts';
@@ -12,7 +13,7 @@ import { type Layout, type Plan, tokensOf } from './plan.ts';
 /** The part of `Backend` that concerns tokens and blocks. */
 export type Sparse3dOps = Pick<
   Backend,
-  'name' | 'upload' | 'read' | 'wait' | 'split' | 'concat' | 'combine' | 'gather' | 'scatter' | 'attendAll' | 'attend' | 'density'
+  'name' | 'upload' | 'read' | 'wait' | 'split' | 'concat' | 'combine' | 'gather' | 'scatter' | 'attendAll' | 'attend' | 'merge' | 'density'
 >;
 
 /** Layout and attention operations on a CPU device; see `Backend` for their meaning. */
@@ -29,6 +30,7 @@ export function sparse3dOps(device: CpuDevice): Sparse3dOps {
     scatter: (x, layout) => scatter(device, x, layout),
     attendAll: (q, k, v, { lse = true } = {}) => attendAll(device, q, k, v, lse),
     attend: (q, k, v, plan, layout, { lse = true } = {}) => attend(device, { q, k, v, plan, layout, lse }),
+    merge: (a, b) => merge(device, a, b),
     density,
   };
 }

@@ -12,6 +12,7 @@ export const sparse3dKernels = {
   attendPlan: new URL('./attend.plan.wgsl', import.meta.url),
   cast: new URL('./cast.wgsl', import.meta.url),
   combine: new URL('./combine.wgsl', import.meta.url),
+  merge: new URL('./merge.wgsl', import.meta.url),
   permute: new URL('./permute.wgsl', import.meta.url),
   pyramid: new URL('./pyramid.wgsl', import.meta.url),
   subgroupOf: new URL('../../backend/webgpu/kernels/subgroup-of.wgsl', import.meta.url),
