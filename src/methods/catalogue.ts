@@ -2,10 +2,11 @@
 import type { Method } from '../method.ts';
 import { byName } from './names.ts';
 import { dense, exactPyramid } from './own.ts';
-import { hip, powerAttention, sparseD } from './ported.ts';
+import { anchor, hip, minference, powerAttention, sampleAttention, sparseD, tidal } from './ported.ts';
 import { adaSpa, pyramidSparse } from './published.ts';
 import { neighborhood, radial, slidingTile } from './published-patterns.ts';
 import { draft, rainFusion2, sparge, vmoba } from './published-pooled.ts';
+import { svgEar, xAttention } from './published-probed.ts';
 import type { SparsityOptions } from './sparsity.ts';
 import { asa, nsaLike, s2, seer, vsa } from './trained.ts';
 
@@ -89,12 +90,38 @@ export const catalogue: readonly Listed[] = [
   published(rainFusion2, ['tiles 4x4x4', 'block means, first frame both ways', 'rank per row', 'dense .1, search every 5'], {
     ...{ paper: 'RainFusion 2.0, arXiv 2512.24086', reconstruction: true, sparsity: true },
   }),
+  published(xAttention, ['raster', 'antidiagonals', 'mass per row .9', 'dense .1, search every step'], {
+    paper: 'XAttention, arXiv 2503.16428',
+  }),
+  published(svgEar, ['tiles 4x4x4', 'error of block means', 'rank per row, rest at its means', 'dense .2, search every step'], {
+    ...{ paper: 'SVG-EAR of Sparse VideoGen 2, arXiv 2505.18875', reconstruction: true, sparsity: true },
+  }),
   ported(sparseD, ['raster', 'exact mass', 'rank per row', 'search once, at .2'], { paper: 'SparseD, ICLR 2026', sparsity: true }),
   ported(powerAttention, ['raster', 'blocks at distances 1, 2, 4, ..., first frame', 'forced', 'dense .2, one plan'], {
     ...{ paper: 'PowerAttention, arXiv 2503.03588', reconstruction: true },
   }),
   ported(hip, ['tiles 4x4x4', 'means of groups of 8 blocks, then of blocks', 'rank per row', 'dense .2, search every step'], {
     ...{ paper: 'HiP Attention, arXiv 2406.09827', reconstruction: true, sparsity: true },
+  }),
+  ported(minference, ['raster', 'columns and diagonals of 64 rows', 'forced', 'dense .2, search every step'], {
+    ...{ paper: 'MInference, arXiv 2407.02490', reconstruction: true },
+  }),
+  ported(
+    sampleAttention,
+    ['tiles 4x4x4', 'some rows for all, own and adjacent blocks', 'mass per row .95', 'dense .2, search every step'],
+    {
+      ...{ paper: 'SampleAttention, arXiv 2406.15486', reconstruction: true },
+    },
+  ),
+  ported(
+    anchor,
+    ['tiles 4x4x4', 'logits of block means; own block, first frame and text', '4 nats below their largest', 'dense .2, search every step'],
+    {
+      ...{ paper: 'AnchorAttention, arXiv 2505.23520', reconstruction: true, aliases: ['anchorAttention'] },
+    },
+  ),
+  ported(tidal, ['tiles 4x4x4', 'block means', 'rank per row', 'dense .2, two layers search for all'], {
+    ...{ paper: 'TidalDecode, arXiv 2410.05076', reconstruction: true, aliases: ['tidalDecode'], sparsity: true },
   }),
   trained(asa, ['curve', 'sampled maxima', 'mass per row .95 in 5 to 17 %, rest pooled by 32', 'dense .24, search every step'], {
     paper: 'ASA of BLADE, arXiv 2508.10774',

@@ -1,12 +1,13 @@
 // Ideas of work on language models, ported: the stages are the paper's as far as they are known, on video none has been proven by its authors.
 import type { Method } from '../method.ts';
-import { upTo } from '../search/levels.ts';
-import { forced, pattern } from '../search/pattern.ts';
-import { firstFrame, ownBlock, powerDistances } from '../search/patterns.ts';
-import { hierarchical } from '../search/pooled.ts';
-import { searchAt, searchEvery, searchOnce } from '../search/schedule.ts';
+import { upTo, within } from '../search/levels.ts';
+import { forced, lessAnchor, pattern, withPattern } from '../search/pattern.ts';
+import { firstFrame, ownBlock, powerDistances, text } from '../search/patterns.ts';
+import { hierarchical, pooled } from '../search/pooled.ts';
+import { sampledRows, verticalSlash } from '../search/probes.ts';
+import { searchAt, searchEvery, searchLayers, searchOnce } from '../search/schedule.ts';
 import { exact, withText } from '../search/score.ts';
-import { rank } from '../search/select.ts';
+import { margin, mass, rank } from '../search/select.ts';
 import { raster, tiles } from '../sparse3d/layout.ts';
 import { checkSparsity, type SparsityOptions } from './sparsity.ts';
 
@@ -49,4 +50,59 @@ export const hip = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
   select: rank(),
   levels: upTo(1 - sparsity),
   schedule: searchEvery({ denseSteps: 0.2 }),
+});
+
+/**
+ * MInference (arXiv 2407.02490), ported for comparison only: the 16 columns and 96 diagonals of blocks on which 64 rows put most weight, at most
+ * half of a row, after .2 of the steps dense. Departs: as `verticalSlash` says, and all heads read lines.
+ */
+export const minference = (): Method => ({
+  name: 'minference',
+  layout: raster(64),
+  score: withText(verticalSlash({ columns: 16, diagonals: 96, most: 0.5, rows: 64 })),
+  select: forced(),
+  levels: upTo(1),
+  schedule: searchEvery({ denseSteps: 0.2 }),
+});
+
+/**
+ * SampleAttention (arXiv 2406.15486, of its abstract), ported: the fewest key blocks that hold .95 of what some rows read, for all rows alike, with
+ * the own block and its neighbours. Departs: one row of 8 query blocks, the share and the dense .2 of the steps are ours.
+ */
+export const sampleAttention = ({ share = 0.95 } = {}): Method => ({
+  name: 'sampleAttention',
+  layout: tiles(4, 4, 4),
+  score: withText(withPattern(sampledRows({ every: 8 }), ownBlock({ reach: 1 }))),
+  select: mass(),
+  levels: upTo(share),
+  schedule: searchEvery({ denseSteps: 0.2 }),
+});
+
+const near = [ownBlock(), firstFrame(), text()];
+
+/**
+ * AnchorAttention (arXiv 2505.23520, of its abstract), ported: key blocks whose mean logit is at most 4 nats below the anchor, the largest of own
+ * block, first frame and text, which are always read. Departs: blocks for single keys; anchors, margin and the dense .2 of the steps are ours.
+ */
+export const anchor = ({ nats = 4 } = {}): Method => ({
+  name: 'anchor',
+  layout: tiles(4, 4, 4),
+  score: withPattern(lessAnchor(pooled({ short: 'alike', normalize: 'none' }), ...near), ...near),
+  select: margin({ anchor: 'zero' }),
+  levels: within(nats),
+  schedule: searchEvery({ denseSteps: 0.2 }),
+});
+
+/**
+ * TidalDecode (arXiv 2410.05076), ported: the first sparse layer and the middle one choose for the layers after them. Departs: blocks by their
+ * means for tokens, a fifth of each row, dense .2 of the steps.
+ * @throws RangeError for a sparsity outside [0, 1).
+ */
+export const tidal = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
+  name: 'tidal',
+  layout: tiles(4, 4, 4),
+  score: withText(pooled()),
+  select: rank(),
+  levels: upTo(1 - checkSparsity(sparsity)),
+  schedule: searchLayers({ denseSteps: 0.2, at: [0.5] }),
 });
