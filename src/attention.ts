@@ -107,7 +107,7 @@ function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: K
   const made = method.layout(site.grid, site);
   const layout = 'q' in made ? made : { q: made, k: made };
   const blocked = { q: ops.gather(q, layout.q), k: ops.gather(k, layout.k), v: ops.gather(v, layout.k) };
-  const call: Call = { ops, ...blocked, layout, site, memory, forced: method.score.forced?.(layout) };
+  const call: Call = { ops, ...blocked, layout, site, phase: due, memory, forced: method.score.forced?.(layout) };
   if (due === 'search' && method.score.needsLse && !memory.lse) {
     const dense = ops.attendAll(q, k, v);
     memory.lse = ops.keep(ops.gather(dense.lse, layout.q));
@@ -136,7 +136,8 @@ function keep(call: Call, memory: Kept, method: Method): void {
 
 /** Empties all memories and frees what they hold. */
 function forget(ops: Backend, memories: Map<string, Kept>): void {
-  for (const { plan, lse } of memories.values()) for (const held of [plan?.counts, plan?.blocks, lse]) if (held) ops.release(held);
+  for (const { plan, lse, residual } of memories.values())
+    for (const held of [plan?.counts, plan?.blocks, lse, residual]) if (held) ops.release(held);
   memories.clear();
 }
 

@@ -24,6 +24,8 @@ export type Attention = (q: Tensor, k: Tensor, v: Tensor, site: Site) => Tensor;
 export interface Memory {
   plan?: Plan;
   lse?: Tensor;
+  /** What the plan left out of the output at the last search, for corrections that add it until the next one: f32. */
+  residual?: Tensor;
 }
 
 /** Token orders of queries and keys. */
@@ -43,6 +45,8 @@ export interface Call {
   readonly v: Tensor;
   readonly layout: Layouts;
   readonly site: Site;
+  /** Whether this call makes a plan, as it does when this is left out, or keeps one. */
+  readonly phase?: 'search' | 'reuse';
   readonly memory: Memory;
   /** What the method's scorer says of forced blocks, for selectors to pass on; see `Scorer.forced`. */
   readonly forced?: number;

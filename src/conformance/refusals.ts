@@ -29,6 +29,15 @@ const BAD: readonly [name: string, says: string, bad: Bad][] = [
   ['values with fewer tokens than keys', '[2,64,8]', (ops, { x, short }) => ops.attendAll(x, x, short)],
   ['tokens that are not those of the layout', '128', (ops, { short }) => ops.gather(short, layout)],
   ['slots that are not those of the layout', '128', (ops, { short }) => ops.scatter(short, layout)],
+  [
+    'a merge of unlike results',
+    '[2,64,8]',
+    (ops, { x, short }) =>
+      ops.merge(
+        { out: x, lse: ops.upload(new Float32Array(256), [2, 128]) },
+        { out: short, lse: ops.upload(new Float32Array(128), [2, 64]) },
+      ),
+  ],
   ['blocked keys of another length', '[2,64,8]', (ops, { x, short, plan }) => ops.attend(x, short, x, plan, both)],
   ['a plan for more heads', '3', (ops, { x }) => ops.attend(x, x, x, planOfAll(ops, { ...size, heads: 3 }), both)],
   ['a pool of 3', '3', (ops, { x, plan }) => ops.attend(x, x, x, { ...plan, levels: [{ pool: 3, upTo: 1 }] }, both)],
