@@ -1,7 +1,8 @@
 // Checks of static patterns: their plans are those of f64 on grids that do not divide, with text and without.
 import type { Backend } from '../backend/backend.ts';
 import type { Call, Scorer } from '../method.ts';
-import { frameBand, radial } from '../search/bands.ts';
+import { frameBand, placeBand, radial } from '../search/bands.ts';
+import { bestOf } from '../search/best-of.ts';
 import { upTo } from '../search/levels.ts';
 import { byHead, forced, type Pattern, pattern, withPattern } from '../search/pattern.ts';
 import { checkerboard, firstFrame, ownBlock, shards } from '../search/patterns.ts';
@@ -32,7 +33,7 @@ const CASES: Readonly<Record<string, Case>> = {
 
 /** Patterns alone, and forced over scores; plans hold no numbers of q and k, so one storage is enough. */
 export const patternChecks = (storage: Storage): readonly Check[] =>
-  storage === 'f32' ? [...GRIDS.flatMap(plansOn), ...GRIDS.slice(1).map(scoresOn)] : [];
+  storage === 'f32' ? [...GRIDS.flatMap(plansOn), ...GRIDS.slice(1).flatMap((grid) => [scoresOn(grid), ...bestOn(grid)])] : [];
 
 const over = withPattern(sampled(), byHead(checkerboard(), frameBand()));
 
@@ -47,6 +48,25 @@ const scoresOn = (grid: Grid): Check =>
   check(`pattern over scores, ${tokensOf(grid)} tokens`, 'small', (ops) => ({ scores: over(callOf(ops, grid, tiles(4, 4, 4))) }), {
     scores: { measure: 'absolute', tolerance: 1e-4 },
   });
+
+const CANDIDATES = [frameBand(), placeBand(), checkerboard(), firstFrame()];
+const JUDGES: Readonly<Record<string, Scorer>> = {
+  recall: bestOf(CANDIDATES),
+  error: bestOf(CANDIDATES, { by: 'error', rows: 32 }),
+  'enough recall': bestOf(CANDIDATES, { rows: 20, atLeast: 0.3 }),
+};
+
+const bestOn = (grid: Grid): Check[] =>
+  Object.entries(JUDGES).map(([name, score]) =>
+    check(
+      `pattern best of four by ${name}, ${tokensOf(grid)} tokens`,
+      'small',
+      (ops) => ({ scores: score(callOf(ops, grid, tiles(4, 4, 4))) }),
+      {
+        scores: { measure: 'absolute', tolerance: 0 },
+      },
+    ),
+  );
 
 function planOf(ops: Backend, grid: Grid, layout: Case['layout'], score: Scorer): Plan {
   const call = callOf(ops, grid, layout);
