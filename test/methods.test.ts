@@ -267,7 +267,7 @@ describe('presets', () => {
     }
     expect(() => pyramidSparse({ sparsity: 0.5, cuts: [0.5] })).toThrow(TypeError);
     expect(() => pyramidSparse({ cuts: [0.6, 0.5] })).toThrow('0.6, 0.5');
-    expect(() => pyramidSparse({ denseSteps: 15 })).toThrow('15');
+    expect(() => pyramidSparse({ denseSteps: 1.5 })).toThrow('denseSteps is 1.5');
   });
   test('hold the numbers of their papers', () => {
     expect(adaSpa().levels[0].upTo).toBeCloseTo(0.2, 12);
