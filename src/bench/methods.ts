@@ -4,10 +4,10 @@ import type { Backend } from '../backend/backend.ts';
 import type { Method } from '../method.ts';
 import type { TextToVideoPipeline } from '../pipeline.ts';
 import { relativeError } from '../quality/error.ts';
-import { massTables, type Recall, recallOf } from '../quality/recall.ts';
+import { massTables, recallOf } from '../quality/recall.ts';
 import { tokensOf } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
-import { type Observation, type Observed, observe, warmUp } from './observed.ts';
+import { type Observed, observe, warmUp } from './observed.ts';
 import { type Recorded, type Recording, recordRun } from './recorded.ts';
 import { type Sample, type Summary, summary } from './summary.ts';
 
@@ -106,21 +106,17 @@ async function measure(ops: Backend, entries: readonly Entry[], call: Recorded, 
   const expected = (await ops.read(exact.out)) as Float32Array;
   const tables = massTables(ops, { q, k, lse: exact.lse });
   const before = await denseMilliseconds(ops, call);
-  const observations = new Map<Entry, Observation & { recall?: Recall }>();
+  const taken = new Map<Entry, Omit<Sample, 'denseMilliseconds'>>();
   const attend = async (entry: Entry): Promise<void> => {
     entry.running ??= observe(ops, entry.contender.method());
-    const observation = await entry.running.attend(call);
-    const { read } = observation;
-    observations.set(entry, { ...observation, ...(read && { recall: await recallOf(ops, read.plan, await tables(read.layout)) }) });
+    const { out, read, ...rest } = await entry.running.attend(call);
+    const quality = read && { error: relativeError(out, expected), ...(await recallOf(ops, read.plan, await tables(read.layout))) };
+    taken.set(entry, { ...rest, layer: site.layer, ...(quality && { quality }) });
   };
   await each(entries, attend, signal);
   const denseTime = (before + (await denseMilliseconds(ops, call))) / 2;
   for (const x of [exact.out, exact.lse]) ops.release(x);
-  for (const [{ samples }, { phase, milliseconds, searchMilliseconds, density, out, recall }] of observations)
-    samples.push({
-      ...{ layer: site.layer, phase, milliseconds, searchMilliseconds, density, denseMilliseconds: denseTime },
-      ...(recall && { quality: { error: relativeError(out, expected), ...recall } }),
-    });
+  for (const [{ samples }, sample] of taken) samples.push({ ...sample, denseMilliseconds: denseTime });
 }
 
 async function denseMilliseconds(ops: Backend, { q, k, v }: Recorded): Promise<number> {
