@@ -128,6 +128,16 @@ export interface Backend extends Algebra {
    * such as block means of queries.
    */
   poolingError(rows: Tensor, k: Tensor, layout: Layout, v?: Tensor): Tensor;
+  /**
+   * Each row of the last axis, by its own scale, in numbers of `bits` bits, 2 to 8: whole multiples of its largest over 2^(bits - 1) - 1, stored as x
+   * is.
+   */
+  quantize(x: Tensor, bits: number): Tensor;
+  /**
+   * For each number of a head three signs, 1 where it lies above the head's first, second and third quartile and -1 where not: f32 [heads, n, dim]
+   * -> [heads, n, 3 dim]. A quartile is the least number that so many quarters of all do not exceed.
+   */
+  quartileSigns(x: Tensor): Tensor;
   /** Coarsest pool factor of `pools` whose mean cosine test passes, per key block: i32 [heads, kBlocks]; see search/select.ts `similarityCap`. */
   poolCap(k: Tensor, layout: Layout, pools: readonly { pool: number; cosine: number }[]): Tensor;
   /** Share of each head's score mass that a plan keeps: f32 [heads]; blocks forced by +Infinity carry no mass. */

@@ -3,6 +3,7 @@ import type { Backend } from '../backend/backend.ts';
 import { algebraChecks } from './algebra.ts';
 import { attentionChecks } from './attention.ts';
 import type { Check, Measured, Size, Skipped } from './check.ts';
+import { codeChecks } from './codes.ts';
 import { correctionChecks } from './correct.ts';
 import { fullSizeChecks } from './full-size.ts';
 import type { Storage } from './inputs.ts';
@@ -17,7 +18,18 @@ export type { Storage } from './inputs.ts';
 
 /** All checks of a storage, of these sizes. */
 export const conformance = (storage: Storage, sizes: readonly Size[] = ['quick', 'small']): readonly Check[] =>
-  [memoryChecks, attentionChecks, searchChecks, correctionChecks, algebraChecks, probeChecks, presetChecks, fullSizeChecks, refusalChecks]
+  [
+    memoryChecks,
+    attentionChecks,
+    searchChecks,
+    correctionChecks,
+    algebraChecks,
+    probeChecks,
+    codeChecks,
+    presetChecks,
+    fullSizeChecks,
+    refusalChecks,
+  ]
     .flatMap((checks) => checks(storage))
     .filter(({ size }) => sizes.includes(size));
 

@@ -13,6 +13,7 @@ import {
   rowsOf,
 } from '../sparse3d/reference.ts';
 import { elements, type Numbers, type Tensor } from '../tensor.ts';
+import { codeTwins } from './code-twins.ts';
 import { floats, type HostTensor, headsOf, integers, make, moved, raster, tableOf, valuesOf } from './host-tensor.ts';
 import { toF16 } from './inputs.ts';
 import { probeTwins } from './probe-twins.ts';
@@ -74,6 +75,7 @@ export const referenceBackend: Backend = {
     const scores = qs.flatMap((rows, head) => sampledScoresReference(rows, ks[head], layout, sampling, head).flat());
     return make([qs.length, layout.q.blocks, layout.k.blocks], scores);
   },
+  ...codeTwins,
   ...probeTwins,
   ...referenceAlgebra,
   poolCap: (k, layout, pools) => make([k.shape[0], layout.blocks], capOf(floats(k), k.shape[0], k.shape[2], layout, pools), 'i32'),

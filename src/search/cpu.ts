@@ -4,6 +4,7 @@ import { type CpuDevice, type CpuTensor, floatsOf, intsOf } from '../backend/cpu
 import type { Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { checkBlocked, checkPair, checkPlanOf, checkSelection, checkShape } from './checks.ts';
+import { type CodeOps, codeOps } from './cpu-codes.ts';
 import { type ProbeOps, probeOps } from './cpu-probe.ts';
 import { blockMass, blockPeaks, sampledScores } from './cpu-score.ts';
 import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape } from './cpu-select.ts';
@@ -11,11 +12,13 @@ import { planWidth } from './width.ts';
 
 /** The part of `Backend` that finds plans. */
 export type SearchOps = Pick<Backend, 'blockMass' | 'blockPeaks' | 'sampledScores' | 'poolCap' | 'recall' | 'headBudgets' | 'select'> &
+  CodeOps &
   ProbeOps;
 
 /** `Backend`'s search operations on a CPU device. @throws RangeError when a tensor does not fit its layout or score table. */
 export function searchOps(device: CpuDevice): SearchOps {
   return {
+    ...codeOps(device),
     ...probeOps(device),
     blockMass(q, k, lse, layout) {
       checkPair(q, k, layout);

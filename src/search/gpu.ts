@@ -4,7 +4,9 @@ import { type GpuDevice, gpuTensor } from '../backend/webgpu/device.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { checkBlocked, checkDim, checkPair, checkPlanOf, checkSelection, checkShape } from './checks.ts';
+import type { CodeOps } from './cpu-codes.ts';
 import type { ProbeOps } from './cpu-probe.ts';
+import { codeGpuOps } from './gpu-codes.ts';
 import { probeGpuOps } from './gpu-probe.ts';
 import { blockMass, blockPeaks, poolCap, sampledScores } from './gpu-score.ts';
 import { headBudgets, recall, select } from './gpu-select.ts';
@@ -12,6 +14,7 @@ import type { SearchKernels } from './kernels/index.ts';
 
 /** The part of `Backend` that finds plans. */
 export type SearchGpuOps = Pick<Backend, 'blockMass' | 'blockPeaks' | 'sampledScores' | 'poolCap' | 'recall' | 'headBudgets' | 'select'> &
+  CodeOps &
   ProbeOps;
 
 export interface SearchGpuOptions {
@@ -30,6 +33,7 @@ export function searchGpuOps(device: GpuDevice, kernels: SearchKernels, options:
   const tensor = (x: Tensor) => gpuTensor(device, x);
   const parts = { device, kernels, wanted: options.score, tableBytes: options.tableBytes ?? 64 * 2 ** 20 };
   return {
+    ...codeGpuOps(parts),
     ...probeGpuOps(parts),
     blockMass(q, k, lse, layout) {
       checkPair(q, k, layout);

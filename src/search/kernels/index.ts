@@ -18,6 +18,8 @@ export const searchKernels = {
   groupRows: new URL('./group-rows.wgsl', import.meta.url),
   poolingError: new URL('./pooling-error.wgsl', import.meta.url),
   valueMoments: new URL('./value-moments.wgsl', import.meta.url),
+  quantize: new URL('./quantize.wgsl', import.meta.url),
+  quartileSigns: new URL('./quartile-signs.wgsl', import.meta.url),
   poolCap: new URL('./pool-cap.wgsl', import.meta.url),
   recall: new URL('./recall.wgsl', import.meta.url),
   recallShare: new URL('./recall-share.wgsl', import.meta.url),
