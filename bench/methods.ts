@@ -40,8 +40,9 @@ async function main(): Promise<void> {
   const { device, runtime } = pipe;
   await pipe.dispose();
   const marked = results.map((result, at): ListedResult => {
-    const { mark, reconstruction } = contenders[at].listed;
-    return { ...result, mark, reconstruction };
+    const { listed, sparsity } = contenders[at];
+    const { name, mark, reconstruction } = listed;
+    return { ...result, name, mark, reconstruction, ...(sparsity !== undefined && { sparsity }) };
   });
   const markdown = `${sentence(setting, prompts.length * args.seeds.length, device, runtime.name)}\n\n${methodsMarkdown(marked)}`;
   const file = writeResult(args.out ?? `methods-${device.name}${quick ? '-quick' : ''}`, {
@@ -80,12 +81,17 @@ function argumentsOf() {
   };
 }
 
+interface Entrant extends Contender {
+  readonly listed: Listed;
+  readonly sparsity?: number;
+}
+
 /** A method as its preset has it, and at each sparsity if it takes one. */
-function contendersOf(listed: Listed, sparsities: readonly number[]): (Contender & { readonly listed: Listed })[] {
+function contendersOf(listed: Listed, sparsities: readonly number[]): Entrant[] {
   const { name, preset } = listed;
   const own = { label: name, method: () => preset(), listed };
   if (!listed.sparsity) return [own];
-  return [own, ...sparsities.map((sparsity) => ({ label: `${name} ${sparsity}`, method: () => preset({ sparsity }), listed }))];
+  return [own, ...sparsities.map((sparsity) => ({ label: `${name} ${sparsity}`, method: () => preset({ sparsity }), listed, sparsity }))];
 }
 
 /** The prompts given, or the first so many of the model's own. */

@@ -123,19 +123,26 @@ describe('results', () => {
 
   test('ports and reconstructions stand apart', () => {
     const row = { reconstruction: false, ...summary(samples) };
+    const named = (name: string) => ({ label: name, name });
     const markdown = methodsMarkdown([
-      { ...row, label: 'ours', mark: 'own' },
-      { ...row, label: 'theirs', mark: 'published' },
-      { ...row, label: 'guessed', mark: 'published', reconstruction: true },
-      { label: 'broken', mark: 'ported', reconstruction: false, failed: 'a | b' },
+      { ...row, ...named('ours'), mark: 'own' },
+      { ...row, label: 'ours 0.9', name: 'ours', mark: 'own', sparsity: 0.9 },
+      { ...row, label: 'ours 0.8', name: 'ours', mark: 'own', sparsity: 0.8 },
+      { ...row, ...named('theirs'), mark: 'published' },
+      { ...named('theirs'), label: 'theirs 0.8', mark: 'published', reconstruction: false, sparsity: 0.8, failed: 'no' },
+      { ...row, ...named('guessed'), mark: 'published', reconstruction: true },
+      { ...named('broken'), mark: 'ported', reconstruction: false, failed: 'a | b' },
     ]);
-    const [first, second] = markdown.split('## ').slice(1);
+    const [first, second, third] = markdown.split('## ').slice(1);
     expect(first).toContain('| ours | own | 0.300 | 0.2000 | 0.700 | 0.600 | 0.17 | 0.75 | 0.53 | 0.83 |');
     expect(first).toContain('| theirs | published |');
-    expect(first).not.toMatch(/guessed|broken/);
-    expect(second).toContain('no verdict on a paper');
-    expect(second).toContain('| guessed | published, reconstruction |');
-    expect(second).toContain('| broken | ported | failed: a \\| b |');
-    for (const line of second.split('\n').filter((line) => line.startsWith('|'))) expect(line.match(/(?<!\\)\|/g)).toHaveLength(11);
+    expect(first).not.toMatch(/guessed|broken|0\.9/);
+    expect(second).toContain('| method | mark | 0.9 | 0.8 |');
+    expect(second).toContain('| ours | own | 0.2000 (0.300) | 0.2000 (0.300) |');
+    expect(second).toContain('| theirs | published |  | failed: no |');
+    expect(third).toContain('no verdict on a paper');
+    expect(third).toContain('| guessed | published, reconstruction |');
+    expect(third).toContain('| broken | ported | failed: a \\| b |');
+    for (const line of third.split('\n').filter((line) => line.startsWith('|'))) expect(line.match(/(?<!\\)\|/g)).toHaveLength(11);
   });
 });
