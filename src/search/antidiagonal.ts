@@ -4,7 +4,7 @@ import type { Tensor } from '../tensor.ts';
 
 /**
  * Softmax weights between groups of `stride` neighbouring tokens, of which the logits along the antidiagonal are read, summed for each pair of
- * blocks (XAttention, arXiv 2503.16428, section 2.1). Departs: padding takes no weight, and a group with padding repeats its tokens and counts as
+ * blocks (XAttention, arXiv 2503.16428). Departs: padding takes no weight, and a group with padding repeats its tokens and counts as
  * many as it has.
  * @throws RangeError unless the stride is a whole number from 1 up; when scoring, unless it divides the blocks.
  */

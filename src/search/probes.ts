@@ -48,7 +48,7 @@ export interface VerticalSlashOptions {
 
 /**
  * Forces the columns and diagonals of block pairs on which probed rows put most weight; the other pairs have the larger weight of their two
- * lines (MInference, arXiv 2407.02490, section 3.2). Departs: rows are spread over the video instead of the last 64, lines are of blocks instead of
+ * lines (MInference, arXiv 2407.02490). Departs: rows are spread over the video instead of the last 64, lines are of blocks instead of
  * tokens, and diagonals run on both sides of the main one.
  * @throws RangeError for counts or a share that are not above 0.
  */

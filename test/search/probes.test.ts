@@ -151,6 +151,32 @@ describe('scores of four blocks', () => {
     for (const at of [0, 5, 10, 15]) expect(forced[at]).toBe(Infinity);
   });
 
+  test('what is made in several tiles is as in one', async () => {
+    const ops = await opened;
+    const layout = row(4096);
+    const x = (seed: number) =>
+      ops.upload(
+        fill(layout, (b, p, i) => Math.sin(seed * (b * 8 + p) + i * i)),
+        [1, 4096, DIM],
+      );
+    const [q, k, both] = [x(0.7), x(1.3), { q: layout, k: layout }];
+    const slots = Int32Array.from({ length: 300 }, (_, at) => 13 * at);
+    const [all, first, last] = await Promise.all(
+      [slots, slots.slice(0, 7), slots.slice(293)].map((rows) => ops.read(ops.probeBlocks(q, k, rows, both))),
+    );
+    close([...all.slice(0, 7 * 512), ...all.slice(293 * 512)], [...first, ...last]);
+    const means = ops.blockMeans(q, layout);
+    const errors = await ops.read(ops.poolingError(means, k, layout));
+    const tail = ops.upload((await ops.read(means)).slice(-DIM) as Float32Array, [1, 1, DIM]);
+    const alone = await ops.read(ops.poolingError(tail, k, layout));
+    close(
+      [...errors.slice(-512)].map((error) => error * 1e6),
+      [...alone].map((error) => error * 1e6),
+    );
+    const weights = await ops.read(ops.antidiagonal(q, k, both, { stride: 2 }));
+    for (let at = 0; at < 512; at += 73) expect(weights.slice(at * 512, (at + 1) * 512).reduce((sum, w) => sum + w, 0)).toBeCloseTo(4, 4);
+  });
+
   test('what cannot be probed is refused', async () => {
     const call = await callOf(
       row(27),
