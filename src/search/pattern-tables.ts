@@ -8,14 +8,14 @@ import { ownBlock } from './patterns.ts';
 
 /** A pattern of which rows that would be empty read their own blocks. */
 export function neverEmpty(pattern: Pattern): Pattern {
-  const own = ownBlock();
+  const ownOf = perLayouts((layout) => ownBlock()(layout)[0]);
   return (layout) =>
     pattern(layout).map((mask) => {
       const { q, k } = layout;
       const whole = mask.slice();
       for (let row = 0; row < q.blocks; row++) {
         const [from, to] = [row * k.blocks, (row + 1) * k.blocks];
-        if (!mask.subarray(from, to).includes(1)) whole.set(own(layout)[0].subarray(from, to), from);
+        if (!mask.subarray(from, to).includes(1)) whole.set(ownOf(layout).subarray(from, to), from);
       }
       return whole;
     });
@@ -52,10 +52,13 @@ export function inTurn(ops: Backend, { tables }: Tables, heads: number): Tensor 
 }
 
 function mostOf(mask: Mask, { q, k }: Layouts): number {
-  const counts = Array.from({ length: q.blocks }, (_, row) =>
-    mask.subarray(row * k.blocks, (row + 1) * k.blocks).reduce((sum, read) => sum + read, 0),
-  );
-  return Math.max(0, ...counts.filter((count) => count < k.blocks));
+  let most = 0;
+  for (let row = 0; row < q.blocks; row++) {
+    let count = 0;
+    for (let at = row * k.blocks; at < (row + 1) * k.blocks; at++) count += mask[at];
+    if (count < k.blocks) most = Math.max(most, count);
+  }
+  return most;
 }
 
 /** Keeps what is made on a backend for a pair of layouts as long as all three live. */

@@ -39,7 +39,11 @@ function cycle(lengths: readonly number[], maskOf: (head: number) => Mask): read
   return Array.from({ length }, (_, head) => maskOf(head));
 }
 
-const either = (a: Mask, b: Mask): Mask => a.map((read, at) => read | b[at]);
+function either(a: Mask, b: Mask): Mask {
+  const both = a.slice();
+  for (let at = 0; at < both.length; at++) both[at] |= b[at];
+  return both;
+}
 
 /**
  * A scorer that is a pattern: what any of `patterns` reads is forced, all else forbidden. Text is read in full both ways, and a row that

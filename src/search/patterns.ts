@@ -2,16 +2,19 @@
 // pattern are in windows.ts, bands.ts and radial.ts.
 import type { Layouts } from '../method.ts';
 import { type Layout, PAD, tokensOfBlock } from '../sparse3d/plan.ts';
-import type { Pattern } from './pattern.ts';
+import type { Mask, Pattern } from './pattern.ts';
 
 /** A pattern that is the same for all heads, by a rule over block pairs. */
 const byBlocks =
   (rule: (layout: Layouts) => (queryBlock: number, keyBlock: number) => boolean): Pattern =>
-  (layout) => {
-    const reads = rule(layout);
-    const { blocks } = layout.k;
-    return [Uint8Array.from({ length: layout.q.blocks * blocks }, (_, at) => Number(reads(Math.floor(at / blocks), at % blocks)))];
-  };
+  (layout) => [maskOf(layout, rule(layout))];
+
+function maskOf({ q, k }: Layouts, reads: (queryBlock: number, keyBlock: number) => boolean): Mask {
+  const mask = new Uint8Array(q.blocks * k.blocks);
+  for (let query = 0; query < q.blocks; query++)
+    for (let key = 0; key < k.blocks; key++) mask[query * k.blocks + key] = Number(reads(query, key));
+  return mask;
+}
 
 /** Every pair of blocks of which one or both hold text. */
 export const text = (): Pattern =>
@@ -51,14 +54,19 @@ export const ownBlock = ({ reach = 0 } = {}): Pattern => {
  */
 export const powerDistances = (): Pattern => byDistance((distance) => (distance & (distance - 1)) === 0);
 
-/** By the distance of a key block from the nearest of the query's own blocks, 0 for these themselves. Between video and text there is none. */
-const byDistance = (reads: (distance: number) => boolean): Pattern =>
-  byBlocks(({ q, k }) => {
-    const own = ownBlocks({ q, k });
-    const isText = (block: number) => block >= k.videoBlocks;
-    return (queryBlock, keyBlock) =>
-      own[queryBlock].some((block) => block === keyBlock || (!isText(block) && !isText(keyBlock) && reads(Math.abs(block - keyBlock))));
-  });
+/** By the distance of a key block from any of the query's own blocks, 0 for these themselves. Between video and text there is none. */
+const byDistance =
+  (reads: (distance: number) => boolean): Pattern =>
+  ({ q, k }) => {
+    const mask = new Uint8Array(q.blocks * k.blocks);
+    for (const [query, own] of ownBlocks({ q, k }).entries())
+      for (const block of own) {
+        mask[query * k.blocks + block] = 1;
+        for (let key = 0; key < k.videoBlocks && block < k.videoBlocks; key++)
+          if (reads(Math.abs(block - key))) mask[query * k.blocks + key] = 1;
+      }
+    return [mask];
+  };
 
 /** For each query block, the key blocks that hold its tokens. */
 function ownBlocks({ q, k }: Layouts): readonly (readonly number[])[] {
@@ -73,13 +81,10 @@ function ownBlocks({ q, k }: Layouts): readonly (readonly number[])[] {
  */
 export const shards = ({ of = 4 } = {}): Pattern => {
   checkCount('shards', of);
-  return ({ q, k }) =>
-    Array.from({ length: of }, (_, head) =>
-      Uint8Array.from({ length: q.blocks * k.blocks }, (__, at) => {
-        const keyBlock = at % k.blocks;
-        return Number(keyBlock < k.videoBlocks && (keyBlock + head) % of === 0);
-      }),
-    );
+  return (layout) => {
+    const isVideo = (block: number) => block < layout.k.videoBlocks;
+    return Array.from({ length: of }, (_, head) => maskOf(layout, (__, block) => isVideo(block) && (block + head) % of === 0));
+  };
 };
 
 /**
