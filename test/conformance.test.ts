@@ -59,6 +59,7 @@ describe('the suite notices', () => {
     combine: { combine: (parts, [first, ...rest]) => reference.combine(parts, [first * 1.0001, ...rest]) },
     attendAll: { attendAll: (q, k, v) => nudged(reference.attendAll(q, k, v)) },
     attend: { attend: (q, k, v, plan, layout) => nudged(reference.attend(q, k, v, plan, layout)) },
+    merge: { merge: (a, b) => nudged(reference.merge(a, b)) },
     blockMass: { blockMass: (q, k, lse, layout) => scaled(reference.blockMass(q, k, lse, layout), 1.001) },
     sampledScores: { sampledScores: (q, k, layout, sampling) => reference.sampledScores(q, k, layout, { ...sampling, seed: 1 }) },
     poolCap: { poolCap: (k, layout, pools) => reference.poolCap(k, layout, pools.slice(1)) },
@@ -76,6 +77,7 @@ describe('the suite notices', () => {
     multiply: { multiply: (a, b) => reference.force(a, b) },
     pick: { pick: (tables, choice) => reference.pick(tables, reference.argmax(reference.reshape(choice, [6, 1]))) },
     recall: { recall: (scores, plan) => scaled(reference.recall(scores, plan), 0.999) },
+    planTable: { planTable: (plan, { read }) => reference.planTable(plan, { read, left: read }) },
     headBudgets: { headBudgets: (recall, options) => reference.headBudgets(recall, { ...options, threshold: 0.95 }) },
   };
 

@@ -142,6 +142,8 @@ export interface Backend extends Algebra {
   poolCap(k: Tensor, layout: Layout, pools: readonly { pool: number; cosine: number }[]): Tensor;
   /** Share of each head's score mass that a plan keeps: f32 [heads]; blocks forced by +Infinity carry no mass. */
   recall(scores: Tensor, plan: Plan): Tensor;
+  /** A plan as numbers to force scores by: f32 [heads, qBlocks, kBlocks], `read` for key blocks that a row reads, `left` for those it leaves out. */
+  planTable(plan: Plan, numbers: { readonly read: number; readonly left: number }): Tensor;
   /** Head budgets of AdaSpa: f32 [heads] of factors on the first cut, from recall; see search/select.ts. */
   headBudgets(recall: Tensor, options: { threshold: number; sparsity: number }): Tensor;
   /**

@@ -83,6 +83,16 @@ export const referenceBackend: Backend = {
     const plan = { counts: integers(counts), blocks: integers(blocks) };
     return make([scores.shape[0]], recallOf(floats(scores), tableOf(scores), plan, blocks.shape[2]));
   },
+  planTable({ counts, blocks, levels, keyBlocks }, { read, left }) {
+    const [heads, qBlocks, width] = blocks.shape;
+    const kBlocks = keyBlocks ?? width;
+    const table = Array.from({ length: heads }, (_, head) =>
+      planRows(integers(counts), integers(blocks), levels, head, qBlocks, width, kBlocks).map((row) =>
+        Array.from({ length: kBlocks }, (__, at) => (row.some(({ block }) => block === at) ? read : left)),
+      ),
+    );
+    return make([heads, qBlocks, kBlocks], table.flat(2));
+  },
   headBudgets: (recall, options) => make(recall.shape, budgetsOf(floats(recall), options)),
   select(scores, { cap, budgets, ...selection }) {
     const [heads, qBlocks, kBlocks] = tableOf(scores);

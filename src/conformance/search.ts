@@ -1,6 +1,9 @@
 // Checks of how plans are found: scores, selection, recall and budgets.
 import type { Backend, Selection } from '../backend/backend.ts';
+import type { Selector } from '../method.ts';
 import { pyramid, restAt, upTo, within } from '../search/levels.ts';
+import { mass, rank } from '../search/select.ts';
+import { offline, refine, union } from '../search/select-by.ts';
 import { curve, raster, tiles } from '../sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
 import { type Bound, type Check, check, difference, type Results, type Size } from './check.ts';
@@ -123,6 +126,8 @@ const selectionChecks: readonly Check[] = [
   ),
   check('select, rows of nothing but forbidden blocks', 'small', (ops) => ({ plan: forbidden(ops) }), { plan: samePlan }),
   check('recall', 'small', (ops) => ({ recall: recalled(ops) }), { recall: { measure: 'absolute', tolerance: 1e-5 } }),
+  check('planTable', 'small', planTables, { narrow: exact, whole: exact, pooled: exact }),
+  check('selection by two', 'small', selectedByTwo, { both: samePlan, refined: samePlan, rescored: samePlan, offline: samePlan }),
   densityCheck([1], 6),
   densityCheck([1, 4], 6),
   check('headBudgets', 'small', budgets, { some: near, most: near, low: near }),
@@ -132,6 +137,38 @@ const forbidden = (ops: Backend) =>
   ops.select(ops.upload(new Float32Array(2 * 5).fill(-Infinity), [1, 2, 5]), { measure: 'mass', levels: pyramid(0.5, 0.9) });
 
 const recalled = (ops: Backend) => ops.recall(scoresOf(ops), ops.select(scoresOf(ops), { measure: 'rank', levels: upTo(0.3) }));
+
+function planTables(ops: Backend): Results {
+  const size = { heads: 2, queryBlocks: 5, keyBlocks: KEY_BLOCKS };
+  const narrow = ops.select(scoresOf(ops), { measure: 'rank', levels: upTo(0.1), forced: 3 });
+  return {
+    narrow: ops.planTable(narrow, { read: Infinity, left: 0 }),
+    whole: ops.planTable(planOfAll(ops, size), { read: 0.5, left: -Infinity }),
+    pooled: ops.planTable(uploadPlan(ops, randomPlan(size, [1, 4], 9), size, [1, 4]), { read: 2, left: -Infinity }),
+  };
+}
+
+/** Selectors made of others, on a layer of random scores. */
+function selectedByTwo(ops: Backend): Results {
+  const site = { step: 0, steps: 1, layer: 1, layers: 2, branches: [0], grid: odd };
+  const q = ops.upload(new Float32Array(HEADS), [HEADS, 1, 1]);
+  const call = { ops, q, k: q, v: q, layout: few, site, memory: {}, forced: 2 };
+  const by = (select: Selector) => select(call, scoresOf(ops), upTo(0.6));
+  const other = ops.upload(numbers(HEADS * QUERY_BLOCKS * KEY_BLOCKS, 22).map(Math.abs), [HEADS, QUERY_BLOCKS, KEY_BLOCKS]);
+  return {
+    both: by(union(rank({ ceiling: 0.2 }), mass({ over: 'head' }))),
+    refined: by(refine({ first: rank(), levels: upTo(0.5), second: mass() })),
+    rescored: by(refine({ first: rank(), levels: upTo(0.5), score: () => other, second: mass() })),
+    offline: by(
+      offline({
+        shares: [
+          [1, 1, 1],
+          [0.1, 0.5, 1],
+        ],
+      }),
+    ),
+  };
+}
 
 /** Density of a random plan, and of the plan of all. */
 function densityCheck(pools: readonly number[], keyBlocks: number): Check {

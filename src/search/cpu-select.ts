@@ -127,6 +127,25 @@ export function recallOf(scores: Float32Array, [heads, qBlocks, kBlocks]: TableS
   return result;
 }
 
+/** `Backend.planTable` on numbers, for a plan whose lists have `width` places. */
+export function tableOfPlan(
+  plan: PlanNumbers,
+  [heads, qBlocks, kBlocks]: TableShape,
+  width: number,
+  { read, left }: { readonly read: number; readonly left: number },
+): Float32Array {
+  const table = new Float32Array(heads * qBlocks * kBlocks).fill(left);
+  const levels = plan.counts.length / (heads * qBlocks);
+  for (let row = 0; row < heads * qBlocks; row++) {
+    const ofRow = table.subarray(row * kBlocks, (row + 1) * kBlocks);
+    const counts = plan.counts.subarray(row * levels, (row + 1) * levels);
+    if (counts[0] === kBlocks) ofRow.fill(read);
+    else
+      for (const block of plan.blocks.subarray(row * width, row * width + counts.reduce((sum, count) => sum + count))) ofRow[block] = read;
+  }
+  return table;
+}
+
 /**
  * `Backend.headBudgets` on numbers (AdaSpa section 4.2): n heads recall more than the threshold, at most half of all; the n best get
  * sparsity (1 + s) / 2, the n worst (3 s - 1) / 2, the rest s, so the mean stays s. Below s = 1/3 the paper's (3 s - 1) / 2 is negative:

@@ -7,11 +7,14 @@ import { checkBlocked, checkPair, checkPlanOf, checkSelection, checkShape } from
 import { type CodeOps, codeOps } from './cpu-codes.ts';
 import { type ProbeOps, probeOps } from './cpu-probe.ts';
 import { blockMass, blockPeaks, sampledScores } from './cpu-score.ts';
-import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape } from './cpu-select.ts';
+import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape, tableOfPlan } from './cpu-select.ts';
 import { planWidth } from './width.ts';
 
 /** The part of `Backend` that finds plans. */
-export type SearchOps = Pick<Backend, 'blockMass' | 'blockPeaks' | 'sampledScores' | 'poolCap' | 'recall' | 'headBudgets' | 'select'> &
+export type SearchOps = Pick<
+  Backend,
+  'blockMass' | 'blockPeaks' | 'sampledScores' | 'poolCap' | 'recall' | 'planTable' | 'headBudgets' | 'select'
+> &
   CodeOps &
   ProbeOps;
 
@@ -45,6 +48,7 @@ export function searchOps(device: CpuDevice): SearchOps {
         recallOf(await floatsOf(scores), tableOf(scores), { counts: await intsOf(plan.counts), blocks: await intsOf(plan.blocks) }, width),
       );
     },
+    planTable: (plan, numbers) => planTable(device, plan, numbers),
     headBudgets: (recall, options) => one(device, recall.shape, 'f32', async () => budgetsOf(await floatsOf(recall), options)),
     select: (scores, selection) => select(device, scores, selection),
   };
@@ -66,6 +70,14 @@ function select(device: CpuDevice, scores: Tensor, selection: Parameters<Backend
     },
   );
   return { counts, blocks, levels, keyBlocks: kBlocks };
+}
+
+function planTable(device: CpuDevice, plan: Plan, numbers: { readonly read: number; readonly left: number }): CpuTensor {
+  const [heads, qBlocks, width] = plan.blocks.shape;
+  const shape = [heads, qBlocks, plan.keyBlocks ?? width] as const;
+  return one(device, shape, 'f32', async () =>
+    tableOfPlan({ counts: await intsOf(plan.counts), blocks: await intsOf(plan.blocks) }, shape, width, numbers),
+  );
 }
 
 function one(device: CpuDevice, shape: readonly number[], dtype: 'f32' | 'i32', job: () => Promise<Float32Array | Int32Array>): CpuTensor {

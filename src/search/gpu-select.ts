@@ -32,6 +32,29 @@ export function recall({ device, kernels }: Parts, scores: GpuTensor, counts: Gp
   return shares;
 }
 
+/** `Backend.planTable`. */
+export function planTable(
+  { device, kernels }: Parts,
+  { keyBlocks }: Plan,
+  counts: GpuTensor,
+  blocks: GpuTensor,
+  { read, left }: { readonly read: number; readonly left: number },
+): GpuTensor {
+  const [heads, qBlocks, width] = blocks.shape;
+  const kBlocks = keyBlocks ?? width;
+  const table = device.tensor([heads, qBlocks, kBlocks], 'f32');
+  const uniform = Uint32Array.of(heads * qBlocks, kBlocks, width, 0, 0, 0, 0, 0);
+  new Float32Array(uniform.buffer).set([read, left], 3);
+  device.dispatch({
+    kernel: kernels.planTable,
+    header: { constants: { LEVELS: counts.shape[2] } },
+    tensors: [counts, blocks, table],
+    uniform,
+    workgroups: gridOfGroups(heads * qBlocks),
+  });
+  return table;
+}
+
 /** `Backend.headBudgets`. */
 export function headBudgets(
   { device, kernels }: Parts,

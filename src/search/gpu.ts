@@ -9,11 +9,14 @@ import type { ProbeOps } from './cpu-probe.ts';
 import { codeGpuOps } from './gpu-codes.ts';
 import { probeGpuOps } from './gpu-probe.ts';
 import { blockMass, blockPeaks, poolCap, sampledScores } from './gpu-score.ts';
-import { headBudgets, recall, select } from './gpu-select.ts';
+import { headBudgets, planTable, recall, select } from './gpu-select.ts';
 import type { SearchKernels } from './kernels/index.ts';
 
 /** The part of `Backend` that finds plans. */
-export type SearchGpuOps = Pick<Backend, 'blockMass' | 'blockPeaks' | 'sampledScores' | 'poolCap' | 'recall' | 'headBudgets' | 'select'> &
+export type SearchGpuOps = Pick<
+  Backend,
+  'blockMass' | 'blockPeaks' | 'sampledScores' | 'poolCap' | 'recall' | 'planTable' | 'headBudgets' | 'select'
+> &
   CodeOps &
   ProbeOps;
 
@@ -60,6 +63,7 @@ export function searchGpuOps(device: GpuDevice, kernels: SearchKernels, options:
       checkPlanOf(scores, plan);
       return recall(parts, tensor(scores), tensor(plan.counts), tensor(plan.blocks));
     },
+    planTable: (plan, numbers) => planTable(parts, plan, tensor(plan.counts), tensor(plan.blocks), numbers),
     headBudgets: (shares, options) => headBudgets(parts, tensor(shares), options),
     select(scores: Tensor, selection: Selection) {
       checkSelection(scores, selection);

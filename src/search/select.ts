@@ -2,6 +2,7 @@
 // (+Infinity) are always read at the finest level and are outside every share below; forbidden ones (-Infinity) are never read. A row keeps
 // at least its best block; equal scores go by the lower index.
 import type { Call, Selector } from '../method.ts';
+import type { Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 
 /** What every cut may be bound by. */
@@ -60,17 +61,25 @@ export const margin =
   ({ ops, forced }, scores, levels) =>
     ops.select(scores, { ...options, measure: 'margin', levels, forced });
 
+export interface HeadAdaptiveOptions {
+  /** Heads that recall more than this give of their budget. */
+  readonly threshold?: number;
+  /** Share of each head's mass that a plan of equal budgets keeps: f32 [heads]. Default: of the mass that the scores are. */
+  readonly recall?: (call: Call, scores: Tensor, plan: Plan) => Tensor;
+}
+
 /**
  * Rank with three budgets (AdaSpa, arXiv 2502.21079, section 4.2): heads that keep more than `threshold` of their mass, at most half of
  * all, are cut to sparsity (1 + s) / 2; as many of least recall get (3 s - 1) / 2. Heads of one batch item are compared. Mean sparsity
  * stays s.
  */
 export const headAdaptive =
-  ({ threshold = 0.8 } = {}): Selector =>
-  ({ ops, forced }, scores, levels) => {
+  ({ threshold = 0.8, recall = ({ ops }, ...known) => ops.recall(...known) }: HeadAdaptiveOptions = {}): Selector =>
+  (call, scores, levels) => {
+    const { ops, forced } = call;
     const budgets = ops.scope(() => {
-      const recall = ops.recall(scores, ops.select(scores, { measure: 'rank', levels, forced }));
-      return ops.headBudgets(recall, { threshold, sparsity: 1 - levels[0].upTo });
+      const equal = ops.select(scores, { measure: 'rank', levels, forced });
+      return ops.headBudgets(recall(call, scores, equal), { threshold, sparsity: 1 - levels[0].upTo });
     });
     return ops.select(scores, { measure: 'rank', levels, budgets, forced });
   };

@@ -21,6 +21,7 @@ export const searchKernels = {
   quantize: new URL('./quantize.wgsl', import.meta.url),
   quartileSigns: new URL('./quartile-signs.wgsl', import.meta.url),
   poolCap: new URL('./pool-cap.wgsl', import.meta.url),
+  planTable: new URL('./plan-table.wgsl', import.meta.url),
   recall: new URL('./recall.wgsl', import.meta.url),
   recallShare: new URL('./recall-share.wgsl', import.meta.url),
   headBudgets: new URL('./head-budgets.wgsl', import.meta.url),

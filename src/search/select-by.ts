@@ -1,0 +1,81 @@
+// Selectors made of others: two together, one after the other, and shares that were found offline.
+import type { Scorer, Selector } from '../method.ts';
+import type { Level } from '../sparse3d/plan.ts';
+import { upTo } from './levels.ts';
+
+/**
+ * What either of two selectors reads, at the finest level: sinks or lines beside the best blocks (FlexPrefill, arXiv 2502.20766, joins a block
+ * map with columns and diagonals).
+ */
+export const union =
+  (first: Selector, second: Selector): Selector =>
+  (call, scores, levels) => {
+    const { ops } = call;
+    return ops.scope(() => {
+      const plans = [first, second].map((select) => select(call, scores, levels));
+      const [own, other] = [
+        ops.planTable(plans[0], { read: Infinity, left: -Infinity }),
+        ops.planTable(plans[1], { read: Infinity, left: 0 }),
+      ];
+      const widths = plans.map(({ blocks }) => blocks.shape[2]);
+      // Only what is forced is read, and no row is without.
+      return ops.select(ops.force(own, other), { measure: 'rank', levels: upTo(1), forced: widths[0] + widths[1] });
+    });
+  };
+
+export interface RefineOptions {
+  /** A generous selector, which narrows the choice down. */
+  readonly first: Selector;
+  readonly levels: readonly Level[];
+  /** Scores of what is left; those of the method when left out. It forces what it wants of that itself. */
+  readonly score?: Scorer;
+  /** Chooses among what is left, by the levels of the method. */
+  readonly second: Selector;
+}
+
+/**
+ * One selector after another, the second among what the first reads (Twilight, arXiv 2502.02770: a fixed budget, then a share of mass by better
+ * scores). Scores that need a log-sum-exp must be the method's own.
+ */
+export const refine =
+  ({ first, levels, score, second }: RefineOptions): Selector =>
+  (call, scores, ofMethod) => {
+    const { ops } = call;
+    return ops.scope(() => {
+      const left = ops.planTable(first(call, scores, levels), { read: 0, left: -Infinity });
+      return second(call, ops.force(score?.(call) ?? scores, left), ofMethod);
+    });
+  };
+
+/** Shares of key blocks that heads read, found offline: one row for each layer, one share for each head. */
+export interface HeadShares {
+  readonly shares: readonly (readonly number[])[];
+}
+
+/**
+ * Rank with a budget for each layer and head from a table; the cut of the method's only level scales them all (MoA, arXiv 2406.14909, and DAM
+ * keep such tables).
+ * @throws RangeError for a table with a share outside (0, 1] or, when it is used, without the layer or heads of a call.
+ */
+export const offline = ({ shares }: HeadShares): Selector => {
+  for (const [layer, ofLayer] of shares.entries())
+    for (const [head, share] of ofLayer.entries())
+      if (!(share > 0 && share <= 1))
+        throw new RangeError(`the share of head ${head} in layer ${layer} is ${share}; give one above 0 and at most 1`);
+  return ({ ops, q, site, forced }, scores, levels) => {
+    const [heads, own] = [q.shape[0], shares[site.layer]];
+    if (own?.length !== heads)
+      throw new RangeError(
+        `the table has ${own?.length ?? 'no'} shares for layer ${site.layer} with ${heads} heads; make one for this model`,
+      );
+    const widest = Math.max(...own);
+    const cut = levels.map((level) => ({ ...level, upTo: level.upTo * widest }));
+    return ops.scope(() => {
+      const budgets = ops.upload(
+        Float32Array.from(own, (share) => share / widest),
+        [heads],
+      );
+      return ops.select(scores, { measure: 'rank', levels: cut, budgets, forced });
+    });
+  };
+};
