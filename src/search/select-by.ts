@@ -1,4 +1,4 @@
-// Selectors made of others: two together, one after the other, and shares that were found offline.
+// Selectors made of others: two together, one after the other, one that only shrinks its plan, and shares that were found offline.
 import type { Scorer, Selector } from '../method.ts';
 import type { Level } from '../sparse3d/plan.ts';
 import { upTo } from './levels.ts';
@@ -45,6 +45,19 @@ export const refine =
       const left = ops.planTable(first(call, scores, levels), { read: 0, left: -Infinity });
       return second(call, ops.force(score?.(call) ?? scores, left), ofMethod);
     });
+  };
+
+/**
+ * A selector among what the kept plan reads: a block that a search leaves out does not come back in this run (LiteAttention, arXiv 2511.11062,
+ * which tests blocks as it reads them; here each search scores all).
+ */
+export const shrinking =
+  (select: Selector): Selector =>
+  (call, scores, levels) => {
+    const { ops, memory } = call;
+    if (!memory.plan) return select(call, scores, levels);
+    const kept = memory.plan;
+    return ops.scope(() => select(call, ops.force(scores, ops.planTable(kept, { read: 0, left: -Infinity })), levels));
   };
 
 /** Shares of key blocks that heads read, found offline: one row for each layer, one share for each head. */

@@ -5,17 +5,21 @@ import { referenceBackend as ops } from '../../src/conformance/reference-backend
 import type { Call, Selector } from '../../src/method.ts';
 import { upTo } from '../../src/search/levels.ts';
 import { headAdaptive, mass, rank } from '../../src/search/select.ts';
-import { offline, refine, union } from '../../src/search/select-by.ts';
+import { offline, refine, shrinking, union } from '../../src/search/select-by.ts';
 import { raster } from '../../src/sparse3d/layout.ts';
 
 const grid = { frames: 1, height: 16, width: 16, text: 0 };
 const layout = raster(64)(grid);
 
-/** What a selector reads of each row, in rising order. */
-function read(select: Selector, scores: readonly number[], share = 0.5, { heads = 1, layer = 0 } = {}): number[][] {
+function callOf(heads = 1, layer = 0): Call {
   const q = ops.upload(new Float32Array(heads), [heads, 1, 1]);
   const site = { step: 0, steps: 1, layer, layers: 2, branches: [0], grid };
-  const call: Call = { ops, q, k: q, v: q, layout: { q: layout, k: layout }, site, memory: {}, forced: 4 };
+  return { ops, q, k: q, v: q, layout: { q: layout, k: layout }, site, memory: {}, forced: 4 };
+}
+
+/** What a selector reads of each row, in rising order. */
+function read(select: Selector, scores: readonly number[], share = 0.5, { heads = 1, layer = 0, memory = {} } = {}): number[][] {
+  const call = { ...callOf(heads, layer), memory };
   const rows = scores.length / 4 / heads;
   const { counts, blocks } = select(call, ops.upload(Float32Array.from(scores), [heads, rows, 4]), upTo(share));
   const width = blocks.shape[2];
@@ -61,6 +65,21 @@ describe('refine', () => {
     expect(read(select, [8, 5, 2, 1], 0.25)).toEqual([[1]]);
     expect(read(select, [8, 5, 2, Infinity], 0.25)).toEqual([[1, 3]]);
   });
+});
+
+test('a plan that shrinks does not take a block back', () => {
+  const kept = (scores: readonly number[]) => rank()(callOf(), ops.upload(Float32Array.from(scores), [1, 2, 4]), upTo(0.5));
+  const memory = { plan: kept([1, 4, 2, 3, Infinity, Infinity, Infinity, Infinity]) };
+  const later = [9, 1, 8, 2, 9, 1, 8, 2];
+  expect(read(shrinking(rank()), later, 0.5)).toEqual([
+    [0, 2],
+    [0, 2],
+  ]);
+  expect(read(shrinking(rank()), later, 0.25, { memory })).toEqual([[3], [0]]);
+  expect(read(shrinking(rank()), later, 0.75, { memory })).toEqual([
+    [1, 3],
+    [0, 2, 3],
+  ]);
 });
 
 describe('offline', () => {
