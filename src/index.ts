@@ -12,16 +12,55 @@ export type { DeviceReport } from './device.ts';
 export { UnsupportedError } from './errors.ts';
 export type { Estimate } from './estimate.ts';
 export type { Attention, Call, Correction, LayoutStage, Memory, Method, Phase, Schedule, Scorer, Selector, Site } from './method.ts';
-export * from './methods.ts';
+export {
+  type AdaSpaOptions,
+  adaSpa,
+  anchor,
+  asa,
+  catalogue,
+  deltaAttention,
+  dense,
+  draft,
+  exactPyramid,
+  hip,
+  type Listed,
+  type Mark,
+  methodNamed,
+  minference,
+  neighborhood,
+  nsaLike,
+  type PyramidSparseOptions,
+  powerAttention,
+  pyramidSparse,
+  radial,
+  rainFusion,
+  rainFusion2,
+  type SpargeOptions,
+  s2,
+  sampleAttention,
+  seer,
+  slidingTile,
+  sparge,
+  sparseD,
+  svg,
+  svgEar,
+  tidal,
+  vmoba,
+  vsa,
+  xAttention,
+} from './methods.ts';
 export type { GenerateOptions, Settings, StepReport } from './options.ts';
 export { type GeneratedVideo, type PipelineOptions, type RunReport, TextToVideoPipeline, type Vocabulary } from './pipeline.ts';
+export * as patterns from './search/all-patterns.ts';
+export { type BestOfOptions, bestOf } from './search/best-of.ts';
 export { delta, keptResidual } from './search/correct.ts';
 export { pyramid, restAt, upTo, within } from './search/levels.ts';
+export { forced, lessAnchor, pattern, withPattern } from './search/pattern.ts';
 export { alwaysDense, searchAt, searchEvery, searchLayers, searchOnce, withDenseLayers } from './search/schedule.ts';
 export { exact, sampled, withText } from './search/score.ts';
 export { headAdaptive, margin, mass, rank, similarityCap } from './search/select.ts';
 export { type HeadShares, offline, refine, shrinking, union } from './search/select-by.ts';
-export { curve, raster, tiles } from './sparse3d/layout.ts';
+export { curve, cyclic, places, raster, tiles } from './sparse3d/layout.ts';
 export { type Grid, type Layout, type Level, PAD, type Plan, tokensOf } from './sparse3d/plan.ts';
 export type { DType, Numbers, Tensor } from './tensor.ts';
 export { checkOutput, type SavedVideo, saveVideo } from './video/file.ts';

@@ -2,9 +2,9 @@
 import type { Method } from '../method.ts';
 import { byName } from './names.ts';
 import { dense, exactPyramid } from './own.ts';
-import { anchor, hip, minference, powerAttention, sampleAttention, sparseD, tidal } from './ported.ts';
+import { anchor, deltaAttention, hip, minference, powerAttention, sampleAttention, sparseD, tidal } from './ported.ts';
 import { adaSpa, pyramidSparse } from './published.ts';
-import { neighborhood, radial, slidingTile } from './published-patterns.ts';
+import { neighborhood, radial, rainFusion, slidingTile, svg } from './published-patterns.ts';
 import { draft, rainFusion2, sparge, vmoba } from './published-pooled.ts';
 import { svgEar, xAttention } from './published-probed.ts';
 import type { SparsityOptions } from './sparsity.ts';
@@ -74,6 +74,12 @@ export const catalogue: readonly Listed[] = [
   published(neighborhood, ['tiles 4x4x4', 'window of 12x12x12 tokens shared by 4x4x4 queries', 'forced', 'dense .24, one plan'], {
     ...{ paper: 'Generalized Neighborhood Attention, arXiv 2504.16922', reconstruction: true, aliases: ['gna', 'natten'] },
   }),
+  published(svg, ['tiles 4x4x4', 'band of frames or of places by error on 64 rows, first frame', 'forced', 'dense .2, judged every step'], {
+    ...{ paper: 'Sparse VideoGen, arXiv 2502.01776', reconstruction: true, aliases: ['sparseVideoGen'] },
+  }),
+  published(rainFusion, ['tiles 4x4x4', 'near places, near frames or a checkerboard by recall', 'forced', 'dense .1, judged every 5'], {
+    ...{ paper: 'RainFusion, arXiv 2505.21036', reconstruction: true },
+  }),
   published(sparge, ['raster', 'smoothed block means', 'mass per row .98, guard .6', 'search every step'], {
     ...{ paper: 'SpargeAttn, arXiv 2502.18137', aliases: ['spargeAttn'], sparsity: true },
   }),
@@ -123,6 +129,11 @@ export const catalogue: readonly Listed[] = [
   ported(tidal, ['tiles 4x4x4', 'block means', 'rank per row', 'dense .2, two layers search for all'], {
     ...{ paper: 'TidalDecode, arXiv 2410.05076', reconstruction: true, aliases: ['tidalDecode'], sparsity: true },
   }),
+  ported(
+    deltaAttention,
+    ['tiles 4x4x4', 'block means, own block', 'rank per head', 'one dense row a block added', 'dense .2, search every step'],
+    { paper: 'Delta Attention, arXiv 2505.11254', sparsity: true, aliases: ['delta'] },
+  ),
   trained(asa, ['curve', 'sampled maxima', 'mass per row .95 in 5 to 17 %, rest pooled by 32', 'dense .24, search every step'], {
     paper: 'ASA of BLADE, arXiv 2508.10774',
   }),

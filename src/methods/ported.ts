@@ -1,5 +1,6 @@
 // Ideas of work on language models, ported: the stages are the paper's as far as they are known, on video none has been proven by its authors.
 import type { Method } from '../method.ts';
+import { delta } from '../search/correct.ts';
 import { upTo, within } from '../search/levels.ts';
 import { forced, lessAnchor, pattern, withPattern } from '../search/pattern.ts';
 import { firstFrame, ownBlock, powerDistances, text } from '../search/patterns.ts';
@@ -9,6 +10,7 @@ import { searchAt, searchEvery, searchLayers, searchOnce } from '../search/sched
 import { exact, withText } from '../search/score.ts';
 import { margin, mass, rank } from '../search/select.ts';
 import { raster, tiles } from '../sparse3d/layout.ts';
+import { draft } from './published-pooled.ts';
 import { checkSparsity, type SparsityOptions } from './sparsity.ts';
 
 /**
@@ -105,4 +107,18 @@ export const tidal = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
   select: rank(),
   levels: upTo(1 - checkSparsity(sparsity)),
   schedule: searchLayers({ denseSteps: 0.2, at: [0.5] }),
+});
+
+/**
+ * Delta Attention (arXiv 2505.11254), ported: one dense row for each block of 64 queries, and what the plan left out of it added to all of the
+ * block. A correction for any method, here for draft: `{ ...draft(), correct: delta() }`. Departs: blocks of the layout for neighbours in a text, and
+ * dense .2 of the steps; densities do not count the dense rows, 1/64 of full attention.
+ * @throws RangeError for a sparsity outside [0, 1).
+ */
+export const deltaAttention = (options: SparsityOptions = {}): Method => ({
+  ...draft(options),
+  name: 'deltaAttention',
+  layout: tiles(4, 4, 4),
+  correct: delta(),
+  schedule: searchEvery({ denseSteps: 0.2 }),
 });

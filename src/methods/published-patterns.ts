@@ -1,16 +1,17 @@
-// The methods published training-free on video whose patterns are the same whatever is asked: which pairs of blocks are read depends on the
-// grid alone, so one plan is made, and kept.
+// The methods published training-free on video that read fixed patterns of the grid: one for all heads, or the best of several for each.
 import type { Method } from '../method.ts';
-import { radial as radialPattern } from '../search/bands.ts';
+import { frameBand, placeBand, radial as radialPattern } from '../search/bands.ts';
+import { bestOf } from '../search/best-of.ts';
 import { upTo } from '../search/levels.ts';
-import { forced, pattern } from '../search/pattern.ts';
-import { firstFrame } from '../search/patterns.ts';
-import { searchOnce } from '../search/schedule.ts';
+import { forced, pattern, union } from '../search/pattern.ts';
+import { checkerboard, firstFrame, ownBlock } from '../search/patterns.ts';
+import { searchEvery, searchOnce } from '../search/schedule.ts';
 import {
   type NeighborhoodOptions,
   neighborhood as neighborhoodPattern,
   type SlidingTileOptions,
   slidingTile as slidingTilePattern,
+  window,
 } from '../search/windows.ts';
 import { raster, tiles } from '../sparse3d/layout.ts';
 
@@ -56,4 +57,37 @@ export const neighborhood = ({ window = [12, 12, 12], stride = [4, 4, 4], dilati
   select: forced(),
   levels: upTo(1),
   schedule: searchOnce({ denseSteps: 0.24 }),
+});
+
+/**
+ * Sparse VideoGen (arXiv 2502.01776): for each head the band of near frames or that of near places, whichever errs less on 64 rows, and the first
+ * frame; judged at every step after .2 of them and .03 of the layers dense. Departs: one layout of tiles for both bands, where the authors move
+ * the tokens of temporal heads; it is the executed masks that are judged, and the first frame is that of the video. `density` is what is kept
+ * (theirs: `sparsity`), .3 for Wan.
+ * @throws RangeError for a density that is no share.
+ */
+export const svg = ({ density = 0.3 } = {}): Method => ({
+  name: 'svg',
+  layout: tiles(4, 4, 4),
+  score: bestOf(
+    [frameBand({ density }), placeBand({ density })].map((band) => union(band, firstFrame())),
+    { by: 'error', rows: 64 },
+  ),
+  select: forced(),
+  levels: upTo(1),
+  schedule: searchEvery({ denseSteps: 0.2, denseLayers: 0.03 }),
+});
+
+/**
+ * RainFusion (arXiv 2505.21036, second-hand): each head reads near places of all frames if 64 rows find .9 of their weight there, else near frames,
+ * else every other block; after .1 of the steps dense, judged every 5. Departs: one layout of tiles; widths, threshold and rate are ours, as the
+ * authors' are not known.
+ */
+export const rainFusion = ({ atLeast = 0.9 } = {}): Method => ({
+  name: 'rainFusion',
+  layout: tiles(4, 4, 4),
+  score: bestOf([window({ rows: 4, columns: 4 }), window({ frames: 2 }), union(checkerboard(), ownBlock())], { atLeast, rows: 64 }),
+  select: forced(),
+  levels: upTo(1),
+  schedule: searchEvery({ denseSteps: 0.1, every: 5 }),
 });
