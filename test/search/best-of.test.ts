@@ -93,6 +93,11 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('%s', (runtime) 
     ]);
   });
 
+  test.each(['recall', 'error'] as const)('a video of one token has one choice, by %s', async (by) => {
+    const call = callOf(await opened, both(tiles(4, 4, 4)(grid(1, 1, 1))), 3);
+    expect([...(await call.ops.read(bestOf([spatial, temporal], { by })(call)))]).toEqual([Infinity, Infinity, Infinity]);
+  });
+
   test('it promises no more forced blocks than its widest candidate', () => {
     const layout = both(raster(8)(grid(4, 4, 4)));
     expect(bestOf([ownBlock(), spatial, temporal]).forced!(layout)).toBe(pattern(temporal).forced!(layout));
