@@ -9,7 +9,8 @@ const HEAD = 'method, mark, density, error, recall, read in full, search / time,
 
 const LEGEND = `Density is the FLOP-equivalent share of full attention, error the relative Euclidean error of the attention output, recall the share of the
 exact softmax mass that lies in blocks that are read, however finely, and "read in full" in those read token by token: means over the calls whose output
-came from a plan. Times are counted from the first search on, search is scoring and selecting; "run" counts the dense steps too.`;
+came from a plan; what a correction computes beside its plan counts in times alone. Times are counted from the first search on, search is scoring and
+selecting; "run" counts the dense steps too.`;
 
 /** What a paper can be judged by, and apart from it what it cannot; of each part methods as their presets have them, then at sparsities asked of them. */
 export function methodsMarkdown(results: readonly ListedResult[]): string {
