@@ -66,9 +66,9 @@ export interface RadialOptions {
 /**
  * Radial Attention (arXiv 2506.19852): a query sees keys of a frame d away that are at most s decay / 2^bits(d) tokens from its own place,
  * s the power of two above the tokens of a frame, bits(d) the bits of d; no window is narrower than a block; where even
- * s / 2^bits(d) is, only each so-manieth distance is kept. Frames 0 and 1 away are whole. A pair of blocks is read when more than .6 of the
- * key tokens that any query of the block sees are seen by more than a third of them. Departs: made for each grid, in blocks of the layout
- * (the code's 128 is fixed), of true tokens of any number, and tested over all frames of a block at once.
+ * s / 2^bits(d) is, only every (block 2^bits(d) / s)-th distance is kept. Frames 0 and 1 away are whole. A pair of blocks is read when
+ * more than .6 of the key tokens that any query of the block sees are seen by more than a third of them. Departs: made for each grid, in
+ * blocks of the layout (the code's 128 is fixed), of true tokens of any number, and tested over all frames of a block at once.
  */
 export const radial = ({ decay = 0.2, adjacent = 1 }: RadialOptions = {}): Pattern => {
   for (const [name, share] of Object.entries({ decay, adjacent }))
