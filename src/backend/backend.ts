@@ -138,6 +138,8 @@ export interface Backend extends Algebra {
    * -> [heads, n, 3 dim]. A quartile is the least number that so many quarters of all do not exceed.
    */
   quartileSigns(x: Tensor): Tensor;
+  /** The root of the Jensen-Shannon divergence, in nats, of the rows of two tables of shares: f32 [..., n] twice -> [...]. */
+  divergence(a: Tensor, b: Tensor): Tensor;
   /** Coarsest pool factor of `pools` whose mean cosine test passes, per key block: i32 [heads, kBlocks]; see search/select.ts `similarityCap`. */
   poolCap(k: Tensor, layout: Layout, pools: readonly { pool: number; cosine: number }[]): Tensor;
   /** Share of each head's score mass that a plan keeps: f32 [heads]; blocks forced by +Infinity carry no mass. */

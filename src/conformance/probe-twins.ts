@@ -5,14 +5,15 @@ import {
   antidiagonalReference,
   blockPeaksReference,
   blockSumsReference,
+  divergenceReference,
   lineSumsReference,
   poolingErrorReference,
   probeReference,
 } from '../search/probe-reference.ts';
 import type { Layout } from '../sparse3d/plan.ts';
-import type { Rows } from '../sparse3d/reference.ts';
+import { type Rows, rowsOf } from '../sparse3d/reference.ts';
 import type { Tensor } from '../tensor.ts';
-import { floats, type HostTensor, headsOf, make, raster } from './host-tensor.ts';
+import { floats, type HostTensor, headsOf, make, raster, valuesOf } from './host-tensor.ts';
 
 const flat = (heads: readonly Rows[]): number[] => heads.flatMap((rows) => rows.flat());
 
@@ -34,6 +35,14 @@ export const probeTwins: ProbeOps & Pick<Backend, 'blockPeaks'> = {
   probe: (q, k, rows, layout) => ofPairs(q, k, layout, (queries, keys) => probeReference(queries, keys, rows, layout)),
   probeBlocks: (q, k, rows, layout) =>
     ofPairs(q, k, layout, (queries, keys) => blockSumsReference(probeReference(queries, keys, rows, layout), layout.k)),
+  divergence(a, b) {
+    const rows = (x: Tensor) => rowsOf(valuesOf(x), 1, x.shape[x.shape.length - 1])[0];
+    const others = rows(b);
+    return make(
+      a.shape.slice(0, -1),
+      rows(a).map((row, at) => divergenceReference(row, others[at])),
+    );
+  },
   blockSums(x, layout) {
     const heads = headsOf(x as HostTensor).map((rows) => blockSumsReference(rows, layout));
     return make([...x.shape.slice(0, 2), layout.blocks], flat(heads));

@@ -6,7 +6,7 @@ import { poolingError } from '../search/error.ts';
 import { lessAnchor } from '../search/pattern.ts';
 import { firstFrame, ownBlock } from '../search/patterns.ts';
 import { pooled } from '../search/pooled.ts';
-import { sampledRows, verticalSlash } from '../search/probes.ts';
+import { blocksOrLines, sampledRows, verticalSlash } from '../search/probes.ts';
 import { curve, raster, tiles } from '../sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
 import { type Bound, type Check, check, type Results, type Size } from './check.ts';
@@ -40,7 +40,7 @@ export const probeChecks = (storage: Storage): readonly Check[] => [
   ...LAYOUTS.map((layout) => peakCheck(storage, layout)),
   ...LAYOUTS.filter(({ q, k }) => q === k).map((layout) => errorCheck(storage, layout)),
   scorerCheck(storage, LAYOUTS[1]),
-  ...(storage === 'f32' ? LAYOUTS.map(lineCheck) : []),
+  ...(storage === 'f32' ? [divergenceCheck, ...LAYOUTS.map(lineCheck)] : []),
 ];
 
 const nameOf = ({ q, k }: Layouts) => `${q.name} on ${k.name}, ${tokensOf(q.grid)} tokens`;
@@ -102,6 +102,7 @@ const SCORERS: Readonly<Record<string, readonly [score: Scorer, bound: Bound]>> 
   antidiagonal: [antidiagonal(), near],
   sampledRows: [sampledRows({ every: 2 }), near],
   verticalSlash: [verticalSlash({ columns: 2, diagonals: 3 }), absolute],
+  blocksOrLines: [blocksOrLines({ threshold: 0.3 }), absolute],
   poolingError: [poolingError(), near],
   lessAnchor: [lessAnchor(pooled({ normalize: 'none' }), ownBlock(), firstFrame()), near],
 };
@@ -121,6 +122,23 @@ const scorerCheck = (storage: Storage, layout: Layouts): Check =>
 
 const mapped = <From, To>(all: Readonly<Record<string, From>>, to: (one: From) => To): Record<string, To> =>
   Object.fromEntries(Object.entries(all).map(([name, one]) => [name, to(one)]));
+
+/** Rows of shares, some of them 0: unlike ones, and alike ones. */
+const divergenceCheck: Check = check(
+  'divergence',
+  'small',
+  (ops) => {
+    const shares = (seed: number) =>
+      ops.softmax(
+        ops.upload(
+          numbers(2 * 3 * 300, seed).map((x, at) => (at % 11 === 2 ? -Infinity : x)),
+          [2, 3, 300],
+        ),
+      );
+    return { unlike: ops.divergence(shares(51), shares(52)), alike: ops.divergence(shares(51), shares(51)) };
+  },
+  { unlike: { measure: 'absolute', tolerance: 1e-5 }, alike: { measure: 'absolute', tolerance: 1e-3 } },
+);
 
 /** Sums of numbers that stand in PAD slots too, and lines of which some are forced. */
 const lineCheck = (layout: Layouts): Check =>

@@ -6,7 +6,7 @@ import type { Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { checkPair, checkShape } from './checks.ts';
 import { poolingError } from './cpu-error.ts';
-import { checkError, checkRows, checkStride, groupShares, lineShapes } from './rows.ts';
+import { checkError, checkRows, checkShares, checkStride, groupShares, lineShapes } from './rows.ts';
 
 type Layouts = { readonly q: Layout; readonly k: Layout };
 
@@ -60,7 +60,10 @@ export const biasOf = (layout: Layout, stride: number): Float32Array =>
   groupShares(layout, stride).map((share) => (share > 0 ? Math.log(share) : NEVER));
 
 /** The part of `Backend` that probes rows. */
-export type ProbeOps = Pick<Backend, 'probe' | 'probeBlocks' | 'blockSums' | 'lineSums' | 'lines' | 'antidiagonal' | 'poolingError'>;
+export type ProbeOps = Pick<
+  Backend,
+  'probe' | 'probeBlocks' | 'blockSums' | 'lineSums' | 'lines' | 'antidiagonal' | 'poolingError' | 'divergence'
+>;
 
 /** `Backend`'s operations of probed rows on a CPU device. */
 export const probeOps = (device: CpuDevice): ProbeOps => ({
@@ -92,6 +95,11 @@ export const probeOps = (device: CpuDevice): ProbeOps => ({
   poolingError(rows, k, layout, v) {
     checkError(rows, k, layout, v);
     return poolingError(device, rows, k, layout, v);
+  },
+  divergence(a, b) {
+    checkShares(a, b);
+    const size = a.shape[a.shape.length - 1];
+    return device.enqueue([{ shape: a.shape.slice(0, -1) }], async () => [divergenceOf(await floatsOf(a), await floatsOf(b), size)])[0];
   },
   antidiagonal(q, k, layout, { stride }) {
     checkPair(q, k, layout);
@@ -152,6 +160,19 @@ export function lineSumsOf(x: ArrayLike<number>, rows: Int32Array, { q, k }: Lay
     diagonals[head * lines + column + q.blocks - 1 - Math.floor(rows[row % rows.length] / q.block)] += x[at];
   }
   return { columns, diagonals };
+}
+
+/** `Backend.divergence` on numbers. */
+function divergenceOf(a: Float32Array, b: Float32Array, size: number): Float32Array {
+  const part = (share: number, middle: number) => (share > 0 ? share * Math.log(share / middle) : 0);
+  return Float32Array.from({ length: a.length / size }, (_, row) => {
+    let sum = 0;
+    for (let at = row * size; at < (row + 1) * size; at++) {
+      const middle = (a[at] + b[at]) / 2;
+      sum += part(a[at], middle) + part(b[at], middle);
+    }
+    return Math.sqrt(Math.max(0, sum) / 2);
+  });
 }
 
 /** `Backend.lines` on numbers. */

@@ -8,7 +8,7 @@ import { checkDim, checkPair, checkShape } from './checks.ts';
 import type { ProbeOps } from './cpu-probe.ts';
 import { poolingError } from './gpu-error.ts';
 import type { Parts } from './gpu-score.ts';
-import { checkError, checkRows, checkStride, groupShares, lineShapes } from './rows.ts';
+import { checkError, checkRows, checkShares, checkStride, groupShares, lineShapes } from './rows.ts';
 
 type Layouts = { readonly q: Layout; readonly k: Layout };
 
@@ -47,6 +47,10 @@ export function probeGpuOps(parts: Parts): ProbeOps {
       checkError(rows, k, layout, v);
       checkDim(k);
       return poolingError(parts, tensor(rows), tensor(k), layout, v && tensor(v));
+    },
+    divergence(a, b) {
+      checkShares(a, b);
+      return divergence(parts, tensor(a), tensor(b));
     },
     antidiagonal(q, k, layout, { stride }) {
       checkPair(q, k, layout);
@@ -200,6 +204,20 @@ function lines({ device, kernels }: Parts, columns: GpuTensor, diagonals: GpuTen
     ...threads(elements(scores.shape)),
   });
   return scores;
+}
+
+/** `Backend.divergence`. */
+function divergence({ device, kernels }: Parts, a: GpuTensor, b: GpuTensor): GpuTensor {
+  const far = device.tensor(a.shape.slice(0, -1), 'f32');
+  const rows = elements(far.shape);
+  device.dispatch({
+    kernel: kernels.divergence,
+    header: {},
+    tensors: [a, b, far],
+    uniform: Uint32Array.of(rows, a.shape[a.shape.length - 1], 0, 0),
+    workgroups: gridOfGroups(rows),
+  });
+  return far;
 }
 
 /** `Backend.antidiagonal`: groups of tokens become rows, the keys' in reverse order, so that one product sums along antidiagonals. */

@@ -93,6 +93,13 @@ export function poolingErrorReference(rows: Rows, k: Rows, layout: Layout, v: Ro
   });
 }
 
+/** Twin of `Backend.divergence`, of two rows. */
+export function divergenceReference(a: readonly number[], b: readonly number[]): number {
+  const middle = a.map((x, at) => (x + b[at]) / 2);
+  const towards = (x: readonly number[]) => sum(x.map((share, at) => (share === 0 ? 0 : share * Math.log(share / middle[at]))));
+  return Math.sqrt(Math.max(0, towards(a) + towards(b)) / 2);
+}
+
 /** Twin of `Backend.lineSums`, of [rows][kBlocks]. */
 export function lineSumsReference(weights: Rows, rows: Int32Array, { q, k }: Layouts): { columns: number[]; diagonals: number[] } {
   const offset = (row: number, column: number) => column - Math.floor(rows[row] / q.block) + q.blocks - 1;

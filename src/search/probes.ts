@@ -2,6 +2,8 @@
 import type { Call, Layouts, Scorer } from '../method.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
+import { upTo } from './levels.ts';
+import { pooled } from './pooled.ts';
 import { keptTable } from './tables.ts';
 
 /** Slots of `count` tokens at equal steps through the video of a layout, one of each step's middle; all of them when there are no more. */
@@ -33,6 +35,44 @@ export const sampledRows = ({ every = 8 } = {}): Scorer => {
       return ops.multiply(ones(ops, layout.q), columns);
     });
   return Object.assign(score, { forced: () => 0 });
+};
+
+export interface BlocksOrLinesOptions {
+  /** Heads whose pooled guess of the probed rows is at least so far from their truth read lines. Default .1. */
+  readonly threshold?: number;
+  /** Share of the probed weight that the columns, and the diagonals, of such a head cover. Default .9. */
+  readonly share?: number;
+  /** Probed rows. Default 128. */
+  readonly rows?: number;
+}
+
+/**
+ * For each head what suits it (FlexPrefill, arXiv 2502.20766): the softmax of pooled logits, where that of the mean query foretells what probed rows
+ * read of each key block; else the best columns and diagonals of block pairs are forced and all else is forbidden. How far the two lie apart is the
+ * root of their Jensen-Shannon divergence. Departs: rows are spread over the video instead of the last block's, the guess is that of all queries'
+ * mean, and lines are of blocks. For cuts of mass over a head.
+ * @throws RangeError for a share outside (0, 1], or rows that are none.
+ */
+export const blocksOrLines = ({ threshold = 0.1, share = 0.9, rows = 128 }: BlocksOrLinesOptions = {}): Scorer => {
+  if (!(share > 0 && share <= 1 && rows >= 1))
+    throw new RangeError(`lines that cover ${share} of ${rows} rows are none; give a share above 0 and at most 1, and rows from 1 up`);
+  const logits = pooled({ normalize: 'none' });
+  return (call) =>
+    call.ops.scope(() => {
+      const { ops, q, k, layout } = call;
+      const probed = probeRows(layout.q, rows);
+      const sums = ops.lineSums(ops.probeBlocks(q, k, probed, layout), probed, layout);
+      const all = logits(call);
+      const starts = Int32Array.from({ length: layout.q.blocks }, (_, at) => at * layout.q.block);
+      const mean = (x: Tensor, of: number) => ops.multiply(x, ops.upload(Float32Array.of(1 / of), [1, 1, 1]));
+      const guess = ops.softmax(mean(ops.lineSums(all, starts, layout).columns, starts.length));
+      const far = ops.divergence(mean(sums.columns, probed.length), guess);
+      const best = (x: Tensor) => ops.planTable(ops.select(x, { measure: 'mass', levels: upTo(share) }), { read: 1, left: 0 });
+      const lines = ops.step(ops.lines(best(sums.columns), best(sums.diagonals), layout), 0.5, -1, 1);
+      // 1 on a line, -1 beside it, and 0 all over a head that needs none.
+      const taken = ops.multiply(lines, ops.reshape(ops.step(far, threshold, 0, 1), [q.shape[0], 1, 1]));
+      return ops.force(ops.force(ops.softmax(all), ops.step(taken, -0.5, -Infinity, 0)), ops.step(taken, 0.5, 0, Infinity));
+    });
 };
 
 export interface VerticalSlashOptions {

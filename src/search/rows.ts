@@ -35,6 +35,12 @@ export function checkError(rows: Tensor, k: Tensor, layout: Layout, v?: Tensor):
   if (v) checkShape('v', v, [heads, layout.blocks * layout.block, v.shape[2]]);
 }
 
+/** @throws RangeError for tables of unlike shapes; TypeError unless both are f32. */
+export function checkShares(a: Tensor, b: Tensor): void {
+  if (a.dtype !== 'f32' || b.dtype !== 'f32') throw new TypeError(`shares are f32, got ${a.dtype} and ${b.dtype}; cast them`);
+  checkShape('b', b, a.shape);
+}
+
 /** Shapes of what is summed along columns and diagonals of block pairs. */
 export const lineShapes = (heads: number, { q, k }: { readonly q: Layout; readonly k: Layout }) => [
   { shape: [heads, 1, k.blocks] },

@@ -6,7 +6,7 @@ import { poolingError } from '../../src/search/error.ts';
 import { lessAnchor, withPattern } from '../../src/search/pattern.ts';
 import { ownBlock } from '../../src/search/patterns.ts';
 import { pooled } from '../../src/search/pooled.ts';
-import { probeRows, sampledRows, verticalSlash } from '../../src/search/probes.ts';
+import { blocksOrLines, probeRows, sampledRows, verticalSlash } from '../../src/search/probes.ts';
 import { raster, tiles } from '../../src/sparse3d/layout.ts';
 import { type Layout, PAD } from '../../src/sparse3d/plan.ts';
 import { openedOps } from '../backend/opened.ts';
@@ -82,6 +82,18 @@ describe('scores of four blocks', () => {
       expect(forced.length).toBeLessThanOrEqual(4 + slash.length);
       expect(Math.min(...scores)).toBeGreaterThanOrEqual(0);
     }
+  });
+
+  test('a head that its means foretell keeps blocks, one that they do not reads lines', async () => {
+    // All tokens of a block alike: means are the truth. Then half of them turned round: means are zero.
+    const alike: Fill = (block, _, index) => (index === block ? 4 : 0);
+    const mixed: Fill = (block, place, index) => (index === 0 ? (place % 2 ? 6 : -6) * Number(block === 2) : 0);
+    const foretold = await read(await callOf(row(32), () => 0.1, alike), blocksOrLines());
+    close(foretold, new Array(16).fill(1 / 4));
+    const unforeseen = await read(await callOf(row(32), (_, __, index) => Number(index === 0) * 4, mixed), blocksOrLines());
+    expect(new Set(unforeseen)).toEqual(new Set([Infinity, -Infinity]));
+    for (let at = 2; at < 16; at += 4) expect(unforeseen[at]).toBe(Infinity);
+    expect(() => blocksOrLines({ share: 0 })).toThrow(/cover 0 of 128 rows/);
   });
 
   test('lines are cut down to a share of the row, and no row is promised more', async () => {
@@ -174,7 +186,8 @@ describe('scores of four blocks', () => {
       [...alone].map((error) => error * 1e6),
     );
     const weights = await ops.read(ops.antidiagonal(q, k, both, { stride: 2 }));
-    for (let at = 0; at < 512; at += 73) expect(weights.slice(at * 512, (at + 1) * 512).reduce((sum, w) => sum + w, 0)).toBeCloseTo(4, 4);
+    for (let at = 0; at < 512; at += 73)
+      expect([...weights.slice(at * 512, (at + 1) * 512)].reduce((sum, w) => sum + w, 0)).toBeCloseTo(4, 4);
   });
 
   test('what cannot be probed is refused', async () => {

@@ -20,6 +20,7 @@ export const searchKernels = {
   valueMoments: new URL('./value-moments.wgsl', import.meta.url),
   quantize: new URL('./quantize.wgsl', import.meta.url),
   quartileSigns: new URL('./quartile-signs.wgsl', import.meta.url),
+  divergence: new URL('./divergence.wgsl', import.meta.url),
   poolCap: new URL('./pool-cap.wgsl', import.meta.url),
   planTable: new URL('./plan-table.wgsl', import.meta.url),
   recall: new URL('./recall.wgsl', import.meta.url),
