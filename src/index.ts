@@ -59,7 +59,7 @@ export { forced, lessAnchor, pattern, withPattern } from './search/pattern.ts';
 export { alwaysDense, searchAt, searchEvery, searchLayers, searchOnce, withDenseLayers } from './search/schedule.ts';
 export { exact, sampled, withText } from './search/score.ts';
 export { headAdaptive, margin, mass, rank, similarityCap } from './search/select.ts';
-export { type HeadShares, offline, refine, shrinking, union } from './search/select-by.ts';
+export { covering, type HeadShares, offline, refine, shrinking, union } from './search/select-by.ts';
 export { curve, cyclic, places, raster, tiles } from './sparse3d/layout.ts';
 export { type Grid, type Layout, type Level, PAD, type Plan, tokensOf } from './sparse3d/plan.ts';
 export type { DType, Numbers, Tensor } from './tensor.ts';

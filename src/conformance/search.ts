@@ -3,7 +3,7 @@ import type { Backend, Selection } from '../backend/backend.ts';
 import type { Selector } from '../method.ts';
 import { pyramid, restAt, upTo, within } from '../search/levels.ts';
 import { mass, rank } from '../search/select.ts';
-import { offline, refine, union } from '../search/select-by.ts';
+import { covering, offline, refine, union } from '../search/select-by.ts';
 import { curve, raster, tiles } from '../sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
 import { type Bound, type Check, check, difference, type Results, type Size } from './check.ts';
@@ -127,7 +127,13 @@ const selectionChecks: readonly Check[] = [
   check('select, rows of nothing but forbidden blocks', 'small', (ops) => ({ plan: forbidden(ops) }), { plan: samePlan }),
   check('recall', 'small', (ops) => ({ recall: recalled(ops) }), { recall: { measure: 'absolute', tolerance: 1e-5 } }),
   check('planTable', 'small', planTables, { narrow: exact, whole: exact, pooled: exact }),
-  check('selection by two', 'small', selectedByTwo, { both: samePlan, refined: samePlan, rescored: samePlan, offline: samePlan }),
+  check('selection by two', 'small', selectedByTwo, {
+    both: samePlan,
+    refined: samePlan,
+    rescored: samePlan,
+    covering: samePlan,
+    offline: samePlan,
+  }),
   densityCheck([1], 6),
   densityCheck([1, 4], 6),
   check('headBudgets', 'small', budgets, { some: near, most: near, low: near }),
@@ -159,6 +165,7 @@ function selectedByTwo(ops: Backend): Results {
     both: by(union(rank({ ceiling: 0.2 }), mass({ over: 'head' }))),
     refined: by(refine({ first: rank(), levels: upTo(0.5), second: mass() })),
     rescored: by(refine({ first: rank(), levels: upTo(0.5), score: () => other, second: mass() })),
+    covering: by(covering({ cover: 0.7 })),
     offline: by(
       offline({
         shares: [

@@ -1,4 +1,4 @@
-// Selectors made of others: two together, one after the other, one that only shrinks its plan, and shares that were found offline.
+// Selectors made of others: two together, one after the other, one that only shrinks its plan, and budgets by mass or from a table.
 import type { Scorer, Selector } from '../method.ts';
 import type { Level } from '../sparse3d/plan.ts';
 import { upTo } from './levels.ts';
@@ -59,6 +59,18 @@ export const shrinking =
     const kept = memory.plan;
     return ops.scope(() => select(call, ops.force(scores, ops.planTable(kept, { read: 0, left: -Infinity })), levels));
   };
+
+/**
+ * Rank with a budget for each head: the mean share of blocks that hold `cover` of a row's mass, times the cut of the method's only level
+ * (TCA-Attention finds budgets offline; here at each search).
+ */
+export const covering =
+  ({ cover = 0.9 } = {}): Selector =>
+  ({ ops, forced }, scores, levels) =>
+    ops.scope(() => {
+      const read = ops.planTable(ops.select(scores, { measure: 'mass', levels: upTo(cover) }), { read: 1, left: 0 });
+      return ops.select(scores, { measure: 'rank', levels, budgets: ops.reduce(ops.reduce(read, 'mean'), 'mean'), forced });
+    });
 
 /** Shares of key blocks that heads read, found offline: one row for each layer, one share for each head. */
 export interface HeadShares {

@@ -116,7 +116,7 @@ describe.skipIf(!ops)('selection on the GPU', () => {
       });
     test('equal scores at a cut go by row, then by index', async () => {
       const scores = Float32Array.from({ length: 2 * 6 * 5 }, (_, at) => [0.5, 2, 0, 0.5, -0][at % 5]);
-      for (const share of [0.1, 0.3, 0.41, 0.77]) await same(scores, [2, 6, 5], { measure: 'rank', over, levels: upTo(share) });
+      for (const share of [0.3, 0.77]) await same(scores, [2, 6, 5], { measure: 'rank', over, levels: upTo(share) });
       await same(scores, [2, 6, 5], { measure: 'mass', over, levels: pyramid(0.3, 0.8) });
     });
   });

@@ -5,7 +5,7 @@ import { referenceBackend as ops } from '../../src/conformance/reference-backend
 import type { Call, Selector } from '../../src/method.ts';
 import { upTo } from '../../src/search/levels.ts';
 import { headAdaptive, mass, rank } from '../../src/search/select.ts';
-import { offline, refine, shrinking, union } from '../../src/search/select-by.ts';
+import { covering, offline, refine, shrinking, union } from '../../src/search/select-by.ts';
 import { raster } from '../../src/sparse3d/layout.ts';
 
 const grid = { frames: 1, height: 16, width: 16, text: 0 };
@@ -100,6 +100,19 @@ describe('offline', () => {
     expect(() => read(table, rows, 1, { heads: 1 })).toThrow('2 shares for layer 0 with 1 heads');
     expect(() => read(table, rows, 1, { heads: 2, layer: 2 })).toThrow('no shares for layer 2');
   });
+});
+
+test('heads read as many blocks as cover most of their mass', () => {
+  // Rows that need one block and two, and rows that need three.
+  const rows = [9, 0.5, 0, 0, 6, 4, 0, 0, 1, 2, 3, 4, 4, 3, 2, 1];
+  expect(read(covering({ cover: 0.9 }), rows, 1, { heads: 2 })).toEqual([
+    [0, 1],
+    [0, 1],
+    [1, 2, 3],
+    [0, 1, 2],
+  ]);
+  expect(read(covering({ cover: 0.55 }), rows, 1, { heads: 2 })).toEqual([[0], [0], [2, 3], [0, 1]]);
+  expect(read(covering({ cover: 0.55 }), rows, 0.5, { heads: 2 })).toEqual([[0], [0], [3], [0]]);
 });
 
 test('heads give budgets by any recall', () => {
