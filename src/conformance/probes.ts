@@ -102,7 +102,8 @@ const SCORERS: Readonly<Record<string, readonly [score: Scorer, bound: Bound]>> 
   antidiagonal: [antidiagonal(), near],
   sampledRows: [sampledRows({ every: 2 }), near],
   verticalSlash: [verticalSlash({ columns: 2, diagonals: 3 }), absolute],
-  blocksOrLines: [blocksOrLines({ threshold: 0.3 }), absolute],
+  // One head of each kind.
+  blocksOrLines: [blocksOrLines({ threshold: 0.17 }), absolute],
   poolingError: [poolingError(), near],
   lessAnchor: [lessAnchor(pooled({ normalize: 'none' }), ownBlock(), firstFrame()), near],
 };
