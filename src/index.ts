@@ -14,6 +14,7 @@ export type { Estimate } from './estimate.ts';
 export type { Attention, Call, Correction, LayoutStage, Memory, Method, Phase, Schedule, Scorer, Selector, Site } from './method.ts';
 export {
   type AdaSpaOptions,
+  adamas,
   adaSpa,
   anchor,
   asa,
@@ -24,6 +25,7 @@ export {
   exactPyramid,
   hip,
   type Listed,
+  liteAttention,
   type Mark,
   methodNamed,
   minference,
@@ -37,6 +39,7 @@ export {
   rainFusion2,
   type SpargeOptions,
   s2,
+  sale,
   sampleAttention,
   seer,
   slidingTile,
@@ -45,6 +48,8 @@ export {
   svg,
   svgEar,
   tidal,
+  twilight,
+  unported,
   vmoba,
   vsa,
   xAttention,

@@ -1,9 +1,21 @@
 // The methods by name: presets over shared stages, in files by their mark. `catalogue` lists them with paper, mark and stages.
-export { catalogue, type Listed, type Mark, methodNamed } from './methods/catalogue.ts';
+export { catalogue, type Listed, type Mark, methodNamed, unported } from './methods/catalogue.ts';
 export { dense, exactPyramid } from './methods/own.ts';
-export { anchor, deltaAttention, hip, minference, powerAttention, sampleAttention, sparseD, tidal } from './methods/ported.ts';
+export {
+  adamas,
+  anchor,
+  deltaAttention,
+  hip,
+  minference,
+  powerAttention,
+  sale,
+  sampleAttention,
+  sparseD,
+  tidal,
+  twilight,
+} from './methods/ported.ts';
 export { type AdaSpaOptions, adaSpa, type PyramidSparseOptions, pyramidSparse } from './methods/published.ts';
 export { neighborhood, radial, rainFusion, slidingTile, svg } from './methods/published-patterns.ts';
 export { draft, rainFusion2, type SpargeOptions, sparge, vmoba } from './methods/published-pooled.ts';
-export { svgEar, xAttention } from './methods/published-probed.ts';
+export { liteAttention, svgEar, xAttention } from './methods/published-probed.ts';
 export { asa, nsaLike, s2, seer, vsa } from './methods/trained.ts';

@@ -2,11 +2,23 @@
 import type { Method } from '../method.ts';
 import { byName } from './names.ts';
 import { dense, exactPyramid } from './own.ts';
-import { anchor, deltaAttention, hip, minference, powerAttention, sampleAttention, sparseD, tidal } from './ported.ts';
+import {
+  adamas,
+  anchor,
+  deltaAttention,
+  hip,
+  minference,
+  powerAttention,
+  sale,
+  sampleAttention,
+  sparseD,
+  tidal,
+  twilight,
+} from './ported.ts';
 import { adaSpa, pyramidSparse } from './published.ts';
 import { neighborhood, radial, rainFusion, slidingTile, svg } from './published-patterns.ts';
 import { draft, rainFusion2, sparge, vmoba } from './published-pooled.ts';
-import { svgEar, xAttention } from './published-probed.ts';
+import { liteAttention, svgEar, xAttention } from './published-probed.ts';
 import type { SparsityOptions } from './sparsity.ts';
 import { asa, nsaLike, s2, seer, vsa } from './trained.ts';
 
@@ -99,6 +111,13 @@ export const catalogue: readonly Listed[] = [
   published(xAttention, ['raster', 'antidiagonals', 'mass per row .9', 'dense .1, search every step'], {
     paper: 'XAttention, arXiv 2503.16428',
   }),
+  published(
+    liteAttention,
+    ['raster', 'margin to the row maximum', 'what lies 10 below is dropped for good', 'dense step 0, search every step'],
+    {
+      ...{ paper: 'LiteAttention, arXiv 2511.11062', reconstruction: true },
+    },
+  ),
   published(svgEar, ['tiles 4x4x4', 'error of block means', 'rank per row, rest at its means', 'dense .2, search every step'], {
     ...{ paper: 'SVG-EAR of Sparse VideoGen 2, arXiv 2505.18875', reconstruction: true, sparsity: true },
   }),
@@ -126,6 +145,19 @@ export const catalogue: readonly Listed[] = [
       ...{ paper: 'AnchorAttention, arXiv 2505.23520', reconstruction: true, aliases: ['anchorAttention'] },
     },
   ),
+  ported(
+    twilight,
+    ['tiles 4x4x4', 'block means, then 4-bit logits', 'rank per row .5, then mass .85', 'dense .2 and 2 layers, search every step'],
+    {
+      ...{ paper: 'Twilight, arXiv 2502.02770', reconstruction: true },
+    },
+  ),
+  ported(sale, ['tiles 4x4x4', '4-bit logits', '4 nats below the row maximum', 'search at .2 and .6'], {
+    ...{ paper: 'SALE, arXiv 2505.24179', reconstruction: true },
+  }),
+  ported(adamas, ['tiles 4x4x4', '2-bit codes of Hadamard-turned means', 'rank per row', 'dense .2, search every step'], {
+    ...{ paper: 'Adamas, arXiv 2510.18413', reconstruction: true, sparsity: true },
+  }),
   ported(tidal, ['tiles 4x4x4', 'block means', 'rank per row', 'dense .2, two layers search for all'], {
     ...{ paper: 'TidalDecode, arXiv 2410.05076', reconstruction: true, aliases: ['tidalDecode'], sparsity: true },
   }),
@@ -162,11 +194,19 @@ export const methodNamed = (name: string): Listed => byName(name, catalogue);
 /** Known methods that are not here, and why. */
 export const unported: readonly { readonly name: string; readonly paper: string; readonly reason: string }[] = [
   {
-    ...{ name: 'BLASST', paper: 'arXiv 2512.12087' },
-    reason: 'its test of a block against the running maximum is an option of a kernel, not a way to make a plan',
+    name: 'SVG2',
+    paper: 'arXiv 2505.18875',
+    reason: 'clusters of unequal size, another order for each head; its error-aware routing is svgEar',
   },
+  { name: 'PBS-Attn', paper: 'arXiv 2510.21270', reason: 'sorts keys for each head; layouts are shared by all heads' },
+  { name: 'MoA', paper: 'arXiv 2406.14909', reason: 'windows by layer and head from a profile made beforehand' },
+  { name: 'DAM', paper: 'Dynamic Attention Mask', reason: 'masks by layer and head from a profile made beforehand' },
+  { name: 'Loki', paper: 'arXiv 2406.02542', reason: 'needs the principal axes of keys of many runs' },
+  { name: 'TCA-Attention', paper: 'Training-free Context-adaptive Attention', reason: 'its measure of redundancy is not known' },
   {
-    ...{ name: 'SageAttention', paper: 'arXiv 2410.02367' },
-    reason: 'quantised dense attention: no plan',
+    name: 'BLASST',
+    paper: 'arXiv 2512.12087',
+    reason: 'skips work inside a kernel by the running maximum; liteAttention makes plans by the like',
   },
+  { name: 'SageAttention', paper: 'arXiv 2410.02367', reason: 'dense attention in few bits; there is no plan' },
 ];

@@ -2,6 +2,7 @@
 import type { Method } from '../method.ts';
 import { delta } from '../search/correct.ts';
 import { upTo, within } from '../search/levels.ts';
+import { hadamardCodes, margins } from '../search/low-bit.ts';
 import { forced, lessAnchor, pattern, withPattern } from '../search/pattern.ts';
 import { firstFrame, ownBlock, powerDistances, text } from '../search/patterns.ts';
 import { hierarchical, pooled } from '../search/pooled.ts';
@@ -9,6 +10,7 @@ import { sampledRows, verticalSlash } from '../search/probes.ts';
 import { searchAt, searchEvery, searchLayers, searchOnce } from '../search/schedule.ts';
 import { exact, withText } from '../search/score.ts';
 import { margin, mass, rank } from '../search/select.ts';
+import { refine } from '../search/select-by.ts';
 import { raster, tiles } from '../sparse3d/layout.ts';
 import { draft } from './published-pooled.ts';
 import { checkSparsity, type SparsityOptions } from './sparsity.ts';
@@ -120,5 +122,45 @@ export const deltaAttention = (options: SparsityOptions = {}): Method => ({
   name: 'deltaAttention',
   layout: tiles(4, 4, 4),
   correct: delta(),
+  schedule: searchEvery({ denseSteps: 0.2 }),
+});
+
+/**
+ * Twilight (arXiv 2502.02770), ported: the better half of each row by block means, and of that .85 of the mass by 4-bit logits; the first two layers
+ * and .2 of the steps are dense. Departs: blocks and half a row for pages and a budget of tokens; 4 bits are computed with, not packed.
+ */
+export const twilight = ({ share = 0.85 } = {}): Method => ({
+  name: 'twilight',
+  layout: tiles(4, 4, 4),
+  score: withText(pooled()),
+  select: refine({ first: rank(), levels: upTo(0.5), score: withText(margins({ bits: 4, shares: true })), second: mass() }),
+  levels: upTo(share),
+  schedule: searchEvery({ denseSteps: 0.2, denseLayers: 2 }),
+});
+
+/**
+ * SALE (arXiv 2505.24179, of its abstract), ported: 4-bit logits of all pairs, key blocks at most 4 nats below a row's largest, searched at .2 and .6
+ * of the run, since that costs more than means. Departs: margins for its relative score, their width, and the schedule are ours.
+ */
+export const sale = ({ nats = 4 } = {}): Method => ({
+  name: 'sale',
+  layout: tiles(4, 4, 4),
+  score: withText(margins({ bits: 4 })),
+  select: margin({ anchor: 'zero' }),
+  levels: within(nats),
+  schedule: searchAt(0.2, 0.6),
+});
+
+/**
+ * Adamas (arXiv 2510.18413, of its abstract), ported: distances of 2-bit codes of Hadamard-turned means, the best fifth of each row. Departs: block
+ * means for tokens, buckets at quartiles, and the dense .2 of the steps are ours.
+ * @throws RangeError for a sparsity outside [0, 1).
+ */
+export const adamas = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
+  name: 'adamas',
+  layout: tiles(4, 4, 4),
+  score: withText(hadamardCodes()),
+  select: rank(),
+  levels: upTo(1 - checkSparsity(sparsity)),
   schedule: searchEvery({ denseSteps: 0.2 }),
 });

@@ -1,11 +1,13 @@
-// The methods published training-free on video that look at part of the logits: antidiagonals, or what reading a block as its mean loses.
+// The methods published training-free on video that look at logits: antidiagonals, margins, or what reading a block as its mean loses.
 import type { Method } from '../method.ts';
 import { antidiagonal } from '../search/antidiagonal.ts';
 import { poolingError } from '../search/error.ts';
-import { restAt, upTo } from '../search/levels.ts';
+import { restAt, upTo, within } from '../search/levels.ts';
+import { margins } from '../search/low-bit.ts';
 import { searchEvery } from '../search/schedule.ts';
 import { withText } from '../search/score.ts';
-import { mass, rank } from '../search/select.ts';
+import { margin, mass, rank } from '../search/select.ts';
+import { shrinking } from '../search/select-by.ts';
 import { raster, tiles } from '../sparse3d/layout.ts';
 import { checkSparsity, type SparsityOptions } from './sparsity.ts';
 
@@ -35,4 +37,18 @@ export const svgEar = ({ sparsity = 0.74 }: SparsityOptions = {}): Method => ({
   select: rank(),
   levels: [...upTo(Math.max(1 / 64, 1 - (checkSparsity(sparsity) * 64) / 63)), ...restAt(64)],
   schedule: searchEvery({ denseSteps: 0.2, denseLayers: 0.03 }),
+});
+
+/**
+ * LiteAttention (arXiv 2511.11062): full attention at first, and from then on a block that lies 10 (of base 2) or more below the maximum of all its
+ * rows is dropped, for good. Departs: blocks of 64 for 128 x 176; each step scores what the kept plan reads before it attends, where the authors
+ * test blocks as they attend, against the maximum so far.
+ */
+export const liteAttention = ({ nats = 10 * Math.LN2 } = {}): Method => ({
+  name: 'liteAttention',
+  layout: raster(64),
+  score: withText(margins()),
+  select: shrinking(margin({ anchor: 'zero' })),
+  levels: within(nats),
+  schedule: searchEvery({ denseSteps: 1 }),
 });
