@@ -1,8 +1,10 @@
 // The control flow of one attention call: a method bound to a backend is the `Attention` that a model calls at its seam.
 // State is kept per layer, guidance branch and grid, and belongs to one run.
-import type { Backend } from './backend/backend.ts';
-import type { Attention, Call, Memory, Method, Site } from './method.ts';
-import { tokensOf } from './sparse3d/plan.ts';
+import type { Attended, Backend } from './backend/backend.ts';
+import type { Attention, Call, Layouts, Memory, Method, Site } from './method.ts';
+import { keptOrder } from './method-order.ts';
+import { oneBlock, paddingOf, wholePlan } from './sparse3d/order.ts';
+import { type Layout, tokensOf } from './sparse3d/plan.ts';
 import { checkedDensity } from './sparse3d/plan-rows.ts';
 import { type StepStatistics, tally } from './statistics.ts';
 import type { Tensor } from './tensor.ts';
@@ -11,6 +13,11 @@ export type { StepStatistics } from './statistics.ts';
 
 export interface BoundAttention {
   readonly attention: Attention;
+  /**
+   * The one token order of all calls of a forward, where keeping it from the first layer to the last costs less than moving tokens at every
+   * call: a model that does so names it as `Site.layout`.
+   */
+  order(forward: Omit<Site, 'layer' | 'layout'>): Layout | undefined;
   /** Mean density since the last `take`, waiting for plans that are under way. */
   density(): Promise<number>;
   /** Statistics since the last `take`; the count starts again. */
@@ -29,7 +36,7 @@ interface Answer {
 /**
  * Binds a method to a backend. Items of a batch are treated one by one, each with the memory of its branch. A step before the last one seen, or
  * one that the same layer, branch and grid has seen, starts a new run. The attention only enqueues; a failure shows where its result is read.
- * @throws RangeError when q, k, v do not fit the site's grid and branches.
+ * @throws RangeError when q, k, v do not fit the site's grid, order and branches.
  */
 export function createAttention(ops: Backend, method: Method): BoundAttention {
   const memories = new Map<string, Kept>();
@@ -39,7 +46,7 @@ export function createAttention(ops: Backend, method: Method): BoundAttention {
     const phase = method.schedule(site);
     if (phase === 'dense') {
       done.note(phase, 1);
-      return ops.attendAll(q, k, v, { lse: false }).out;
+      return attendAll(ops, q, k, v, site.layout, false).out;
     }
     const memory = remember(memories, { ...site, layer: method.schedule.planLayer?.(site) ?? site.layer }, ordinal);
     const due = memory.plan ? phase : 'search';
@@ -53,6 +60,7 @@ export function createAttention(ops: Backend, method: Method): BoundAttention {
       run.enter(site);
       return ops.scope(() => eachItem(ops, attendItem, q, k, v, site));
     },
+    order: keptOrder(method),
     density: async () => (await done.statistics()).density,
     take() {
       const before = done;
@@ -106,18 +114,27 @@ function eachItem(ops: Backend, attendItem: AttendItem, q: Tensor, k: Tensor, v:
 function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: Kept, q: Tensor, k: Tensor, v: Tensor, site: Site): Answer {
   const made = method.layout(site.grid, site);
   const layout = 'q' in made ? made : { q: made, k: made };
-  const blocked = { q: ops.gather(q, layout.q), k: ops.gather(k, layout.k), v: ops.gather(v, layout.k) };
+  const ordered = site.layout !== undefined;
+  if (ordered) checkOrder(site.layout, layout, site);
+  const blocked = ordered ? { q, k, v } : { q: ops.gather(q, layout.q), k: ops.gather(k, layout.k), v: ops.gather(v, layout.k) };
   const call: Call = { ops, ...blocked, layout, site, phase: due, memory, forced: method.score.forced?.(layout) };
   if (due === 'search' && method.score.needsLse && !memory.lse) {
-    const dense = ops.attendAll(q, k, v);
-    memory.lse = ops.keep(ops.gather(dense.lse, layout.q));
+    const dense = attendAll(ops, q, k, v, site.layout, true);
+    memory.lse = ops.keep(ordered ? dense.lse : ops.gather(dense.lse, layout.q));
     keep(call, memory, method);
     return { out: dense.out, density: 1 };
   }
   if (due === 'search') keep(call, memory, method);
   const result = ops.attend(blocked.q, blocked.k, blocked.v, memory.plan!, layout, { lse: method.correct !== undefined });
   const { out } = method.correct?.(call, result) ?? result;
-  return { out: ops.scatter(out, layout.q), density: memory.density! };
+  return { out: ordered ? out : ops.scatter(out, layout.q), density: memory.density! };
+}
+
+/** Full attention of tensors in raster order, or blocked in a layout whose padding, if any, is behind the last token. */
+function attendAll(ops: Backend, q: Tensor, k: Tensor, v: Tensor, layout: Layout | undefined, lse: boolean): Attended {
+  if (!layout || paddingOf(layout) === 0) return ops.attendAll(q, k, v, { lse });
+  const block = oneBlock(layout);
+  return ops.attend(q, k, v, wholePlan(ops, q.shape[0]), { q: block, k: block }, { lse });
 }
 
 /** Makes a plan and remembers it in the place of the one before. Its counts are read in the order of the queue, so it may be released at any time. */
@@ -156,13 +173,20 @@ function remember(memories: Map<string, Kept>, site: Site, ordinal: number): Kep
 const keyOf = ({ layer, grid: { frames, height, width, text } }: Site, branch: number): string =>
   [layer, branch, frames, height, width, text].join('/');
 
-function checkCall(q: Tensor, k: Tensor, v: Tensor, { branches, grid }: Site): void {
-  const tokens = tokensOf(grid);
+function checkOrder(order: Layout, { q, k }: Layouts, { layer }: Site): void {
+  if (q !== order || k !== order)
+    throw new RangeError(
+      `tokens come in the order ${order.name}, but layer ${layer} of this method takes ${q === k ? q.name : `${q.name} and ${k.name}`}; keep the method's own order, or none`,
+    );
+}
+
+function checkCall(q: Tensor, k: Tensor, v: Tensor, { branches, grid, layout }: Site): void {
+  const tokens = layout?.order.length ?? tokensOf(grid);
   const sides = `${grid.frames} x ${grid.height} x ${grid.width}`;
   for (const [name, { shape }] of Object.entries({ q, k, v }))
     if (shape.length !== 3 || shape[1] !== tokens || shape[0] !== q.shape[0] || (name !== 'v' && shape[2] !== q.shape[2]))
       throw new RangeError(
-        `${name} has shape [${shape}], expected [batch * heads, ${tokens}, dim] for a grid of ${sides} tokens and ${grid.text} text tokens`,
+        `${name} has shape [${shape}], expected [batch * heads, ${tokens}, dim] for a grid of ${sides} tokens and ${grid.text} text tokens${layout ? ` in the order ${layout.name}` : ''}`,
       );
   if (branches.length === 0 || q.shape[0] % branches.length !== 0)
     throw new RangeError(

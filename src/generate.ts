@@ -221,7 +221,13 @@ export const forwardBytes = (parts: Parts, settings: Settings): ProgramBytes | u
 function bind(ops: Backend, attention: Method | Attention): BoundAttention {
   if (typeof attention !== 'function') return createAttention(ops, attention);
   const density = async (): Promise<number> => 1;
-  return { attention, density, take: async () => ({ calls: 0, dense: 0, searches: 0, reuses: 0, density: 1 }), reset: () => undefined };
+  return {
+    attention,
+    density,
+    take: async () => ({ calls: 0, dense: 0, searches: 0, reuses: 0, density: 1 }),
+    reset: () => undefined,
+    order: () => undefined,
+  };
 }
 
 const nameOf = (attention: Method | Attention): string => attention.name || 'custom';

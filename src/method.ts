@@ -15,9 +15,14 @@ export interface Site {
   readonly layers: number;
   readonly branches: readonly number[];
   readonly grid: Grid;
+  /** The order of the call's tokens where it is not raster order: q, k, v and the result are then blocked, [batch * heads, slots, dim]. */
+  readonly layout?: Layout;
 }
 
-/** The seam of a model: softmax attention of q, k, v [batch * heads, tokens, dim] (raster order, text last) with scale 1/sqrt(dim). */
+/**
+ * The seam of a model: softmax attention of q, k, v [batch * heads, tokens, dim] with scale 1/sqrt(dim). Tokens are in raster order, text last,
+ * unless the site names a layout, which models do for a method's `order` alone.
+ */
 export type Attention = (q: Tensor, k: Tensor, v: Tensor, site: Site) => Tensor;
 
 /** What one layer and branch remembers between steps, and frees when it is replaced or the run ends. Tensors are blocked, in layout order. */

@@ -3,6 +3,7 @@ import { type BoundAttention, createAttention } from '../attention.ts';
 import type { GpuDevice } from '../backend/webgpu/device.ts';
 import { timestepEmbedding, wanTransformer } from '../dit/wan.ts';
 import type { Method } from '../method.ts';
+import { keptOrder } from '../method-order.ts';
 import { byKind, type KindTime, sum } from './kinds.ts';
 import { openSubject, type Setting, type Subject, type SubjectOptions } from './subject.ts';
 
@@ -95,9 +96,11 @@ interface Step {
   run(step: number): void;
 }
 
-async function openStep({ gpu, executor, config, weights, shape, latents, text }: Subject, method: Method): Promise<Step> {
+async function openStep({ gpu, executor, config, weights, shape, grid, latents, text }: Subject, method: Method): Promise<Step> {
   const { ops } = executor;
-  const executable = await executor.compile(wanTransformer(config, shape(1)), weights);
+  const { layers } = config;
+  const layout = keptOrder(method)({ step: 0, steps: STEPS, layers, branches: [0], grid });
+  const executable = await executor.compile(wanTransformer(config, shape(1), layout), weights);
   await gpu.idle();
   const inputs = {
     hidden_states: ops.upload(latents.numbers, [1, ...latents.shape]),
@@ -108,13 +111,12 @@ async function openStep({ gpu, executor, config, weights, shape, latents, text }
   let due = 0;
   let count = 0;
   const attention = createAttention(ops, { ...method, schedule: (site) => method.schedule({ ...site, step: due, steps: STEPS }) });
-  const { layers } = config;
   return {
     gpu,
     attention,
     run(step) {
       due = step;
-      const site = { step: count++, steps: STEPS, layers, branches: [0] };
+      const site = { step: count++, steps: STEPS, layers, branches: [0], ...(layout && { layout }) };
       ops.scope(() => {
         executable.run(inputs, (q, k, v, layer, grid) => attention.attention(q, k, v, { ...site, layer, grid }));
       });

@@ -208,7 +208,9 @@ function forward(run: Run, latents: Tensor, branches: readonly number[], step: n
   const { layers } = transformer.config;
   const inputs = { latents, timesteps: branches.map(() => timesteps[step]), text: run.texts(branches) };
   const seam = run.attention.attention;
-  return transformer.forward(inputs, (q, k, v, layer, grid) =>
-    seam(q, k, v, { step, steps: timesteps.length, layer, layers, branches, grid }),
-  );
+  const site = { step, steps: timesteps.length, layers, branches };
+  const [, , frames, height, width] = latents.shape;
+  const layout = run.attention.order({ ...site, grid: transformer.grid({ frames, height, width }) });
+  const ordered = layout ? { ...site, layout } : site;
+  return transformer.forward(inputs, (q, k, v, layer, grid) => seam(q, k, v, { ...ordered, layer, grid }), layout);
 }

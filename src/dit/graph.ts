@@ -1,6 +1,6 @@
 // A model is written once over this small vocabulary of operations. Tracing it for a shape gives a Program: a list of nodes in execution
 // order, with the attention calls as seams where a method may take over. Executors (onnx/, webgpu/) turn Programs into work.
-import type { Grid } from '../sparse3d/plan.ts';
+import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
 import { type DType, elements } from '../tensor.ts';
 
 /** A value inside a traced model. */
@@ -30,6 +30,8 @@ export type Operation =
   | { readonly op: 'repeat'; readonly axis: number; readonly times: number } // x
   | { readonly op: 'conv'; readonly strides: readonly number[]; readonly pads: readonly number[] } // x, weight, bias?
   | { readonly op: 'upsample'; readonly scales: readonly number[] } // x
+  | { readonly op: 'gather'; readonly layout: Layout } // x
+  | { readonly op: 'scatter'; readonly layout: Layout } // x
   | { readonly op: 'rope' } // x, cos, sin
   | { readonly op: 'softmaxAttention'; readonly scale: number } // q, k, v, bias?
   | { readonly op: 'attention'; readonly layer: number; readonly grid: Grid } // q, k, v
@@ -162,6 +164,18 @@ export class Tracer {
       x.shape.map((size, i) => size * scales[i]),
     );
   }
+  /** Tokens in the order of a layout: x [batch, tokens, dim] -> [batch, slots, dim], zero where a slot holds no token. */
+  gather(x: Value, layout: Layout): Value {
+    const [batch, tokens, dim] = x.shape;
+    expect(tokens === tokensOf(layout.grid), `gather: x [${x.shape}] does not fit ${tokensOf(layout.grid)} tokens`);
+    return this.push({ op: 'gather', layout }, [x], [batch, layout.order.length, dim]);
+  }
+  /** The inverse of `gather`. */
+  scatter(x: Value, layout: Layout): Value {
+    const [batch, slots, dim] = x.shape;
+    expect(slots === layout.order.length, `scatter: x [${x.shape}] does not fit ${layout.order.length} slots`);
+    return this.push({ op: 'scatter', layout }, [x], [batch, tokensOf(layout.grid), dim]);
+  }
   /** Rotary embedding of interleaved pairs: x [batch, heads, tokens, dim], cos and sin [tokens, dim / 2]. */
   rope(x: Value, cos: Value, sin: Value): Value {
     return this.push({ op: 'rope' }, [x, cos, sin], x.shape);
@@ -170,7 +184,7 @@ export class Tracer {
   softmaxAttention(q: Value, k: Value, v: Value, scale: number, bias?: Value): Value {
     return this.push({ op: 'softmaxAttention', scale }, bias ? [q, k, v, bias] : [q, k, v], [...q.shape.slice(0, -1), last(v)]);
   }
-  /** The seam: self-attention of q, k, v [batch * heads, tokens, dim], left to whoever runs the Program. Layers count from 0 in the order of the calls. */
+  /** The seam: self-attention of q, k, v [batch * heads, rows, dim] of the tokens of a grid, left to whoever runs the Program. Layers count from 0 in the order of the calls. */
   attention(q: Value, k: Value, v: Value, grid: Grid): Value {
     return this.push({ op: 'attention', layer: this.layers++, grid }, [q, k, v], q.shape);
   }

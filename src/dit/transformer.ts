@@ -1,7 +1,8 @@
 // The denoising transformer of a checkpoint folder: configuration, weights, and one Executable per shape.
 import { join } from 'node:path';
 import { UnsupportedError } from '../errors.ts';
-import type { Grid } from '../sparse3d/plan.ts';
+import { isRaster } from '../sparse3d/order.ts';
+import type { Grid, Layout } from '../sparse3d/plan.ts';
 import { elements, type Tensor } from '../tensor.ts';
 import { boolean, type Config, count, number, numbers, readJson } from './config.ts';
 import type { Executable, Executor, ProgramBytes, Seam } from './executor.ts';
@@ -29,9 +30,12 @@ export interface Transformer {
   /** Token grid of latents of this size. */
   grid(latents: Pick<WanShape, 'frames' | 'height' | 'width'>): Grid;
   /** Loads what a shape needs, so that the first forward does not wait for them. */
-  prepare(latents: readonly number[], textTokens: number): Promise<void>;
-  /** Enqueues one forward; resolves to the velocity's handle, shaped like the latents, which is the caller's to release. */
-  forward(inputs: ForwardInputs, attention: Seam): Promise<Tensor>;
+  prepare(latents: readonly number[], textTokens: number, layout?: Layout): Promise<void>;
+  /**
+   * Enqueues one forward; resolves to the velocity's handle, shaped like the latents, which is the caller's to release. With a layout, tokens
+   * are in its order from the first layer to the last, and the attention gets and gives blocked tensors; else they are in raster order.
+   */
+  forward(inputs: ForwardInputs, attention: Seam, layout?: Layout): Promise<Tensor>;
   /** Releases what was loaded for shapes; the next forward loads it again. */
   release(): Promise<void>;
   dispose(): Promise<void>;
@@ -84,10 +88,10 @@ export function transformer(config: WanConfig, weights: Weights, executor: Execu
     parameters: stored.reduce((sum, tensor) => sum + elements(tensor.shape), 0),
     deviceBytes: (latents, textTokens) => compiled.bytes(shapeOf([1, ...latents], textTokens)),
     grid: (latents) => wanGrid(config, latents),
-    prepare: async (latents, textTokens) => void (await compiled.of(shapeOf(latents, textTokens))),
-    async forward({ latents, timesteps, text }, attention) {
+    prepare: async (latents, textTokens, layout) => void (await compiled.of(shapeOf(latents, textTokens), layout)),
+    async forward({ latents, timesteps, text }, attention, layout) {
       const perItem = timesteps.length / latents.shape[0];
-      const run = await compiled.of(shapeOf(latents.shape, text.shape[1], perItem !== 1));
+      const run = await compiled.of(shapeOf(latents.shape, text.shape[1], perItem !== 1), layout);
       const { ops } = executor;
       return ops.scope(() => {
         const time = ops.upload(timestepEmbedding(timesteps, config.freqDim), [latents.shape[0], perItem, config.freqDim]);
@@ -106,17 +110,18 @@ function shapeOf([batch, , frames, height, width]: readonly number[], textTokens
   return { batch, frames, height, width, textTokens, ...(perToken && { perToken }) };
 }
 
-/** One Executable for each shape, compiled when it is first asked for. */
+/** One Executable for each shape and token order, compiled when it is first asked for. */
 function executables(config: WanConfig, weights: Weights, executor: Executor) {
   const compiled = new Map<string, Promise<Executable>>();
   const sizes = new Map<string, ProgramBytes>();
   return {
-    of(shape: WanShape): Promise<Executable> {
-      const key = JSON.stringify(shape);
+    of(shape: WanShape, layout?: Layout): Promise<Executable> {
+      const order = layout && !isRaster(layout) ? layout : undefined;
+      const key = JSON.stringify([shape, order && numberOf(order)]);
       const known = compiled.get(key);
       if (known) return known;
       checkPositions(config, shape);
-      const made = executor.compile(wanTransformer(config, shape), weights);
+      const made = executor.compile(wanTransformer(config, shape, order), weights);
       compiled.set(key, made);
       // What could not be compiled is not kept: there is nothing to release, and another try may do better.
       made.catch(() => compiled.delete(key));
@@ -137,6 +142,15 @@ function executables(config: WanConfig, weights: Weights, executor: Executor) {
         );
     },
   };
+}
+
+const numbered = new WeakMap<Layout, number>();
+let layouts = 0;
+
+function numberOf(layout: Layout): number {
+  const number = numbered.get(layout) ?? layouts++;
+  numbered.set(layout, number);
+  return number;
 }
 
 function checkPositions(config: WanConfig, shape: WanShape): void {

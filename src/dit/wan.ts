@@ -1,5 +1,5 @@
 // WanTransformer3DModel (Wan 2.1 and 2.2 text-to-video): configuration and forward pass over the vocabulary of graph.ts.
-import type { Grid } from '../sparse3d/plan.ts';
+import { type Grid, type Layout, PAD, tokensOf } from '../sparse3d/plan.ts';
 import { type Program, type Tracer, trace, type Value } from './graph.ts';
 
 /** Fields of `config.json` that shape the model; defaults are those of the published class. */
@@ -37,27 +37,33 @@ export function wanGrid({ patch }: WanConfig, { frames, height, width }: Pick<Wa
 /**
  * Traces one forward. Inputs: `hidden_states` [batch, channels, frames, height, width]; `time` [batch, freqDim] (or [batch, tokens, freqDim] with
  * `perToken`), the sinusoid of the timestep (see `timestepEmbedding`); `encoder_hidden_states` [batch, textTokens, textDim], constant over steps.
- * Output `sample`: velocity, shaped like the latents with `outChannels`.
+ * Output `sample`: velocity, shaped like the latents with `outChannels`. With a layout, tokens are in its order from the first layer to the
+ * last: attention calls get and give blocked tensors.
  */
-export function wanTransformer(config: WanConfig, shape: WanShape): Program {
+export function wanTransformer(config: WanConfig, shape: WanShape, layout?: Layout): Program {
   const grid = wanGrid(config, shape);
   return trace((g) => {
     const latents = g.input('hidden_states', [shape.batch, config.inChannels, shape.frames, shape.height, shape.width]);
-    const tokens = grid.frames * grid.height * grid.width;
+    const tokens = tokensOf(grid);
+    const ordered = (x: Value): Value => (layout ? g.gather(x, layout) : x);
     const time = g.input('time', shape.perToken ? [shape.batch, tokens, config.freqDim] : [shape.batch, 1, config.freqDim]);
     const text = g.input('encoder_hidden_states', [shape.batch, shape.textTokens, config.textDim], { constant: true });
     const dense = layers(g);
-    const { timeEmbedding, modulation } = embedTime(g, config, time);
+    const { timeEmbedding, modulation } = embedTime(g, config, shape.perToken ? ordered(time) : time);
     const context = dense(
       g.activate(dense(text, 'condition_embedder.text_embedder.linear_1', width(config)), 'gelu_tanh'),
       'condition_embedder.text_embedder.linear_2',
       width(config),
     );
-    const rope = ropeTables(config, grid).map((table) => g.constant(table, [tokens, config.headDim / 2])) as [Value, Value];
-    let x = patchify(g, config, grid, latents);
+    const rope = ropeTables(config, grid, layout).map((table) =>
+      g.constant(table, [layout?.order.length ?? tokens, config.headDim / 2]),
+    ) as [Value, Value];
+    const mask = layout && maskOf(g, layout);
+    let x = embedPatches(g, config, ordered(patchify(g, config, grid, latents)));
     for (let layer = 0; layer < config.layers; layer++)
-      x = block(g, config, { x, context, modulation, rope, grid, prefix: `blocks.${layer}` });
-    return { sample: unpatchify(g, config, grid, shape, head(g, config, x, timeEmbedding)) };
+      x = block(g, config, { x, context, modulation, rope, mask, grid, prefix: `blocks.${layer}` });
+    const patches = head(g, config, x, timeEmbedding);
+    return { sample: unpatchify(g, config, grid, shape, layout ? g.scatter(patches, layout) : patches) };
   });
 }
 
@@ -81,7 +87,16 @@ function embedTime(g: Tracer, config: WanConfig, time: Value): { timeEmbedding: 
   return { timeEmbedding, modulation: g.reshape(projected, [...projected.shape.slice(0, -1), 6, dim]) };
 }
 
-/** Latents -> tokens [batch, tokens, dim]. The patch vector has the channel slowest; the head's has it fastest. */
+/** 1 for each slot that holds a token, 0 for the others [slots, 1]; undefined where there are none. */
+function maskOf(g: Tracer, { order }: Layout): Value | undefined {
+  if (!order.includes(PAD)) return undefined;
+  return g.constant(
+    Float32Array.from(order, (token) => (token === PAD ? 0 : 1)),
+    [order.length, 1],
+  );
+}
+
+/** Latents -> patch vectors [batch, tokens, channels * pt * ph * pw]. They have the channel slowest; the head's have it fastest. */
 function patchify(g: Tracer, config: WanConfig, grid: Grid, latents: Value): Value {
   const [pt, ph, pw] = config.patch;
   const [batch, channels] = latents.shape;
@@ -91,8 +106,13 @@ function patchify(g: Tracer, config: WanConfig, grid: Grid, latents: Value): Val
   }
   x = g.reshape(x, [batch, channels, grid.frames, pt, grid.height, ph, grid.width, pw]);
   x = g.transpose(x, [0, 2, 4, 6, 1, 3, 5, 7]);
-  x = g.reshape(x, [batch, grid.frames * grid.height * grid.width, channels * pt * ph * pw]);
+  return g.reshape(x, [batch, tokensOf(grid), channels * pt * ph * pw]);
+}
+
+/** Patch vectors -> tokens [batch, tokens, dim]. */
+function embedPatches(g: Tracer, config: WanConfig, x: Value): Value {
   const dim = width(config);
+  const [channels, [pt, ph, pw]] = [config.inChannels, config.patch];
   const weight = g.reshape(g.weight('patch_embedding.weight', [dim, channels, pt, ph, pw]), [dim, channels * pt * ph * pw]);
   return g.linear(x, weight, g.weight('patch_embedding.bias', [dim]));
 }
@@ -102,17 +122,19 @@ interface BlockInputs {
   readonly context: Value;
   readonly modulation: Value;
   readonly rope: readonly [Value, Value];
+  /** Zero where a slot holds no token. */
+  readonly mask?: Value;
   readonly grid: Grid;
   readonly prefix: string;
 }
 
 /** Self-attention, cross-attention and feed-forward, the first and last modulated by the timestep. */
-function block(g: Tracer, config: WanConfig, { x, context, modulation, rope, grid, prefix }: BlockInputs): Value {
+function block(g: Tracer, config: WanConfig, { x, context, modulation, prefix, ...seam }: BlockInputs): Value {
   const dense = layers(g);
   const dim = width(config);
   const table = g.add(g.weight(`${prefix}.scale_shift_table`, [1, 6, dim]), modulation);
   const [shift1, scale1, gate1, shift2, scale2, gate2] = Array.from({ length: 6 }, (_, i) => vector(g, table, i));
-  const attended = selfAttention(g, config, modulate(g, g.norm(x, 'layer', config.epsilon), shift1, scale1), rope, grid, `${prefix}.attn1`);
+  const attended = selfAttention(g, config, modulate(g, g.norm(x, 'layer', config.epsilon), shift1, scale1), seam, `${prefix}.attn1`);
   let y = g.add(x, g.mul(attended, gate1));
   const normed = config.crossAttentionNorm
     ? g.norm(y, 'layer', config.epsilon, g.weight(`${prefix}.norm2.weight`, [dim]), g.weight(`${prefix}.norm2.bias`, [dim]))
@@ -159,11 +181,14 @@ function project(g: Tracer, config: WanConfig, x: Value, context: Value, name: s
   };
 }
 
-function selfAttention(g: Tracer, config: WanConfig, x: Value, [cos, sin]: readonly [Value, Value], grid: Grid, name: string): Value {
+type Seam = Pick<BlockInputs, 'rope' | 'mask' | 'grid'>;
+
+/** Rows without a token are zero in q and k by their rope tables, and in v by the mask, as methods expect of blocked tensors. */
+function selfAttention(g: Tracer, config: WanConfig, x: Value, { rope: [cos, sin], mask, grid }: Seam, name: string): Value {
   const { q, k, v } = project(g, config, x, x, name);
   const [batch, heads, tokens, dim] = q.shape;
   const flat = (y: Value): Value => g.reshape(y, [batch * heads, tokens, dim]);
-  const out = g.attention(flat(g.rope(q, cos, sin)), flat(g.rope(k, cos, sin)), flat(v), grid);
+  const out = g.attention(flat(g.rope(q, cos, sin)), flat(g.rope(k, cos, sin)), flat(mask ? g.mul(v, mask) : v), grid);
   return layers(g)(join(g, config, g.reshape(out, q.shape)), `${name}.to_out.0`, width(config));
 }
 
@@ -191,24 +216,24 @@ function unpatchify(g: Tracer, config: WanConfig, grid: Grid, shape: WanShape, x
 
 /**
  * Rotary tables cos, sin [tokens, headDim / 2]: time, height and width each with its own frequency ladder (theta 10000), computed in f64.
- * Of a head's pairs, 2 * floor(headDim / 6) channels each go to height and width, the rest to time.
+ * Of a head's pairs, 2 * floor(headDim / 6) channels each go to height and width, the rest to time. In the order of a layout, a slot without a
+ * token has zeros.
  */
-export function ropeTables({ headDim }: WanConfig, grid: Grid): [Float32Array, Float32Array] {
+export function ropeTables({ headDim }: WanConfig, grid: Grid, layout?: Layout): [Float32Array, Float32Array] {
   const side = 2 * Math.floor(headDim / 6);
   const axes = [headDim - 2 * side, side, side];
   const ladders = axes.map((size) => Float64Array.from({ length: size / 2 }, (_, j) => 10000 ** ((-2 * j) / size)));
-  const cos = new Float32Array((grid.frames * grid.height * grid.width * headDim) / 2);
+  const order = layout?.order ?? Int32Array.from({ length: tokensOf(grid) }, (_, token) => token);
+  const cos = new Float32Array((order.length * headDim) / 2);
   const sin = new Float32Array(cos.length);
-  let at = 0;
-  for (let t = 0; t < grid.frames; t++) {
-    for (let y = 0; y < grid.height; y++) {
-      for (let x = 0; x < grid.width; x++) {
-        for (const [axis, position] of [t, y, x].entries()) {
-          for (const frequency of ladders[axis]) {
-            cos[at] = Math.cos(position * frequency);
-            sin[at++] = Math.sin(position * frequency);
-          }
-        }
+  for (const [slot, token] of order.entries()) {
+    if (token === PAD) continue;
+    const place = Math.floor(token / grid.width);
+    let at = (slot * headDim) / 2;
+    for (const [axis, position] of [Math.floor(place / grid.height), place % grid.height, token % grid.width].entries()) {
+      for (const frequency of ladders[axis]) {
+        cos[at] = Math.cos(position * frequency);
+        sin[at++] = Math.sin(position * frequency);
       }
     }
   }

@@ -26,11 +26,15 @@ export const isWorthKeeping = (layout: Layout): boolean => paddingOf(layout) * P
 
 const blocks = new WeakMap<Layout, Layout>();
 
-/** All slots of a layout as one block, in the same order; its padding must be behind the last token. */
+/** All slots of a layout as one block, in the same order. @throws RangeError where a token is behind padding. */
 export function oneBlock(layout: Layout): Layout {
   const known = blocks.get(layout);
   if (known) return known;
   const { grid, order } = layout;
+  if (!isClosed(layout))
+    throw new RangeError(
+      `the order ${layout.name} has padding between its tokens and is no single block; take one whose padding comes last`,
+    );
   const made: Layout = {
     ...{ name: `${layout.name} in one block`, grid, order, block: order.length, blocks: 1, videoBlocks: 1 },
     counts: Int32Array.of(tokensOf(grid)),

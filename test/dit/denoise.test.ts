@@ -35,6 +35,9 @@ const wan = {
   ...{ crossAttentionNorm: true, epsilon: 1e-6, maxPositions: 64 },
 };
 
+/** What a transformer says of itself that computes something else. */
+const oneLayer = { config: { layers: 1 }, grid: () => ({ frames: 1, height: 1, width: 1, text: 0 }) };
+
 function randomWeights(seed: number) {
   const tensors: Record<string, TensorData> = {};
   for (const { operation, shape, id } of wanTransformer(wan, { batch: 1, frames: 1, height: 2, width: 2, textTokens: 1 }).nodes)
@@ -52,9 +55,9 @@ async function run({ ops, ...executor }: Executor, method: Method, options: Part
     lowNoise: false,
     transformer: {
       ...model,
-      forward(...[inputs, seam]: Parameters<Transformer['forward']>) {
+      forward(...[inputs, seam, layout]: Parameters<Transformer['forward']>) {
         watch.forward?.(inputs);
-        return model.forward(inputs, seam);
+        return model.forward(inputs, seam, layout);
       },
     },
   };
@@ -198,7 +201,7 @@ test('each expert has its guidance scale, while guidance lasts; plans of the fir
   const [prompt, negative] = [0, 1].map(() => ops.upload(new Float32Array(1), [1, 1, 1]));
   /** v = factor x, with a factor for each text. */
   const linear = (conditional: number, unconditional: number) => ({
-    config: { layers: 1 },
+    ...oneLayer,
     forward: async ({ latents, text }: ForwardInputs) => ops.combine([latents], [text === prompt ? conditional : unconditional]),
   });
   const experts = [linear(0.5, 0.25), linear(0.375, 0.125)] as unknown as Transformer[];
@@ -208,7 +211,11 @@ test('each expert has its guidance scale, while guidance lasts; plans of the fir
   const factors: number[] = [];
   await denoise({
     ...{ ops, sampler, prompt, negative, latents: samples[0], shape: [1, 1, 2, 2] },
-    attention: { take: async () => ({ density: 1 }), reset: () => void told.push('reset') } as unknown as BoundAttention,
+    attention: {
+      take: async () => ({ density: 1 }),
+      reset: () => void told.push('reset'),
+      order: () => undefined,
+    } as unknown as BoundAttention,
     transformerAt: async (timestep) => {
       const lowNoise = timestep < sampler.timesteps[1];
       told.push(lowNoise ? 'low' : 'high');
@@ -229,7 +236,7 @@ test('each expert has its guidance scale, while guidance lasts; plans of the fir
 test('a step that fails on the way ends the run with its reason, before it is shown', async () => {
   const { ops } = executors.cpu;
   const broken = () => device.enqueue([{ shape: [1, 1, 1, 2, 2] }], () => Promise.reject(new Error('no such number')))[0];
-  const expert = { transformer: { config: { layers: 1 }, forward: async () => broken() } as unknown as Transformer, lowNoise: false };
+  const expert = { transformer: { ...oneLayer, forward: async () => broken() } as unknown as Transformer, lowNoise: false };
   const shown: number[] = [];
   const failing = denoise({
     ...{ ops, sampler: createSampler(unipc, { steps: 2 }), attention: createAttention(ops, dense()), transformerAt: async () => expert },
@@ -257,7 +264,7 @@ test('an abort between two branches is told when nothing is computed any more', 
   };
   const aborted = denoise({
     ...{ ops, sampler: createSampler(unipc, { steps: 2 }), attention: createAttention(ops, dense()), signal: controller.signal },
-    transformerAt: async () => ({ transformer: { config: { layers: 1 }, forward } as unknown as Transformer, lowNoise: false }),
+    transformerAt: async () => ({ transformer: { ...oneLayer, forward } as unknown as Transformer, lowNoise: false }),
     ...{ latents: new Float32Array(4), shape: [1, 1, 2, 2], prompt: text(), negative: text() },
     guidance: { scale: 2, interval: [0, 1] },
   });

@@ -1,5 +1,7 @@
 // Operations of a Program as ONNX nodes: the one place where the two vocabularies meet.
 import { float, type OnnxGraph } from '../../backend/onnx.ts';
+import { slotsOf } from '../../sparse3d/order.ts';
+import { PAD } from '../../sparse3d/plan.ts';
 import { elements } from '../../tensor.ts';
 import type { Node, Operation } from '../graph.ts';
 
@@ -67,6 +69,18 @@ const CONVERT: { readonly [K in Kind]: Convert<K> } = {
     const factors = graph.constant('f32', [scales.length], Float32Array.from(scales));
     return graph.node('Resize', [x, '', factors], { mode: 'nearest', coordinate_transformation_mode: 'asymmetric', nearest_mode: 'floor' });
   },
+  gather: (graph, [x], { layout }, _node, [[batch, tokens, dim]]) => {
+    const { order } = layout;
+    if (!order.includes(PAD)) return takeRows(graph, x, order);
+    const none = graph.constant('f32', [batch, 1, dim], new Float32Array(batch * dim));
+    const rows = graph.node('Concat', [x, none], { axis: 1 });
+    return takeRows(
+      graph,
+      rows,
+      order.map((token) => (token === PAD ? tokens : token)),
+    );
+  },
+  scatter: (graph, [x], { layout }) => takeRows(graph, x, slotsOf(layout)),
   rope: (graph, [x, cos, sin]) => {
     const start = graph.constant('i64', [1], BigInt64Array.of(0n));
     return graph.node('RotaryEmbedding', [x, start, cos, sin], { interleaved: 1 }, 'com.microsoft');
@@ -90,6 +104,9 @@ const CONVERT: { readonly [K in Kind]: Convert<K> } = {
     return graph.node('Concat', parts, { axis: -2 });
   },
 };
+
+const takeRows = (graph: OnnxGraph, x: string, rows: Int32Array): string =>
+  graph.node('Gather', [x, graph.constant('i32', [rows.length], rows)], { axis: 1 });
 
 /** Adds the ONNX nodes of one operation; `shapes` are those of the inputs. Returns the name of the result. */
 export function convert(graph: OnnxGraph, node: Node, inputs: readonly string[], shapes: readonly (readonly number[])[]): string {

@@ -69,7 +69,7 @@ export function fusion(program: Program, when: readonly Variability[]): Fusion {
 /** The value that a view shows. */
 function sourceOf(program: Program, id: number): number {
   const { operation, inputs } = program.nodes[id];
-  return ['reshape', 'transpose', 'slice', 'cut'].includes(operation.op) ? sourceOf(program, inputs[0]) : id;
+  return ['reshape', 'transpose', 'slice', 'cut', 'gather', 'scatter'].includes(operation.op) ? sourceOf(program, inputs[0]) : id;
 }
 
 type Followers = (node: Node, op: string, shaped?: boolean) => Follower | undefined;

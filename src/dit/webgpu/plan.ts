@@ -1,5 +1,7 @@
 // From a Program to steps: each node becomes a view of a slot, and where numbers must be made, a step that makes them.
+import type { GpuDevice, GpuTensor } from '../../backend/webgpu/device.ts';
 import { UnsupportedError } from '../../errors.ts';
+import { orderTable, permute, slotTable } from '../../sparse3d/gpu-memory.ts';
 import type { DType } from '../../tensor.ts';
 import type { Node, Operation, Program } from '../graph.ts';
 import { type Variability, variabilityOf } from '../onnx/segments.ts';
@@ -129,6 +131,8 @@ const CONVERT: { readonly [K in Computed]: Convert<K> } = {
     ),
   conv: (own, [x, weight, bias], { strides, pads }, { shape }) => conv(own, { x, weight, bias, strides, pads }, shape),
   upsample: (own, [x], { scales }, { shape }) => stretch(own, x, scales, shape),
+  gather: (own, [x], { layout }, { shape }) => permuted(own, x, shape, (device) => orderTable(device, layout)),
+  scatter: (own, [x], { layout }, { shape }) => permuted(own, x, shape, (device) => slotTable(device, layout)),
   rope: (own, [x, cos, sin]) => rope(own, x, cos, sin),
   softmaxAttention: (own, [q, k, v, bias], { scale }) => softmaxAttention(own, { q, k, v, scale, bias }),
   attention: (own, inputs, { layer, grid }, { shape }) => seam(own, inputs, { layer, grid }, shape),
@@ -158,6 +162,14 @@ function concat(own: Builder, parts: readonly View[], axis: number, shape: reado
   });
   own.launch(whole.slot, launches);
   return whole;
+}
+
+/** Rows of each batch item in the order of a table, which the device keeps with the layout. */
+function permuted(own: Builder, view: View, shape: readonly number[], table: (device: GpuDevice) => GpuTensor): View {
+  const x = packed(own, view);
+  const y = own.slot(shape, x.dtype, own.slots[x.slot].when);
+  own.step([x.slot], y.slot, (tensors, device) => permute(device, own.kernels.sparse3d, tensors[x.slot], table(device), tensors[y.slot]));
+  return y;
 }
 
 /** An attention call left to the caller: its handles have the shapes of the call. */
