@@ -67,8 +67,22 @@ export type ProbeOps = Pick<
 
 /** `Backend`'s operations of probed rows on a CPU device. */
 export const probeOps = (device: CpuDevice): ProbeOps => ({
+  ...tableOps(device),
   probe: (q, k, rows, layout) => probe(device, q, k, rows, layout, 1),
   probeBlocks: (q, k, rows, layout) => probe(device, q, k, rows, layout, layout.k.block),
+  poolingError(rows, k, layout, v) {
+    checkError(rows, k, layout, v);
+    return poolingError(device, rows, k, layout, v);
+  },
+  antidiagonal(q, k, layout, { stride }) {
+    checkPair(q, k, layout);
+    checkStride(stride, layout);
+    return antidiagonal(device, q, k, layout, stride);
+  },
+});
+
+/** Operations on tables of weights. */
+const tableOps = (device: CpuDevice): Pick<ProbeOps, 'blockSums' | 'lineSums' | 'lines' | 'divergence'> => ({
   blockSums(x, layout) {
     checkShape('x', x, [...x.shape.slice(0, 2), layout.blocks * layout.block]);
     const shape = [...x.shape.slice(0, 2), layout.blocks];
@@ -92,19 +106,10 @@ export const probeOps = (device: CpuDevice): ProbeOps => ({
       linesOf(await floatsOf(columns), await floatsOf(diagonals), heads, layout),
     ])[0];
   },
-  poolingError(rows, k, layout, v) {
-    checkError(rows, k, layout, v);
-    return poolingError(device, rows, k, layout, v);
-  },
   divergence(a, b) {
     checkShares(a, b);
     const size = a.shape[a.shape.length - 1];
     return device.enqueue([{ shape: a.shape.slice(0, -1) }], async () => [divergenceOf(await floatsOf(a), await floatsOf(b), size)])[0];
-  },
-  antidiagonal(q, k, layout, { stride }) {
-    checkPair(q, k, layout);
-    checkStride(stride, layout);
-    return antidiagonal(device, q, k, layout, stride);
   },
 });
 

@@ -1,4 +1,4 @@
-// Softmax weights of some rows of q over all keys on WebGPU, and what is summed from them: probes, lines, antidiagonals. Weights are made piece
+// Softmax weights of some rows of q over all keys on WebGPU, and what is summed from them: probes, blocks, lines. Weights are made piece
 // by piece where only their sums are wanted.
 import { type GpuDevice, type GpuTensor, gpuTensor } from '../backend/webgpu/device.ts';
 import { countTable, gridOf, gridOfGroups } from '../sparse3d/gpu-memory.ts';
@@ -6,6 +6,7 @@ import type { Layout } from '../sparse3d/plan.ts';
 import { elements, type Tensor } from '../tensor.ts';
 import { checkDim, checkPair, checkShape } from './checks.ts';
 import type { ProbeOps } from './cpu-probe.ts';
+import { antidiagonal } from './gpu-antidiagonal.ts';
 import { poolingError } from './gpu-error.ts';
 import type { Parts } from './gpu-score.ts';
 import { checkError, checkRows, checkShares, checkStride, groupShares, lineShapes } from './rows.ts';
@@ -21,6 +22,7 @@ export function probeGpuOps(parts: Parts): ProbeOps {
     checkRows(rows, layout.q);
   };
   return {
+    ...tableOps(parts),
     probe(q, k, rows, layout) {
       checkProbe(q, k, rows, layout);
       return probe(parts, tensor(q), tensor(k), rows, layout);
@@ -29,6 +31,24 @@ export function probeGpuOps(parts: Parts): ProbeOps {
       checkProbe(q, k, rows, layout);
       return probeBlocks(parts, tensor(q), tensor(k), rows, layout);
     },
+    poolingError(rows, k, layout, v) {
+      checkError(rows, k, layout, v);
+      checkDim(k);
+      return poolingError(parts, tensor(rows), tensor(k), layout, v && tensor(v));
+    },
+    antidiagonal(q, k, layout, { stride }) {
+      checkPair(q, k, layout);
+      checkDim(q);
+      checkStride(stride, layout);
+      return antidiagonal(parts, tensor(q), tensor(k), layout, stride);
+    },
+  };
+}
+
+/** Operations on tables of weights. */
+function tableOps(parts: Parts): Pick<ProbeOps, 'blockSums' | 'lineSums' | 'lines' | 'divergence'> {
+  const tensor = (x: Tensor) => gpuTensor(parts.device, x);
+  return {
     blockSums(x, layout) {
       checkShape('x', x, [...x.shape.slice(0, 2), layout.blocks * layout.block]);
       return blockSums(parts, tensor(x), layout);
@@ -43,20 +63,9 @@ export function probeGpuOps(parts: Parts): ProbeOps {
         checkShape(at === 0 ? 'columns' : 'diagonals', [columns, diagonals][at], shape);
       return lines(parts, tensor(columns), tensor(diagonals), layout);
     },
-    poolingError(rows, k, layout, v) {
-      checkError(rows, k, layout, v);
-      checkDim(k);
-      return poolingError(parts, tensor(rows), tensor(k), layout, v && tensor(v));
-    },
     divergence(a, b) {
       checkShares(a, b);
       return divergence(parts, tensor(a), tensor(b));
-    },
-    antidiagonal(q, k, layout, { stride }) {
-      checkPair(q, k, layout);
-      checkDim(q);
-      checkStride(stride, layout);
-      return antidiagonal(parts, tensor(q), tensor(k), layout, stride);
     },
   };
 }
@@ -103,7 +112,7 @@ export function rowLogits({ device, kernels }: Parts, { q, k, chosen, bias, scal
   return logits;
 }
 
-function rowWeights(parts: Parts, weighed: Weighed, first: number, count: number): GpuTensor {
+export function rowWeights(parts: Parts, weighed: Weighed, first: number, count: number): GpuTensor {
   const weights = rowLogits(parts, weighed, first, count);
   const [heads, , keys] = weights.shape;
   parts.device.dispatch({
@@ -158,7 +167,14 @@ function blockSums(parts: Parts, x: GpuTensor, layout: Layout): GpuTensor {
 }
 
 /** Sums of each block of x [heads, rows, slots], to rows `first ...` of `sums`. */
-function sumBlocks({ device, kernels }: Parts, x: GpuTensor, counts: GpuTensor, block: number, sums: GpuTensor, first: number): void {
+export function sumBlocks(
+  { device, kernels }: Parts,
+  x: GpuTensor,
+  counts: GpuTensor,
+  block: number,
+  sums: GpuTensor,
+  first: number,
+): void {
   const [heads, allRows, blocks] = sums.shape;
   device.dispatch({
     kernel: kernels.blockSums,
@@ -218,87 +234,4 @@ function divergence({ device, kernels }: Parts, a: GpuTensor, b: GpuTensor): Gpu
     workgroups: gridOfGroups(rows),
   });
   return far;
-}
-
-/** `Backend.antidiagonal`: groups of tokens become rows, the keys' in reverse order, so that one product sums along antidiagonals. */
-function antidiagonal(parts: Parts, q: GpuTensor, k: GpuTensor, layout: Layouts, stride: number): GpuTensor {
-  const { device, tableBytes } = parts;
-  const [heads, , dim] = q.shape;
-  const { blocks } = layout.q;
-  return device.scope(() => {
-    const scores = device.tensor([heads, blocks, layout.k.blocks], 'f32');
-    const [rows, keys] = [grouped(parts, q, layout.q, stride, false), grouped(parts, k, layout.k, stride, true)];
-    const weighed = {
-      q: rows,
-      k: keys,
-      chosen: device.cached(layout.q, `groups/${stride}`, () =>
-        device.upload(
-          Int32Array.from({ length: rows.shape[1] }, (_, at) => at),
-          [rows.shape[1]],
-        ),
-      ),
-      bias: biasTable(device, layout.k, stride),
-      scale: 1 / Math.sqrt(dim) / stride,
-    };
-    const perBlock = rows.shape[1] / blocks;
-    const together = rowsAtOnce(tableBytes, heads, keys.shape[1], perBlock) / perBlock;
-    for (let first = 0; first < blocks; first += together)
-      scoreGroups(parts, weighed, scores, layout, stride, first, Math.min(together, blocks - first));
-    return scores;
-  });
-}
-
-/** Scores of `count` query blocks from `first` on. */
-function scoreGroups(
-  parts: Parts,
-  weighed: Weighed,
-  scores: GpuTensor,
-  layout: Layouts,
-  stride: number,
-  first: number,
-  count: number,
-): void {
-  const { device, kernels } = parts;
-  const [heads, qBlocks, kBlocks] = scores.shape;
-  const perBlock = layout.q.block / stride;
-  device.scope(() => {
-    const weights = rowWeights(parts, weighed, first * perBlock, count * perBlock);
-    const sums = device.tensor([heads, count * perBlock, kBlocks], 'f32');
-    const groups = device.cached(layout.k, `group-counts/${stride}`, () =>
-      device.upload(
-        layout.k.counts.map((tokens) => Math.ceil(tokens / stride)),
-        [kBlocks],
-      ),
-    );
-    sumBlocks(parts, weights, groups, layout.k.block / stride, sums, 0);
-    device.dispatch({
-      kernel: kernels.groupRows,
-      header: { constants: { GROUPS: perBlock } },
-      tensors: [
-        sums,
-        device.cached(layout.q, `shares/${stride}`, () => device.upload(groupShares(layout.q, stride), [qBlocks * perBlock])),
-        scores,
-      ],
-      uniform: Uint32Array.of(heads, count, kBlocks, qBlocks, first, 0, 0, 0),
-      ...threads(heads * count * kBlocks),
-    });
-  });
-}
-
-/** Groups of `stride` slots as rows, [heads, slots / stride, stride * dim]. */
-function grouped({ device, kernels }: Parts, x: GpuTensor, layout: Layout, stride: number, reversed: boolean): GpuTensor {
-  const [heads, slots, dim] = x.shape;
-  const groups = device.tensor([heads, slots / stride, stride * dim], x.dtype);
-  device.dispatch({
-    kernel: kernels.stridedGroups,
-    header: {
-      enable: x.dtype === 'f16' ? ['f16'] : [],
-      alias: { Scalar: x.dtype },
-      constants: { DIM: dim, BLOCK: layout.block, STRIDE: stride, REVERSED: reversed },
-    },
-    tensors: [x, countTable(device, layout), groups],
-    uniform: Uint32Array.of(slots, heads, 0, 0),
-    ...threads((heads * slots * dim) / 4),
-  });
-  return groups;
 }
