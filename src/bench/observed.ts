@@ -30,10 +30,12 @@ export interface Observed {
 /** Binds a method as a model's run does. Nothing else may be under way on the device while it attends. */
 export function observe(ops: Backend, method: Method): Observed {
   let seen: { read?: Observation['read']; from?: Promise<number>; to?: Promise<number> } = {};
+  // A scorer may attend to a few rows of its own.
+  let searching = false;
   const watching: Backend = {
     ...ops,
     attend(q, k, v, plan, layout, options) {
-      seen.read ??= { plan, layout };
+      if (!searching) seen.read ??= { plan, layout };
       return ops.attend(q, k, v, plan, layout, options);
     },
   };
@@ -42,17 +44,20 @@ export function observe(ops: Backend, method: Method): Observed {
     ...method,
     score: Object.assign((call: Parameters<typeof score>[0]) => {
       seen.from ??= timeOf(ops, call.v, call.memory.lse);
+      searching = true;
       return score(call);
     }, score),
     select: (call, scores, levels) => {
       const plan = select(call, scores, levels);
       seen.to = timeOf(ops, plan.blocks);
+      searching = false;
       return plan;
     },
   });
   return {
     async attend({ q, k, v, site }) {
       seen = {};
+      searching = false;
       const start = performance.now();
       const out = bound.attention(q, k, v, site);
       await ops.wait(out);

@@ -5,10 +5,12 @@ import { benchMethods, type MethodsBenchOptions } from '../../src/bench/methods.
 import { methodsMarkdown } from '../../src/bench/methods-table.ts';
 import { type Recorded, recordRun } from '../../src/bench/recorded.ts';
 import { type Sample, type Summary, summary } from '../../src/bench/summary.ts';
-import type { Method } from '../../src/method.ts';
+import { planOfAll } from '../../src/conformance/plans.ts';
+import type { Call, Method } from '../../src/method.ts';
 import { adaSpa, dense, pyramidSparse } from '../../src/methods.ts';
 import { TextToVideoPipeline } from '../../src/pipeline.ts';
 import { searchEvery } from '../../src/search/schedule.ts';
+import { raster } from '../../src/sparse3d/layout.ts';
 import { openedGpu } from '../gpu/device.ts';
 
 const SETTINGS = { height: 128, width: 128, numFrames: 9, numInferenceSteps: 4 };
@@ -22,6 +24,18 @@ const failing: Method = {
   },
 };
 
+/** Attends to one block of its own before it scores. */
+const probing: Method = {
+  ...whole,
+  score: Object.assign((call: Call) => {
+    const layout = raster(64)({ frames: 1, height: 8, width: 8, text: 0 });
+    const one = call.ops.upload(new Float32Array(64 * 64), [1, 64, 64]);
+    const plan = planOfAll(call.ops, { heads: 1, queryBlocks: 1, keyBlocks: 1 });
+    call.ops.attend(one, one, one, plan, { q: layout, k: layout });
+    return whole.score(call);
+  }, whole.score),
+};
+
 const quality = (result: object): NonNullable<Summary['quality']> => (result as Summary).quality!;
 
 describe('on the CPU', () => {
@@ -33,13 +47,20 @@ describe('on the CPU', () => {
   const options = { prompts: [PROMPT], seeds: [1], layers: [2, 6], settings: SETTINGS };
 
   test('methods beside full attention on the same calls', async () => {
-    const methods = { dense: dense(), whole, adaSpa: adaSpa({ sparsity: 0.6 }), pyramidSparse: pyramidSparse({ sparsity: 0.6 }), failing };
+    const methods = {
+      dense: dense(),
+      whole,
+      adaSpa: adaSpa({ sparsity: 0.6 }),
+      pyramidSparse: pyramidSparse({ sparsity: 0.6 }),
+      failing,
+      probing,
+    };
     const contenders = Object.entries(methods).map(([label, method]) => ({ label, method: () => method }));
     const steps: number[] = [];
     const bench = await benchMethods(pipe, { ...options, contenders, onStep: ({ step }) => steps.push(step) });
     expect(steps).toEqual([0, 1, 2, 3]);
     expect(bench).toMatchObject({ calls: 8, tokens: 3 * 8 * 8, heads: 4, dim: 64, steps: 4, layers: [2, 6] });
-    const [full, all, ada, psa, failed] = bench.results;
+    const [full, all, ada, psa, failed, probed] = bench.results;
     expect(full).toMatchObject({ label: 'dense', calls: { dense: 8, search: 0, reuse: 0, planned: 0 }, run: { density: 1 } });
     expect(full).not.toHaveProperty('quality');
     // Its first search of each layer is dense and keeps a log-sum-exp.
@@ -63,6 +84,7 @@ describe('on the CPU', () => {
       expect((sparse as Summary).sparse!.searchShare).toBeLessThan(1);
     }
     expect(quality(ada).recall).toBeCloseTo(quality(ada).fullRecall, 12);
+    expect(quality(probed).recall).toBeCloseTo(1, 5);
     expect(failed).toEqual({ label: 'failing', failed: 'this scorer has none' });
   });
 
