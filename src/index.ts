@@ -22,7 +22,7 @@ export {
   deltaAttention,
   dense,
   draft,
-  exactPyramid,
+  exactRest,
   hip,
   type Listed,
   liteAttention,

@@ -1,6 +1,6 @@
 // The methods by name: presets over shared stages, in files by their mark. `catalogue` lists them with paper, mark and stages.
 export { catalogue, type Listed, type Mark, methodNamed, unported } from './methods/catalogue.ts';
-export { dense, exactPyramid } from './methods/own.ts';
+export { dense, exactRest } from './methods/own.ts';
 export {
   adamas,
   anchor,

@@ -1,7 +1,7 @@
 // Every method by name: what it is, where it comes from, and its stages in words. Data for tables, benches and the command line.
 import type { Method } from '../method.ts';
 import { byName } from './names.ts';
-import { dense, exactPyramid } from './own.ts';
+import { dense, exactRest } from './own.ts';
 import {
   adamas,
   anchor,
@@ -185,7 +185,7 @@ export const catalogue: readonly Listed[] = [
   trained(s2, ['tiles 4x4x4', 'every fourth block, another quarter for each head', 'forced', 'dense .2, one plan'], {
     ...{ paper: 'S2-Attention, arXiv 2407.17678', reconstruction: true },
   }),
-  own(exactPyramid, ['curve', 'exact mass', 'rank per row, pooled by 2, 4', 'search at .2 and .6'], { sparsity: true }),
+  own(exactRest, ['tiles 4x4x4', 'exact mass', 'rank per row, rest at its means', 'search at .2 and .6'], { sparsity: true }),
 ];
 
 /** The method of that name or alias, whatever the case. @throws RangeError with the nearest names when there is none. */

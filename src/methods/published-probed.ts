@@ -2,14 +2,14 @@
 import type { Method } from '../method.ts';
 import { antidiagonal } from '../search/antidiagonal.ts';
 import { poolingError } from '../search/error.ts';
-import { restAt, upTo, within } from '../search/levels.ts';
+import { upTo, within } from '../search/levels.ts';
 import { margins } from '../search/low-bit.ts';
 import { searchEvery } from '../search/schedule.ts';
 import { withText } from '../search/score.ts';
 import { margin, mass, rank } from '../search/select.ts';
 import { shrinking } from '../search/select-by.ts';
 import { raster, tiles } from '../sparse3d/layout.ts';
-import { checkSparsity, type SparsityOptions } from './sparsity.ts';
+import { bestAndRest, type SparsityOptions } from './sparsity.ts';
 
 /**
  * XAttention (arXiv 2503.16428): antidiagonals of 8 x 8 patches, .9 of each row's mass (or .95), after a tenth of the steps dense. Departs: blocks of
@@ -35,7 +35,7 @@ export const svgEar = ({ sparsity = 0.74 }: SparsityOptions = {}): Method => ({
   layout: tiles(4, 4, 4),
   score: withText(poolingError()),
   select: rank(),
-  levels: [...upTo(Math.max(1 / 64, 1 - (checkSparsity(sparsity) * 64) / 63)), ...restAt(64)],
+  levels: bestAndRest(sparsity),
   schedule: searchEvery({ denseSteps: 0.2, denseLayers: 0.03 }),
 });
 

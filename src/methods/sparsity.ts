@@ -1,5 +1,8 @@
 // The one option that most presets share.
 
+import { restAt, upTo } from '../search/levels.ts';
+import type { Level } from '../sparse3d/plan.ts';
+
 export interface SparsityOptions {
   /** Share of block pairs, or of FLOPs where blocks are pooled, that is left out once a run is no longer dense: from 0 to below 1. */
   readonly sparsity?: number;
@@ -11,3 +14,13 @@ export function checkSparsity(sparsity: number): number {
     throw new RangeError(`a sparsity of ${sparsity} is out of range; give a share from 0 (all is read) to below 1`);
   return sparsity;
 }
+
+/**
+ * Levels that leave out a share of full attention in all: the best blocks as they are, and every other one as its mean of 64 tokens. No less than
+ * one block is read in full, so sparsities near 63/64 and above are not reached.
+ * @throws RangeError for a sparsity outside [0, 1).
+ */
+export const bestAndRest = (sparsity: number): readonly Level[] => [
+  ...upTo(Math.max(1e-3, 1 - (checkSparsity(sparsity) * 64) / 63)),
+  ...restAt(64),
+];

@@ -9,7 +9,7 @@ import { sampled, withText } from '../search/score.ts';
 import { mass, rank } from '../search/select.ts';
 import { slidingTile } from '../search/windows.ts';
 import { curve, tiles } from '../sparse3d/layout.ts';
-import { checkSparsity, type SparsityOptions } from './sparsity.ts';
+import { bestAndRest, checkSparsity, type SparsityOptions } from './sparsity.ts';
 
 /**
  * ASA of BLADE (arXiv 2508.10774), untrained: sampled scores, .95 of each row's mass within 5 to 17 % of its blocks, and all the rest pooled by
@@ -62,7 +62,7 @@ export const nsaLike = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
   layout: tiles(4, 4, 4),
   score: withText(withPattern(pooled(), slidingTile({ tile: [4, 4, 4] }))),
   select: rank(),
-  levels: [...upTo(1 - checkSparsity(sparsity)), ...restAt(64)],
+  levels: bestAndRest(sparsity),
   schedule: searchEvery({ denseSteps: 0.2 }),
 });
 
