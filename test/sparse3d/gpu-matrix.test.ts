@@ -157,6 +157,18 @@ describe.skipIf(!opened)('matrix variant of attention', () => {
     close(actual, { out: twins.flatMap(({ out }) => out.flat()), lse: twins.flatMap(({ lse }) => lse) });
   });
 
+  test.each(['narrow', 'wide'] as const)('dense, %s: rows without a token are not read, and zero in the result', async (way) => {
+    const [heads, dim, rows, real] = [2, 24, 140, 130];
+    const given = [1, 2, 3].map((seed) => rounded(heads * rows * dim, seed));
+    const [q, k, v] = given.map((x) => halves(gpu, x, [heads, rows, dim]));
+    const sizes = { rows: { q: rows, k: rows }, block: { q: 1, k: 1 }, blocks: { q: real, k: real } };
+    const actual = await attend({ heads, dim, ...sizes, levels: [{ pool: 1, base: 0 }], q, k, v }, way);
+    const [qs, ks, vs] = given.map((x) => rowsOf(x, heads, dim).map((all) => all.slice(0, real)));
+    const twins = qs.map((own, head) => attendAllReference(own, ks[head], vs[head]));
+    const filled = (x: number[], size: number) => [...x, ...new Array<number>((rows - real) * size).fill(0)];
+    close(actual, { out: twins.flatMap(({ out }) => filled(out.flat(), dim)), lse: twins.flatMap(({ lse }) => filled(lse, 1)) });
+  });
+
   const grid: Grid = { frames: 5, height: 7, width: 9, text: 21 };
   const cases: readonly { readonly way: keyof typeof ways; readonly q: Layout; readonly k: Layout }[] = [
     ...[raster(64)(grid), tiles(4, 4, 4)(grid), curve(16)(grid)].map((layout) => ({ way: 'narrow' as const, q: layout, k: layout })),
