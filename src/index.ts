@@ -23,6 +23,7 @@ export {
   dense,
   draft,
   exactRest,
+  flexPrefill,
   hip,
   type Listed,
   liteAttention,

@@ -5,6 +5,7 @@ export {
   adamas,
   anchor,
   deltaAttention,
+  flexPrefill,
   hip,
   minference,
   powerAttention,

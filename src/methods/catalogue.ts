@@ -6,6 +6,7 @@ import {
   adamas,
   anchor,
   deltaAttention,
+  flexPrefill,
   hip,
   minference,
   powerAttention,
@@ -130,6 +131,9 @@ export const catalogue: readonly Listed[] = [
   }),
   ported(minference, ['raster', 'columns and diagonals of 64 rows', 'forced', 'dense .2, search every step'], {
     ...{ paper: 'MInference, arXiv 2407.02490', reconstruction: true },
+  }),
+  ported(flexPrefill, ['raster', 'block means, or lines of 128 rows, by head', 'mass per head .9', 'dense .2, search every step'], {
+    ...{ paper: 'FlexPrefill, arXiv 2502.20766', reconstruction: true },
   }),
   ported(
     sampleAttention,

@@ -6,7 +6,7 @@ import { hadamardCodes, margins } from '../search/low-bit.ts';
 import { forced, lessAnchor, pattern, withPattern } from '../search/pattern.ts';
 import { firstFrame, ownBlock, powerDistances, text } from '../search/patterns.ts';
 import { hierarchical, pooled } from '../search/pooled.ts';
-import { sampledRows, verticalSlash } from '../search/probes.ts';
+import { blocksOrLines, sampledRows, verticalSlash } from '../search/probes.ts';
 import { searchAt, searchEvery, searchLayers, searchOnce } from '../search/schedule.ts';
 import { exact, withText } from '../search/score.ts';
 import { margin, mass, rank } from '../search/select.ts';
@@ -162,5 +162,19 @@ export const adamas = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
   score: withText(hadamardCodes()),
   select: rank(),
   levels: upTo(1 - checkSparsity(sparsity)),
+  schedule: searchEvery({ denseSteps: 0.2 }),
+});
+
+/**
+ * FlexPrefill (arXiv 2502.20766), ported: by 128 rows each head reads blocks by their means, .9 of its mass, or the lines that cover .9. Line patterns
+ * are known to fail on video. Departs: as `blocksOrLines` says, the crossing block is in, and the dense .2 of the steps are ours.
+ * @throws RangeError for a share that is none.
+ */
+export const flexPrefill = ({ share = 0.9 } = {}): Method => ({
+  name: 'flexPrefill',
+  layout: raster(64),
+  score: withText(blocksOrLines({ threshold: 0.1, share, rows: 128 })),
+  select: mass({ over: 'head' }),
+  levels: upTo(share),
   schedule: searchEvery({ denseSteps: 0.2 }),
 });
