@@ -1,5 +1,6 @@
 // Which kind of work a kernel does: the one place where kernel names are sorted.
 import type { Timed } from '../backend/webgpu/queue.ts';
+import { searchKernels } from '../search/kernels/index.ts';
 
 /** Kinds of work in one forward of a transformer. `other` is elementwise work, copies and what is done once a prompt. */
 export const KINDS = ['linear', 'attention', 'search', 'norm', 'layout', 'other'] as const;
@@ -25,13 +26,16 @@ export interface KindTime {
 const BEGINNINGS: readonly (readonly [RegExp, Kind])[] = [
   [/^matmul/, 'linear'],
   [/^(attend|softmax-attention|pyramid)/, 'attention'],
-  [/^(block-|draw|force|head-budgets|pool-cap|recall|sampled-scores|select)/, 'search'],
   [/^(norm|rope)/, 'norm'],
   [/^(permute|cast)/, 'layout'],
 ];
 
+const OWN = /\/search\/kernels\/([^/]+)$/;
+const SEARCH = new Set(Object.values(searchKernels).map(({ pathname }) => OWN.exec(pathname)?.[1]));
+
 /** The kind of a kernel by its file name; `other` for names that are not known. */
-export const kindOf = (kernel: string): Kind => BEGINNINGS.find(([beginning]) => beginning.test(kernel))?.[1] ?? 'other';
+export const kindOf = (kernel: string): Kind =>
+  SEARCH.has(kernel) ? 'search' : (BEGINNINGS.find(([beginning]) => beginning.test(kernel))?.[1] ?? 'other');
 
 /** Launches added up by kind, in the order of `KINDS`, kinds without a launch left out. */
 export function byKind(times: readonly Timed[]): readonly KindTime[] {

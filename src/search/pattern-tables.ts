@@ -25,8 +25,6 @@ export function neverEmpty(pattern: Pattern): Pattern {
 export interface Tables {
   /** f32 [choices, qBlocks, kBlocks]. */
   readonly tables: Tensor;
-  /** No pair is read. */
-  readonly empty: boolean;
 }
 
 /** A pattern's tables on each backend, `read` where a pair is read and `elsewhere` where not; and the most pairs of a row, whole ones aside. */
@@ -39,7 +37,7 @@ export function tablesOf(pattern: Pattern, elsewhere: number, read = Infinity) {
     for (const [choice, mask] of masks.entries())
       for (let at = 0; at < size; at++) numbers[choice * size + at] = mask[at] ? read : elsewhere;
     const tables = ops.keep(ops.upload(numbers, [masks.length, layout.q.blocks, layout.k.blocks]));
-    return { tables, empty: masks.every((mask) => !mask.includes(1)) };
+    return { tables };
   });
   const most = perLayouts((layout) => Math.max(...masksOf(layout).map((mask) => mostOf(mask, layout))));
   return Object.assign(of, { most, masks: masksOf });

@@ -1,7 +1,7 @@
 // Static patterns as forced scores: which block pairs are read whatever q and k are. Made once per layout, and uploaded once per backend.
 import type { Call, Layouts, Scorer, Selector } from '../method.ts';
 import type { Tensor } from '../tensor.ts';
-import { inTurn, neverEmpty, tablesOf } from './pattern-tables.ts';
+import { inTurn, neverEmpty, perLayouts, tablesOf } from './pattern-tables.ts';
 import { text } from './patterns.ts';
 
 /** A table over block pairs, [qBlocks * kBlocks]: 1 where the pair is read. */
@@ -59,10 +59,11 @@ export const pattern = (...patterns: readonly Pattern[]): Scorer => {
 /** Forces what a pattern reads over another scorer's scores; a pattern that reads nothing leaves them as they are. */
 export const withPattern = (scorer: Scorer, ...patterns: readonly Pattern[]): Scorer => {
   const tables = tablesOf(union(...patterns), 0);
+  const readsNothing = perLayouts((layout) => tables.masks(layout).every((mask) => !mask.includes(1)));
   const score = (call: Call): Tensor => {
     const { ops, layout } = call;
+    if (readsNothing(layout)) return scorer(call);
     const made = tables(ops, layout);
-    if (made.empty) return scorer(call);
     return ops.scope(() => {
       const scores = scorer(call);
       return ops.force(scores, made.tables.shape[0] === 1 ? made.tables : inTurn(ops, made, scores.shape[0]));
