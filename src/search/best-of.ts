@@ -4,9 +4,10 @@ import type { Call, Layouts, Scorer } from '../method.ts';
 import { type Layout, PAD, type Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { type Pattern, union } from './pattern.ts';
-import { neverEmpty, perBackend, perLayouts, tablesOf } from './pattern-tables.ts';
+import { neverEmpty, tablesOf } from './pattern-tables.ts';
 import { text } from './patterns.ts';
 import { probeRows } from './probes.ts';
+import { perBackend, perLayouts } from './tables.ts';
 
 export interface BestOfOptions {
   /** The larger share of the rows' softmax weights that is kept, or the smaller squared error of their outputs to full attention. */
@@ -29,7 +30,7 @@ export const bestOf = (candidates: readonly Pattern[], { by = 'recall', rows = 6
   const tables = tablesOf(all, -Infinity);
   const merits = by === 'recall' ? recalls(tables.masks, rows) : errors(tables.masks, rows);
   const score = (call: Call): Tensor =>
-    call.ops.scope(() => call.ops.pick(tables(call.ops, call.layout).tables, best(call.ops, merits(call), atLeast)));
+    call.ops.scope(() => call.ops.pick(tables(call.ops, call.layout), best(call.ops, merits(call), atLeast)));
   return Object.assign(score, { forced: (layout: Layouts) => tables.most(layout) });
 };
 

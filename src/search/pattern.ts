@@ -1,8 +1,9 @@
 // Static patterns as forced scores: which block pairs are read whatever q and k are. Made once per layout, and uploaded once per backend.
 import type { Call, Layouts, Scorer, Selector } from '../method.ts';
 import type { Tensor } from '../tensor.ts';
-import { inTurn, neverEmpty, perLayouts, tablesOf } from './pattern-tables.ts';
+import { inTurn, neverEmpty, tablesOf } from './pattern-tables.ts';
 import { text } from './patterns.ts';
+import { perLayouts } from './tables.ts';
 
 /** A table over block pairs, [qBlocks * kBlocks]: 1 where the pair is read. */
 export type Mask = Uint8Array;
@@ -66,7 +67,7 @@ export const withPattern = (scorer: Scorer, ...patterns: readonly Pattern[]): Sc
     const made = tables(ops, layout);
     return ops.scope(() => {
       const scores = scorer(call);
-      return ops.force(scores, made.tables.shape[0] === 1 ? made.tables : inTurn(ops, made, scores.shape[0]));
+      return ops.force(scores, made.shape[0] === 1 ? made : inTurn(ops, made, scores.shape[0]));
     });
   };
   const inner = scorer.forced;
