@@ -44,7 +44,7 @@ function errorRows(
   device.scope(() => {
     const logits = rowLogits(parts, weighed, first, count);
     device.dispatch({
-      kernel: kernels.poolingError,
+      kernel: { ...kernels.poolingError, shared: [kernels.rowSoftmax] },
       header: { constants: { BLOCK: layout.block, VALUED: moments !== undefined } },
       // Logits stand in for moments that are not read.
       tensors: [logits, countTable(device, layout), moments ?? logits, errors],

@@ -116,7 +116,7 @@ export function rowWeights(parts: Parts, weighed: Weighed, first: number, count:
   const weights = rowLogits(parts, weighed, first, count);
   const [heads, , keys] = weights.shape;
   parts.device.dispatch({
-    kernel: parts.kernels.rowWeights,
+    kernel: { ...parts.kernels.rowWeights, shared: [parts.kernels.rowSoftmax] },
     header: {},
     tensors: [weights],
     uniform: Uint32Array.of(heads * count, keys, 0, 0),

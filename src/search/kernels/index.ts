@@ -18,6 +18,7 @@ export const searchKernels = {
   groupRows: new URL('./group-rows.wgsl', import.meta.url),
   poolingError: new URL('./pooling-error.wgsl', import.meta.url),
   valueMoments: new URL('./value-moments.wgsl', import.meta.url),
+  rowSoftmax: new URL('./row-softmax.wgsl', import.meta.url),
   quantize: new URL('./quantize.wgsl', import.meta.url),
   quartileSigns: new URL('./quartile-signs.wgsl', import.meta.url),
   divergence: new URL('./divergence.wgsl', import.meta.url),

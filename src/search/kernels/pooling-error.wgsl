@@ -1,6 +1,7 @@
 // How wrong a row is when it reads a block as its mean: from logits [heads, rows, keys] in units of log2 to rows `first ...` of
 // [heads, allRows, blocks]. The sum over real tokens j of |s v - w_j v_j|^2 / tokens, where w are the row's weights, s the weight of the mean key
-// and v the mean value, is that of (s - w_j)^2 v.v_j + w_j^2 (v_j.v_j - v.v_j). One workgroup takes one row.
+// and v the mean value, is that of (s - w_j)^2 v.v_j + w_j^2 (v_j.v_j - v.v_j). One workgroup takes one row. row-softmax.wgsl stands
+// behind it.
 // Header: BLOCK; VALUED, or all values count as one and the same.
 struct Sizes { rows: u32, blocks: u32, allRows: u32, first: u32 }
 
@@ -11,37 +12,17 @@ struct Sizes { rows: u32, blocks: u32, allRows: u32, first: u32 }
 @group(0) @binding(3) var<storage, read> moments: array<vec2f>;
 @group(0) @binding(4) var<storage, read_write> errors: array<f32>;
 
-const THREADS = 256u;
-const LOWEST = -3.4e38;
-
-var<workgroup> reduced: array<f32, THREADS>;
-
-fn weigh(logit: f32, largest: f32) -> f32 { return select(0.0, exp2(logit - largest), logit - largest > -126.0); }
-
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
   let keys = sizes.blocks * BLOCK;
   let head = group.y;
   let begin = (head * sizes.rows + group.x) * keys;
-  var largest = LOWEST;
-  for (var key = thread; key < keys; key += THREADS) { largest = max(largest, logits[begin + key]); }
-  reduced[thread] = largest;
-  for (var step = THREADS / 2u; step > 0u; step /= 2u) {
-    workgroupBarrier();
-    if (thread < step) { reduced[thread] = max(reduced[thread], reduced[thread + step]); }
-  }
-  workgroupBarrier();
-  largest = reduced[0];
-  workgroupBarrier();
+  var most = LOWEST;
+  for (var key = thread; key < keys; key += THREADS) { most = max(most, logits[begin + key]); }
+  let largest = largestOf(most, thread);
   var sum = 0.0;
   for (var key = thread; key < keys; key += THREADS) { sum += weigh(logits[begin + key], largest); }
-  reduced[thread] = sum;
-  for (var step = THREADS / 2u; step > 0u; step /= 2u) {
-    workgroupBarrier();
-    if (thread < step) { reduced[thread] += reduced[thread + step]; }
-  }
-  workgroupBarrier();
-  let total = reduced[0];
+  let total = sumOf(sum, thread);
   for (var block = thread; block < sizes.blocks; block += THREADS) {
     let start = block * BLOCK;
     let count = u32(counts[block]);
