@@ -190,7 +190,11 @@ async function denoised(
       signal: options.signal,
       onStep: async (step) => {
         density += step.density / step.steps;
-        await options.onStep?.({ ...stepReport(step), preview: async () => firstFrame(vae, await step.clean(), shape) });
+        await options.onStep?.({
+          ...stepReport(step),
+          latents: step.latents,
+          preview: async () => firstFrame(vae, await step.clean(), shape),
+        });
       },
     });
     return { latents, density };

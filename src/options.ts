@@ -15,6 +15,8 @@ export interface StepReport {
   readonly density: number;
   /** Decodes the first frame of the current estimate of the clean video. Call it before `onStep` is done: what it needs is freed then. */
   preview(): Promise<Frame>;
+  /** Latents after the step, [channels, frames, height, width]; do not write to them. To be called before `onStep` is done as well. */
+  latents(): Promise<Float32Array>;
 }
 
 /** Options of one call; what is left out comes from the checkpoint's `model_index.json`, else from Wan's defaults. */

@@ -82,6 +82,15 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('on %s', (runtim
     }
   });
 
+  test('a step shows its latents: different from step to step, and kept by whoever read them', async () => {
+    const latents: Float32Array[] = [];
+    await pixels(pipe, { numInferenceSteps: 2, onStep: async (step) => void latents.push(await step.latents()) });
+    expect(latents.map(({ length }) => length)).toEqual([latents[0].length, latents[0].length]);
+    expect(latents[0].length).toBeGreaterThan(0);
+    expect(latents[0]).not.toEqual(latents[1]);
+    expect(latents.every((numbers) => numbers.every(Number.isFinite))).toBe(true);
+  });
+
   test('a preview is one frame of the right size', async () => {
     let size: number[] = [];
     await pixels(pipe, {
