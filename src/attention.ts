@@ -2,7 +2,7 @@
 // State is kept per layer, guidance branch and grid, and belongs to one run.
 import type { Attended, Backend } from './backend/backend.ts';
 import type { Attention, Call, Layouts, Memory, Method, Site } from './method.ts';
-import { keptOrder } from './method-order.ts';
+import { checkPlanLayer, keptOrder, layoutsOf } from './method-order.ts';
 import { oneBlock, paddingOf, wholePlan } from './sparse3d/order.ts';
 import { type Layout, tokensOf } from './sparse3d/plan.ts';
 import { checkedDensity } from './sparse3d/plan-rows.ts';
@@ -31,6 +31,8 @@ type Kept = Memory & { density?: Promise<number> };
 interface Answer {
   readonly out: Tensor;
   readonly density: number | Promise<number>;
+  /** What a correction computed beside that. */
+  readonly beside?: number;
 }
 
 /**
@@ -50,8 +52,8 @@ export function createAttention(ops: Backend, method: Method): BoundAttention {
     }
     const memory = remember(memories, { ...site, layer: method.schedule.planLayer?.(site) ?? site.layer }, ordinal);
     const due = memory.plan ? phase : 'search';
-    const { out, density } = sparse(ops, method, due, memory, q, k, v, site);
-    done.note(due, density);
+    const { out, density, beside } = sparse(ops, method, due, memory, q, k, v, site);
+    done.note(due, density, beside);
     return out;
   };
   return {
@@ -112,8 +114,8 @@ function eachItem(ops: Backend, attendItem: AttendItem, q: Tensor, k: Tensor, v:
  * beside its output.
  */
 function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: Kept, q: Tensor, k: Tensor, v: Tensor, site: Site): Answer {
-  const made = method.layout(site.grid, site);
-  const layout = 'q' in made ? made : { q: made, k: made };
+  const layout = layoutsOf(method, site);
+  checkPlanLayer(method, site, layout);
   const ordered = site.layout !== undefined;
   if (ordered) checkOrder(site.layout, layout, site);
   const blocked = ordered ? { q, k, v } : { q: ops.gather(q, layout.q), k: ops.gather(k, layout.k), v: ops.gather(v, layout.k) };
@@ -126,8 +128,9 @@ function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: K
   }
   if (due === 'search') keep(call, memory, method);
   const result = ops.attend(blocked.q, blocked.k, blocked.v, memory.plan!, layout, { lse: method.correct !== undefined });
+  const beside = method.correct?.share?.(call);
   const { out } = method.correct?.(call, result) ?? result;
-  return { out: ordered ? out : ops.scatter(out, layout.q), density: memory.density! };
+  return { out: ordered ? out : ops.scatter(out, layout.q), density: memory.density!, beside };
 }
 
 /** Full attention of tensors in raster order, or blocked in a layout whose padding, if any, is behind the last token. */

@@ -1,4 +1,5 @@
-// Whether a method has one token order for a whole forward, so that a model may keep it from its first layer to its last.
+// The token orders of a method: of one call, whether layers that share a plan have the same, and whether a whole forward has one, so that a model
+// may keep it from its first layer to its last.
 import type { Layouts, Method, Site } from './method.ts';
 import { isWorthKeeping } from './sparse3d/order.ts';
 import type { Layout } from './sparse3d/plan.ts';
@@ -14,6 +15,23 @@ export function keptOrder(method: Method): (forward: Omit<Site, 'layer' | 'layou
     if (!known.has(key)) known.set(key, onlyOrder(method, sitesOf({ steps, layers, branches, grid })));
     return known.get(key);
   };
+}
+
+/** The order of queries and of keys in one call. */
+export function layoutsOf(method: Method, site: Site): Layouts {
+  const made = method.layout(site.grid, site);
+  return 'q' in made ? made : { q: made, k: made };
+}
+
+/** @throws RangeError when a layer follows the plan of another one whose blocks hold other tokens. */
+export function checkPlanLayer(method: Method, site: Site, { q, k }: Layouts): void {
+  const planLayer = method.schedule.planLayer?.(site) ?? site.layer;
+  if (planLayer === site.layer) return;
+  const other = layoutsOf(method, { ...site, layer: planLayer });
+  if (other.q !== q || other.k !== k)
+    throw new RangeError(
+      `layer ${site.layer} follows the plan of layer ${planLayer}, whose tokens are in the order ${other.q.name}, not ${q.name}; give all layers one layout, or let each search`,
+    );
 }
 
 function onlyOrder(method: Method, sites: readonly Site[]): Layout | undefined {

@@ -72,11 +72,22 @@ export interface Scorer {
    * these. Left out, that is unknown, and plans are as wide as there are key blocks.
    */
   readonly forced?: (layout: Layouts) => number;
+  /** What of all block pairs is decided before q and k are seen; nothing when left out. */
+  readonly decided?: (layout: Layouts) => Decided;
+}
+/** Shares of all block pairs: `forced` ones are read in full, `open` ones are left for the cuts of the levels, and no others are read. */
+export interface Decided {
+  readonly forced: number;
+  readonly open: number;
 }
 /** Scores -> plan: the measure in which the cuts of `levels` are made. The plan's tensors become the attention's, which frees them in the end. */
 export type Selector = (call: Call, scores: Tensor, levels: readonly Level[]) => Plan;
 /** What is added for what the plan left out. Blocked results in and out. */
-export type Correction = (call: Call, result: Attended) => Attended;
+export interface Correction {
+  (call: Call, result: Attended): Attended;
+  /** What a call is about to compute beside the plan, in full attentions: densities count it. None when left out. */
+  readonly share?: (call: Pick<Call, 'layout' | 'phase' | 'memory'>) => number;
+}
 export type Phase = 'dense' | 'search' | 'reuse';
 /** When dense attention, a search or the kept plan is due. */
 export interface Schedule {

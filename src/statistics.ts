@@ -7,13 +7,16 @@ export interface StepStatistics {
   readonly dense: number;
   readonly searches: number;
   readonly reuses: number;
-  /** Mean FLOP-equivalent share of full attention that was computed, text included; dense is 1, and so is no call. */
+  /**
+   * Mean FLOP-equivalent share of full attention that was computed, text and corrections included, so that it may be above 1; dense is 1, and so
+   * is no call.
+   */
   readonly density: number;
 }
 
 export interface Tally {
-  /** Counts a call; a density that is not known yet is added up when it is. */
-  note(phase: Phase, density: number | Promise<number>): void;
+  /** Counts a call, and what was computed `beside` its plan; a density that is not known yet is added up when it is. */
+  note(phase: Phase, density: number | Promise<number>, beside?: number): void;
   /** All that was noted. @throws what a density failed with. */
   statistics(): Promise<StepStatistics>;
 }
@@ -33,8 +36,9 @@ export function tally(): Tally {
     pending.delete(density);
   };
   return {
-    note(phase, density) {
+    note(phase, density, beside = 0) {
       calls[phase]++;
+      known += beside;
       if (typeof density === 'number') known += density;
       else {
         const times = pending.get(density) ?? 0;

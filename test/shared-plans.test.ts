@@ -5,6 +5,7 @@ import type { Backend } from '../src/backend/backend.ts';
 import { pyramidSparse } from '../src/methods.ts';
 import { randomFrom } from '../src/search/sampling.ts';
 import { searchLayers } from '../src/search/schedule.ts';
+import { cyclic, tiles } from '../src/sparse3d/layout.ts';
 import type { Plan } from '../src/sparse3d/plan.ts';
 import type { Tensor } from '../src/tensor.ts';
 import { openedOps } from './backend/opened.ts';
@@ -42,4 +43,15 @@ test('layers attend by the plan of the layer that searched', async () => {
   reset();
   expect(new Set(released).size).toBe(released.length);
   expect(released.length).toBe(8);
+});
+
+test('a layer whose blocks hold other tokens follows no plan', async () => {
+  const ops = await openedOps('onnxruntime-node');
+  const layout = cyclic(tiles(1, 8, 8), tiles(4, 4, 4));
+  const { attention } = createAttention(ops, { ...pyramidSparse({ sparsity: 0.5 }), layout, schedule: searchLayers({ at: [] }) });
+  const x = ops.upload(new Float32Array(315 * 16), [1, 315, 16]);
+  const at = (layer: number) => () => attention(x, x, x, { step: 0, steps: 1, layer, layers: 4, branches: [0], grid });
+  expect(at(0)).not.toThrow();
+  expect(at(1)).toThrow('layer 1 follows the plan of layer 0, whose tokens are in the order tiles(1,8,8), not tiles(4,4,4)');
+  expect(at(2)).not.toThrow();
 });

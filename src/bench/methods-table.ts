@@ -7,9 +7,9 @@ export type ListedResult = MethodResult & Pick<Listed, 'name' | 'mark' | 'recons
 
 const HEAD = 'method, mark, density, error, recall, read in full, search / time, time / dense, run density, run time / dense'.split(', ');
 
-const LEGEND = `Density is the FLOP-equivalent share of full attention, error the relative Euclidean error of the attention output, recall the share of the
-exact softmax mass that lies in blocks that are read, however finely, and "read in full" in those read token by token: means over the calls whose output
-came from a plan; what a correction computes beside its plan counts in times alone. Times are counted from the first search on, search is scoring and
+const LEGEND = `Density is the FLOP-equivalent share of full attention, what a correction computes beside the plan included, error the relative Euclidean
+error of the attention output, recall the share of the exact softmax mass that lies in blocks that are read, however finely, and "read in full" in
+those read token by token: means over the calls whose output came from a plan. Times are counted from the first search on, search is scoring and
 selecting; "run" counts the dense steps too.`;
 
 /** What a paper can be judged by, and apart from it what it cannot; of each part methods as their presets have them, then at sparsities asked of them. */

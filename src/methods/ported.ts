@@ -114,7 +114,7 @@ export const tidal = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
 /**
  * Delta Attention (arXiv 2505.11254), ported: one dense row for each block of 64 queries, and what the plan left out of it added to all of the
  * block. A correction for any method, here for draft: `{ ...draft(), correct: delta() }`. Departs: blocks of the layout for neighbours in a text, and
- * dense .2 of the steps; densities do not count the dense rows, 1/64 of full attention.
+ * dense .2 of the steps; the rows add 1/64 of full attention to the density.
  * @throws RangeError for a sparsity outside [0, 1).
  */
 export const deltaAttention = (options: SparsityOptions = {}): Method => ({

@@ -1,7 +1,7 @@
 // Corrections: what is added for what a plan left out. Each returns a stage, blocked results in and out; the log-sum-exp stays that of the plan.
 import type { Backend } from '../backend/backend.ts';
 import type { Call, Correction } from '../method.ts';
-import { type Layout, PAD } from '../sparse3d/plan.ts';
+import { type Layout, PAD, tokensOf } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 
 export interface DeltaOptions {
@@ -11,34 +11,39 @@ export interface DeltaOptions {
 
 /**
  * One dense row for each query block: what the plan left out of its first token's output is added to all tokens of the block (Delta Attention,
- * arXiv 2505.11254, section 3; there groups of 64 neighbours in a text, unproven on video). Costs one row of 64, which densities do not count.
+ * arXiv 2505.11254, section 3; there groups of 64 neighbours in a text, unproven on video). Costs one row of 64.
  */
-export const delta =
-  ({ keep = false }: DeltaOptions = {}): Correction =>
-  (call, { out, lse }) => {
+export const delta = ({ keep = false }: DeltaOptions = {}): Correction => {
+  const correct: Correction = (call, { out, lse }) => {
     const missing = remembered(call, keep, () => missingOf(call, out, firstOf(call.layout.q)));
     return { out: add(call.ops, out, call.ops.gather(missing, firstOf(call.layout.q).spread)), lse };
   };
+  const share: Correction['share'] = (call) => (keep && !isDue(call) ? 0 : call.layout.q.blocks / tokensOf(call.layout.q.grid));
+  return Object.assign(correct, { share });
+};
 
 /**
  * All that the plan left out, measured by a dense call at each search and added until the next one (DiTFastAttn, arXiv 2406.08552, window
- * attention with residual sharing; there for windows). Densities do not count the dense calls.
+ * attention with residual sharing; there for windows).
  */
-export const keptResidual =
-  (): Correction =>
-  (call, { out, lse }) => ({
-    out: add(
-      call.ops,
-      out,
-      remembered(call, true, () => missingOf(call, out)),
-    ),
-    lse,
-  });
+export const keptResidual = (): Correction => {
+  const correct: Correction = (call, { out, lse }) => {
+    const missing = remembered(call, true, () => missingOf(call, out));
+    return { out: add(call.ops, out, missing), lse };
+  };
+  return Object.assign(correct, { share: (call: Remembering): number => (isDue(call) ? 1 : 0) });
+};
+
+type Remembering = Pick<Call, 'phase' | 'memory'>;
+
+/** Whether what is missing is measured in this call: at a search, and where nothing is remembered. */
+const isDue = ({ phase, memory }: Remembering): boolean => phase !== 'reuse' || !memory.residual;
 
 /** What is measured now, or what the last search measured. */
-function remembered({ ops, memory, phase }: Call, keep: boolean, measure: () => Tensor): Tensor {
+function remembered(call: Call, keep: boolean, measure: () => Tensor): Tensor {
+  const { ops, memory } = call;
   if (!keep) return measure();
-  if (phase !== 'reuse' || !memory.residual) {
+  if (isDue(call) || !memory.residual) {
     if (memory.residual) ops.release(memory.residual);
     memory.residual = ops.keep(measure());
   }

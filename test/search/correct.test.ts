@@ -6,6 +6,7 @@ import { valuesOf } from '../../src/conformance/host-tensor.ts';
 import { passes } from '../../src/conformance/index.ts';
 import { numbers } from '../../src/conformance/inputs.ts';
 import { referenceBackend as ops } from '../../src/conformance/reference-backend.ts';
+import type { Correction } from '../../src/method.ts';
 import { pyramidSparse } from '../../src/methods.ts';
 import { delta, keptResidual } from '../../src/search/correct.ts';
 import { searchEvery } from '../../src/search/schedule.ts';
@@ -69,4 +70,23 @@ test('merged halves are the whole', async () => {
   const check = correctionChecks('f32').find(({ name }) => name.startsWith('merge'))!;
   expect(await check.run({ ...ops, merge: () => whole })).toSatisfy(passes);
   expect(await check.run({ ...ops, merge: (a) => a })).not.toSatisfy(passes);
+});
+
+test('densities count what corrections compute beside the plan, when they do', async () => {
+  const densities = async (correct?: Correction) => {
+    const bound = createAttention(ops, { ...method, correct });
+    const seen: number[] = [];
+    for (const step of [0, 1]) {
+      bound.attention(draw(1), k, v, { ...site, step });
+      seen.push(await bound.density());
+      await bound.take();
+    }
+    return seen;
+  };
+  const plain = await densities();
+  const beside = async (correct: Correction) => (await densities(correct)).map((density, step) => density - plain[step]);
+  const rows = layout.blocks / tokens;
+  expect(await beside(delta())).toEqual([rows, rows].map((share) => expect.closeTo(share, 9)));
+  expect(await beside(delta({ keep: true }))).toEqual([rows, 0].map((share) => expect.closeTo(share, 9)));
+  expect(await beside(keptResidual())).toEqual([1, 0].map((share) => expect.closeTo(share, 9)));
 });
