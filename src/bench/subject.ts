@@ -12,6 +12,7 @@ import { gaussianNoise } from '../noise.ts';
 import { checkFrames, checkSize } from '../options.ts';
 import { type Grid, tokensOf } from '../sparse3d/plan.ts';
 import { elements, type Tensor } from '../tensor.ts';
+import { WAN_13B } from './ids.ts';
 import { randomWeights } from './random.ts';
 
 /** What to measure; sizes in pixels. */
@@ -127,7 +128,7 @@ function layersOf({ name, config }: Model, layers = config.layers): number {
 function wan13B(): Model {
   const config = wanConfig({ num_attention_heads: 12, attention_head_dim: 128, ffn_dim: 8960, num_layers: 30 });
   return {
-    name: 'the shape of Wan 2.1 T2V-1.3B with random weights',
+    name: WAN_13B,
     config,
     scheduler: {
       _class_name: 'UniPCMultistepScheduler',

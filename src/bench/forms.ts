@@ -1,0 +1,258 @@
+// Result files in the forms that scripts write, as cases. A file that has cases is taken as it is.
+import { methodName, subjectId } from './ids.ts';
+import type { Case, Machine, ResultFile } from './results.ts';
+import { type Spread, spreadOf } from './spread.ts';
+import type { PhaseTimes } from './step.ts';
+import type { Setting } from './subject.ts';
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** The result in a JSON value, or what is wrong with it. */
+export function resultOf(json: unknown): ResultFile | string {
+  if (!isObject(json)) return `it holds ${JSON.stringify(json)?.slice(0, 20)}, not an object`;
+  if ('cases' in json) return checked(json);
+  const form = FORMS.find(({ is }) => is(json));
+  if (!form) return `it has no cases, and is of no known form (its fields are ${Object.keys(json).join(', ') || 'none'})`;
+  let cases: readonly Case[];
+  try {
+    cases = form.cases(json as never);
+  } catch (error) {
+    return `it looks like one of "bench ${form.bench}", but a part is missing (${(error as Error).message})`;
+  }
+  const own = isObject(json.machine) ? json.machine : {};
+  return {
+    bench: form.bench,
+    date: text(json.date ?? own.date, 'unknown'),
+    version: text(json.version ?? json.torch, 'unknown'),
+    machine: machineIn(own, json.gpu),
+    options: isObject(json.options) ? json.options : {},
+    cases,
+  };
+}
+
+function checked(json: Json): ResultFile | string {
+  const { bench, date, version, machine, options, cases } = json;
+  for (const [name, value] of Object.entries({ bench, date, version })) if (typeof value !== 'string') return `its ${name} is no text`;
+  if (!isObject(machine) || typeof machine.processor !== 'string') return 'it does not say on which machine it was measured';
+  if (!isObject(options)) return 'its options are no object';
+  if (!Array.isArray(cases)) return 'its cases are no list';
+  const bad = cases.findIndex((one) => !isObject(one) || typeof one.id !== 'string');
+  if (bad >= 0) return `its case ${bad} has no id`;
+  const ids = cases.map(({ id }: Case) => id);
+  const twice = ids.find((id, at) => ids.indexOf(id) !== at);
+  return twice === undefined ? (json as unknown as ResultFile) : `it has the case "${twice}" twice`;
+}
+
+interface Form {
+  readonly is: (json: Json) => boolean;
+  readonly bench: string;
+  readonly cases: (json: never) => readonly Case[];
+}
+
+const has =
+  (...fields: string[]) =>
+  (json: Json): boolean =>
+    fields.every((field) => field in json);
+const isOfKernels = ({ shapes }: Json): boolean => Array.isArray(shapes) && shapes.every((shape) => isObject(shape) && 'dense' in shape);
+
+const FORMS: readonly Form[] = [
+  { is: has('speed', 'memoryGrowth'), bench: 'attention', cases: attentionOnCpu },
+  { is: isOfKernels, bench: 'attention', cases: attentionOnGpu },
+  { is: has('shapes', 'torch'), bench: 'attention', cases: attentionOfTorch },
+  { is: has('contender', 'heads', 'dim', 'lines'), bench: 'attention', cases: attentionOfOnnxRuntime },
+  { is: has('phases', 'dtype'), bench: 'step', cases: phases },
+  { is: has('contender', 'scaled', 'dtype'), bench: 'step', cases: stepOfOnnxRuntime },
+  { is: has('torch', 'tokens', 'lines'), bench: 'step', cases: stepsOfTorch },
+  { is: has('contenders', 'steps'), bench: 'run', cases: wholeRuns },
+  { is: has('bestSeconds', 'rows'), bench: 'demo', cases: demos },
+  { is: has('lines', 'unchecked'), bench: 'decode', cases: decoders },
+  // Others are figures of a machine, or one run: nothing that is compared case by case.
+  { is: has('what', 'peakMebibytes'), bench: 'full-size', cases: () => [] },
+  { is: has('shapes', 'stock'), bench: 'matmul', cases: () => [] },
+  { is: has('occupancy'), bench: 'probe', cases: () => [] },
+];
+
+interface Shape {
+  readonly name?: string;
+  readonly heads: number;
+  readonly dim: number;
+  readonly tokens: number;
+}
+
+/** Times of which only a median was kept. */
+const alone = (milliseconds: number, runs = 1): { readonly milliseconds: Spread } => ({
+  milliseconds: { median: milliseconds, best: milliseconds, low: milliseconds, high: milliseconds, runs },
+});
+
+interface CpuSpeed extends Shape {
+  readonly runtime: string;
+  readonly turns: number;
+  readonly plans: readonly { readonly name: string; readonly density: number }[];
+  readonly timings: readonly {
+    readonly name: string;
+    readonly bestMilliseconds: number;
+    readonly medianMilliseconds: number;
+    readonly timesFasterThanFirst: number;
+  }[];
+}
+
+function attentionOnCpu({ speed }: { readonly speed: readonly CpuSpeed[] }): Case[] {
+  return speed.flatMap(({ runtime, turns, plans, timings, heads, dim, tokens }) =>
+    timings.map(({ name, bestMilliseconds: best, medianMilliseconds: middle, timesFasterThanFirst }, at) => ({
+      id: `${tokens}x${heads}x${dim}/${runtime} f32/${at === 0 ? 'onnxruntime' : 'zoetrope'}/${name.replace('sparse .', 'blocks 0.')}`,
+      milliseconds: { median: middle, best, low: best, high: middle, runs: turns },
+      density: plans.find((plan) => plan.name === name)?.density ?? 1,
+      timesFaster: timesFasterThanFirst,
+    })),
+  );
+}
+
+interface GpuShape extends Shape {
+  readonly variant: string;
+  readonly dense: readonly {
+    readonly variant: string;
+    readonly dtype: string;
+    readonly milliseconds: number;
+    readonly teraflops: number;
+  }[];
+  readonly plans: readonly { readonly name: string; readonly density: number; readonly milliseconds: number }[];
+  readonly search: { readonly milliseconds: number };
+}
+
+function attentionOnGpu({ shapes, mostRuns }: { readonly shapes: readonly GpuShape[]; readonly mostRuns: number }): Case[] {
+  return shapes.flatMap(({ name, heads, dim, tokens, variant, dense, plans, search }) => {
+    const flop = 4 * heads * tokens ** 2 * dim;
+    const sparse = `${name}/webgpu ${dense[0].dtype}/zoetrope ${variant}`;
+    return [
+      ...dense.map((one) => ({
+        id: `${name}/webgpu ${one.dtype}/zoetrope ${one.variant}/dense`,
+        ...alone(one.milliseconds, mostRuns),
+        ...{ density: 1, teraflops: one.teraflops },
+      })),
+      ...plans.map((plan) => ({
+        id: `${sparse}/${plan.name.replace('density', 'blocks')}`,
+        ...alone(plan.milliseconds, mostRuns),
+        ...{ density: plan.density, teraflops: (plan.density * flop) / plan.milliseconds / 1e9 },
+      })),
+      { id: `${sparse}/search of adaSpa`, ...alone(search.milliseconds, mostRuns) },
+    ];
+  });
+}
+
+interface TorchLine {
+  readonly contender: string;
+  readonly density: number;
+  readonly milliseconds?: number;
+  readonly teraflops?: number;
+  readonly failed?: string;
+}
+
+function attentionOfTorch({ shapes }: { readonly shapes: readonly (Shape & { readonly lines: readonly TorchLine[] })[] }): Case[] {
+  return shapes.flatMap(({ name, lines }) =>
+    lines.map(({ contender, density, milliseconds, teraflops, failed }) => ({
+      id: `${name}/cuda f16/pytorch ${contender}/${contender.startsWith('sdpa') ? 'dense' : `blocks ${density.toFixed(1)}`}`,
+      ...(failed === undefined ? { ...alone(milliseconds!, 20), density, teraflops } : { failed, density }),
+    })),
+  );
+}
+
+interface OnnxRuntimeAttention {
+  readonly heads: number;
+  readonly dim: number;
+  readonly lines: readonly {
+    readonly tokens: number;
+    readonly milliseconds?: number;
+    readonly teraflops?: number;
+    readonly failed?: string;
+  }[];
+}
+
+function attentionOfOnnxRuntime({ heads, dim, lines }: OnnxRuntimeAttention): Case[] {
+  return lines.map(({ tokens, milliseconds, teraflops, failed }) => ({
+    id: `${tokens}x${heads}x${dim}/webgpu f16/onnxruntime-web/MultiHeadAttention`,
+    ...(failed === undefined ? { ...alone(milliseconds!, 5), density: 1, teraflops } : { failed }),
+  }));
+}
+
+function phases(json: Setting & { readonly method: string; readonly options: Json; readonly phases: readonly PhaseTimes[] }): Case[] {
+  return json.phases.map(({ name, runs, density }) => ({
+    id: `${subjectId(json)}/zoetrope ${methodName(json.method, json.options.sparsity)}/${name}`,
+    milliseconds: spreadOf(runs.map((seconds) => 1000 * seconds)),
+    density,
+  }));
+}
+
+function stepOfOnnxRuntime(json: Setting & { readonly scaled: { readonly layers: number; readonly seconds: number } }): Case[] {
+  return [{ id: `${subjectId({ ...json, layers: json.scaled.layers })}/onnxruntime-web/dense`, ...alone(1000 * json.scaled.seconds) }];
+}
+
+function stepsOfTorch({
+  tokens,
+  lines,
+}: {
+  readonly tokens: number;
+  readonly lines: readonly { contender: string; seconds?: number; failed?: string }[];
+}): Case[] {
+  return lines.map(({ contender, seconds, failed }) => ({
+    id: `${tokens} tokens/cuda bf16/pytorch ${contender}/dense`,
+    ...(failed === undefined ? alone(1000 * seconds!, 5) : { failed }),
+  }));
+}
+
+interface Runs extends Setting {
+  readonly steps: number;
+  readonly branches: number;
+  readonly options: Json;
+  readonly contenders: readonly { readonly method: string; readonly seconds: number; readonly meanDensity: number }[];
+}
+
+function wholeRuns(json: Runs): Case[] {
+  return json.contenders.map(({ method, seconds, meanDensity }) => ({
+    id: `${subjectId(json)}/zoetrope ${methodName(method, method === 'dense' ? undefined : json.options.sparsity)}/${json.steps} steps x ${json.branches}`,
+    ...alone(1000 * seconds),
+    density: meanDensity,
+  }));
+}
+
+interface Demo {
+  readonly runtime: string;
+  readonly tokens: number;
+  readonly rows: readonly { readonly method: string; readonly seconds: number; readonly density: number }[];
+}
+
+function demos({ runtime, tokens, rows }: Demo): Case[] {
+  return [...new Set(rows.map(({ method }) => method))].map((method) => {
+    const own = rows.filter((row) => row.method === method);
+    const milliseconds = spreadOf(own.map(({ seconds }) => 1000 * seconds));
+    return { id: `${tokens} tokens/${runtime} f32/zoetrope ${method}/prompt to mp4`, milliseconds, density: own[0].density };
+  });
+}
+
+interface Decoded {
+  readonly case: string;
+  readonly runtime: string;
+  readonly milliseconds?: readonly number[];
+  readonly failed?: string;
+}
+
+function decoders({ lines }: { readonly lines: readonly Decoded[] }): Case[] {
+  return lines.map(({ case: name, runtime, milliseconds = [], failed }) => ({
+    id: `${name}/${runtime}/decode`,
+    // The first compiles.
+    ...(failed === undefined ? { milliseconds: spreadOf(milliseconds.slice(milliseconds.length > 1 ? 1 : 0)) } : { failed }),
+  }));
+}
+
+function machineIn(own: Json, gpu: unknown): Machine {
+  const name = typeof gpu === 'string' ? gpu : isObject(gpu) ? [gpu.device, gpu.description, gpu.vendor].find(Boolean) : undefined;
+  return {
+    processor: text(own.processor ?? own.cpu, 'unknown'),
+    cores: typeof own.cores === 'number' ? own.cores : 0,
+    ...(typeof own.node === 'string' && { node: own.node }),
+    ...(typeof own.platform === 'string' && { platform: own.platform }),
+    ...(name !== undefined && { gpu: String(name) }),
+  };
+}
+
+const text = (value: unknown, otherwise: string): string => (typeof value === 'string' ? value : otherwise);
+const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
