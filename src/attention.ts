@@ -1,7 +1,7 @@
 // The control flow of one attention call: a method bound to a backend is the `Attention` that a model calls at its seam.
 // State is kept per layer, guidance branch and grid, and belongs to one run.
 import type { Attended, Backend } from './backend/backend.ts';
-import type { Attention, Call, Layouts, Memory, Method, Site } from './method.ts';
+import type { Attention, Call, Layouts, Memory, Method, Phase, Site } from './method.ts';
 import { checkPlanLayer, keptOrder, layoutsOf } from './method-order.ts';
 import { oneBlock, paddingOf, wholePlan } from './sparse3d/order.ts';
 import { type Layout, tokensOf } from './sparse3d/plan.ts';
@@ -45,7 +45,7 @@ export function createAttention(ops: Backend, method: Method): BoundAttention {
   const run = runOf(() => forget(ops, memories));
   let done = tally();
   const attendItem = (q: Tensor, k: Tensor, v: Tensor, site: Site, ordinal: number): Tensor => {
-    const phase = method.schedule(site);
+    const phase = phaseOf(method, site, run.before(site));
     if (phase === 'dense') {
       done.note(phase, 1);
       return attendAll(ops, q, k, v, site.layout, false).out;
@@ -75,7 +75,7 @@ export function createAttention(ops: Backend, method: Method): BoundAttention {
 
 /** Where one run ends and the next one begins, told by the sites of its calls; `forget` is called in between. */
 function runOf(forget: () => void) {
-  const steps = new Map<string, number>();
+  const steps = new Map<string, { readonly step: number; readonly before?: number }>();
   let last = 0;
   const end = () => {
     steps.clear();
@@ -84,14 +84,24 @@ function runOf(forget: () => void) {
   };
   return {
     end,
+    /** The step at which a layer and branch was called before. */
+    before: (site: Site): number | undefined => steps.get(keyOf(site, site.branches[0]))?.before,
     enter(site: Site) {
       const { step } = site;
       const keys = site.branches.map((branch) => keyOf(site, branch));
-      if (step < last || keys.some((key) => steps.get(key) === step)) end();
+      if (step < last || keys.some((key) => steps.get(key)?.step === step)) end();
       last = step;
-      for (const key of keys) steps.set(key, step);
+      for (const key of keys) steps.set(key, { step, before: steps.get(key)?.step });
     },
   };
+}
+
+/** What is due. A search due at a step that was skipped since the call before is made now. */
+function phaseOf({ schedule }: Method, site: Site, before = site.step): Phase {
+  const phase = schedule(site);
+  if (phase !== 'reuse') return phase;
+  for (let step = before + 1; step < site.step; step++) if (schedule({ ...site, step }) === 'search') return 'search';
+  return phase;
 }
 
 type AttendItem = (q: Tensor, k: Tensor, v: Tensor, site: Site, ordinal: number) => Tensor;

@@ -50,7 +50,10 @@ export interface Machine {
 }
 
 export interface Estimate {
+  /** With every step computed. */
   readonly seconds: number;
+  /** How many steps a step cache may skip at most, which is not known before; absent without one. */
+  readonly skippableSteps?: number;
   /** Why the seconds may be far off: a sentence without its full stop. Absent where this kind of machine was measured. */
   readonly rough?: string;
   /** Peak resident bytes. */

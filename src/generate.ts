@@ -38,7 +38,10 @@ export interface RunReport {
   readonly promptTokens: number;
   readonly promptTruncated: boolean;
   readonly milliseconds: { readonly text: number; readonly denoise: number; readonly decode: number };
+  /** Over all steps; skipped ones count as 0. */
   readonly meanDensity: number;
+  /** Steps whose velocity the step cache gave. */
+  readonly stepsSkipped: number;
 }
 
 /** Frames made while they are iterated, once. `report` resolves when the last frame was taken. */
@@ -120,7 +123,7 @@ async function* run(parts: Parts, settings: Settings, options: RunOptions): Asyn
   const start = performance.now();
   const text = await encodeTexts(parts, settings);
   const textEnd = performance.now();
-  const { latents, density } = await denoised(parts, settings, options, sampler, text);
+  const { latents, density, skipped } = await denoised(parts, settings, options, sampler, text);
   const denoiseEnd = performance.now();
   if (!isHeld(parts)) {
     await parts.transformer.release();
@@ -143,6 +146,7 @@ async function* run(parts: Parts, settings: Settings, options: RunOptions): Asyn
     promptTruncated: text.promptTokens >= defaults.maxSequenceLength,
     milliseconds: { text: textEnd - start, denoise: denoiseEnd - textEnd, decode: performance.now() - denoiseEnd - taken },
     meanDensity: density,
+    stepsSkipped: skipped,
   };
 }
 
@@ -163,18 +167,18 @@ async function revive({ device, transformer, transformer2 }: Parts): Promise<voi
 const lossOf = (device: OpenedDevice): string =>
   `the GPU was lost (${device.lost()}); ${device.renew ? 'call the pipeline again: it opens the GPU anew' : 'open the pipeline again'}`;
 
-/** Latents from noise, and the mean density of the steps; the prompts' handles are freed. */
+/** Latents from noise, the mean density of the steps, and how many were skipped; the prompts' handles are freed. */
 async function denoised(
   parts: Parts,
   settings: Settings,
   options: RunOptions,
   sampler: Sampler,
   { prompt, negative }: Texts,
-): Promise<{ latents: Float32Array; density: number }> {
+): Promise<{ latents: Float32Array; density: number; skipped: number }> {
   const { device, vae } = parts;
   const { ops } = device.executor;
   const shape = latentShape(parts, settings);
-  let density = 0;
+  let [density, skipped] = [0, 0];
   try {
     const latents = await denoise({
       ops,
@@ -187,9 +191,11 @@ async function denoised(
       ...(negative && { negative }),
       guidance: guidanceOf(parts, settings),
       batched: isBatched(parts, settings),
+      ...(options.cache && { cache: options.cache }),
       signal: options.signal,
       onStep: async (step) => {
         density += step.density / step.steps;
+        if (step.skipped) skipped++;
         await options.onStep?.({
           ...stepReport(step),
           latents: step.latents,
@@ -197,7 +203,7 @@ async function denoised(
         });
       },
     });
-    return { latents, density };
+    return { latents, density, skipped };
   } catch (error) {
     throw device.lost() === undefined ? error : new Error(lossOf(device), { cause: error });
   } finally {
@@ -236,8 +242,8 @@ function bind(ops: Backend, attention: Method | Attention): BoundAttention {
 
 const nameOf = (attention: Method | Attention): string => attention.name || 'custom';
 
-function stepReport({ step, steps, timestep, milliseconds, density }: DenoiseStep): Omit<DenoiseStep, 'latents' | 'clean'> {
-  return { step, steps, timestep, milliseconds, density };
+function stepReport({ step, steps, timestep, milliseconds, density, skipped }: DenoiseStep): Omit<DenoiseStep, 'latents' | 'clean'> {
+  return { step, steps, timestep, milliseconds, density, skipped };
 }
 
 function samplerOf(parts: Parts, { numInferenceSteps: steps, flowShift }: Settings): Sampler {

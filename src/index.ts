@@ -9,6 +9,7 @@ export type { AdapterReport, GpuOptions } from './backend/webgpu/adapter.ts';
 export { type GpuVariants, webgpuBackend } from './backend/webgpu/backend.ts';
 export { type GpuDevice, type GpuTensor, openWebgpu } from './backend/webgpu/device.ts';
 export type { DeviceReport } from './device.ts';
+export { type StepCache, type StepCacheOptions, stepCache } from './dit/step-cache.ts';
 export { UnsupportedError } from './errors.ts';
 export type { Estimate } from './estimate.ts';
 export type { Attention, Call, Correction, LayoutStage, Memory, Method, Phase, Schedule, Scorer, Selector, Site } from './method.ts';

@@ -1,5 +1,6 @@
 // Generation options: what a caller may set, and the checks that turn them into complete settings before anything is loaded.
 import type { GenerationDefaults } from './dit/config.ts';
+import { type StepCache, stepCache } from './dit/step-cache.ts';
 import type { Attention, Method } from './method.ts';
 import type { Frame } from './video/frame.ts';
 
@@ -11,8 +12,10 @@ export interface StepReport {
   /** 0..1000 */
   readonly timestep: number;
   readonly milliseconds: number;
-  /** FLOP-equivalent share of all attention block pairs that was computed, 0..1. */
+  /** FLOP-equivalent share of all attention block pairs that was computed, 0..1; 0 in a skipped step. */
   readonly density: number;
+  /** Whether the step cache gave the velocity, and nothing of the model was computed. */
+  readonly skipped: boolean;
   /** Decodes the first frame of the current estimate of the clean video. Call it before `onStep` is done: what it needs is freed then. */
   preview(): Promise<Frame>;
   /** Latents after the step, [channels, frames, height, width]; do not write to them. To be called before `onStep` is done as well. */
@@ -41,6 +44,8 @@ export interface GenerateOptions {
   readonly seed?: number;
   /** How self-attention is computed: a method (default: the pipeline's own, dense unless accelerated) or a bare function. */
   readonly attention?: Method | Attention;
+  /** Skips steps at which the model is expected to give nearly what it gave before; see `stepCache`. Default: every step is computed. */
+  readonly cache?: StepCache;
   readonly onStep?: (report: StepReport) => void | Promise<void>;
   readonly signal?: AbortSignal;
 }
@@ -102,6 +107,7 @@ export function checkOptions(prompt: string, options: GenerateOptions, defaults:
   finite('guidanceScale2', settings.guidanceScale2, 0);
   if (settings.flowShift !== undefined) positive('flowShift', settings.flowShift);
   positive('fps', settings.fps);
+  if (options.cache) stepCache(options.cache);
   const [from, to] = settings.guidanceInterval;
   if (!(from >= 0 && to <= 1 && from <= to)) {
     throw new RangeError(

@@ -7,6 +7,7 @@ import type { RuntimeName } from './backend/runtime.ts';
 import { type DeviceOptions, type DeviceReport, type OpenedDevice, openDevice } from './device.ts';
 import { type GenerationDefaults, type ModelIndex, number, readDefaults, readJson, readModelIndex } from './dit/config.ts';
 import { isGuided } from './dit/denoise.ts';
+import { skippable } from './dit/step-cache.ts';
 import { loadTransformer } from './dit/transformer.ts';
 import { type Estimate, estimate, expectedDensity, type Machine } from './estimate.ts';
 import {
@@ -19,6 +20,7 @@ import {
   isHeld,
   latentShape,
   type Parts,
+  type RunOptions,
 } from './generate.ts';
 import type { Attention, Method } from './method.ts';
 import { dense } from './methods.ts';
@@ -134,7 +136,7 @@ function pipeline(parts: Parts): TextToVideoPipeline {
     ...(vocabulary && { vocabulary }),
     attention: dense() as Method | Attention,
     estimate: (options: GenerateOptions = {}) =>
-      estimateRun(parts, checkOptions('', options, defaults, granularity), options.attention ?? pipe.attention),
+      estimateRun(parts, checkOptions('', options, defaults, granularity), { ...options, attention: options.attention ?? pipe.attention }),
     async dispose() {
       await host.idle();
       await parts.transformer.dispose();
@@ -156,13 +158,13 @@ function granularityOf({ vae, transformer }: Parts): Granularity {
   return { height: vae.spatial * ph, width: vae.spatial * pw, frames: vae.temporal };
 }
 
-function estimateRun(parts: Parts, settings: Settings, attention: Method | Attention): Estimate {
+function estimateRun(parts: Parts, settings: Settings, { attention, cache }: RunOptions): Estimate {
   const guidance = guidanceOf(parts, settings);
   const grid = gridOf(parts, settings);
   const { numInferenceSteps: steps, height, width, numFrames } = settings;
   const guided = Array.from({ length: steps }, (_, step) => isGuided(guidance, step, steps)).filter(Boolean).length;
   const { config, bytes, parameters } = parts.transformer;
-  return estimate(
+  const made = estimate(
     config,
     {
       tokens: tokensOf(grid),
@@ -177,6 +179,7 @@ function estimateRun(parts: Parts, settings: Settings, attention: Method | Atten
     },
     machineOf(parts, settings, guided > 0),
   );
+  return cache ? { ...made, skippableSteps: skippable(cache, steps) } : made;
 }
 
 function machineOf(parts: Parts, settings: Settings, guided: boolean): Machine {

@@ -31,6 +31,8 @@ export interface GenerateArguments extends MethodArguments {
   readonly runtime: (typeof RUNTIMES)[number];
   readonly output?: string;
   readonly preview?: string;
+  /** Threshold of a step cache. */
+  readonly cache?: number;
   readonly json: boolean;
   readonly yes: boolean;
 }
@@ -47,6 +49,11 @@ export function generateOptions(program: Command): Command {
     )
     .addOption(new Option('--dtype <type>', 'how numbers are stored there (default: f16 on a GPU that has it, else f32)').choices(DTYPES));
   return methodOptions(program)
+    .option(
+      '--cache <threshold>',
+      'skip steps where the model is expected to change less than this, as 0.05 (EasyCache)',
+      numberIn('cache', 'a number above 0, up to 10', TINY, 10),
+    )
     .option('--size <WxH>', 'width x height in pixels, as 832x480', parseSize)
     .option('-W, --width <pixels>', 'width alone', count('width', 'pixels', 16384))
     .option('-H, --height <pixels>', 'height alone', count('height', 'pixels', 16384))
@@ -82,8 +89,8 @@ type ParsedOptions = Omit<GenerateArguments, 'command' | 'prompt' | 'sampling'> 
 
 /** @throws TypeError for flags that do not go together, and for no prompt. */
 export function generateArguments(words: readonly string[], options: ParsedOptions): GenerateArguments {
-  const { output, model, vae, device, dtype, runtime, method, sparsity, preview, json, yes, size, width, height, steps, ...sampling } =
-    options;
+  const { output, model, vae, device, dtype, runtime, method, sparsity, cache, ...others } = options;
+  const { preview, json, yes, size, width, height, steps, ...sampling } = others;
   const prompt = words.join(' ').trim();
   if (prompt === '')
     throw new TypeError('The prompt is missing; say what the video shows, as zoetrope "a rocket flying up over a night sky".');
@@ -96,6 +103,6 @@ export function generateArguments(words: readonly string[], options: ParsedOptio
   );
   return {
     ...{ command: 'generate', prompt, sampling: Object.fromEntries(given), model, vae, device, dtype, runtime },
-    ...{ method, sparsity, output, preview, json, yes },
+    ...{ method, sparsity, output, preview, json, yes, ...(cache !== undefined && { cache }) },
   };
 }

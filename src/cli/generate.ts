@@ -1,6 +1,7 @@
 // `zoetrope "<prompt>"`: checks the place, loads the model, says how long it will take, samples, saves, and sums up.
 import { existsSync } from 'node:fs';
 import { totalmem } from 'node:os';
+import { stepCache } from '../dit/step-cache.ts';
 import type { Estimate } from '../estimate.ts';
 import type { Settings, StepReport } from '../options.ts';
 import type { GeneratedVideo, RunReport, TextToVideoPipeline } from '../pipeline.ts';
@@ -26,7 +27,11 @@ export async function generate(args: GenerateArguments, terminal: Terminal, sign
   try {
     signal.throwIfAborted();
     if (args.device === 'auto') lines.note(formatDevice(pipeline.device));
-    const options = { ...args.sampling, ...(attention ? { attention } : {}) };
+    const options = {
+      ...args.sampling,
+      ...(attention && { attention }),
+      ...(args.cache !== undefined && { cache: stepCache({ threshold: args.cache }) }),
+    };
     const video = pipeline(args.prompt, { ...options, signal, onStep: stepReporter(args, terminal, lines) });
     warnOfUnknownSubject(args, pipeline, lines);
     announce(pipeline.estimate(options), video.settings, args.yes, lines);
@@ -60,7 +65,7 @@ function warnOfUnknownSubject({ prompt }: GenerateArguments, { vocabulary }: Tex
 
 /** Says what is to come; throws an Error when that is more than an hour and `yes` was not given. */
 export function announce(
-  { seconds, rough, bytes, gpuBytes, tokens }: Estimate,
+  { seconds, rough, bytes, gpuBytes, tokens, skippableSteps }: Estimate,
   { width, height, numFrames, numInferenceSteps }: Pick<Settings, 'width' | 'height' | 'numFrames' | 'numInferenceSteps'>,
   yes: boolean,
   lines: Lines,
@@ -72,7 +77,8 @@ export function announce(
   if (seconds > LONG_SECONDS && !yes) {
     throw new Error(`${job} will take ${cost}: add --yes to start it, or ask for a smaller --size, fewer --num-frames or fewer --steps.`);
   }
-  lines.note(`${job}: ${cost}.`);
+  const less = skippableSteps === undefined ? '' : `, less up to ${skippableSteps} steps that the cache may skip`;
+  lines.note(`${job}: ${cost}${less}.`);
   if (bytes > totalmem()) lines.note(`Warning: this machine has ${formatBytes(totalmem())} of memory.`);
 }
 
@@ -82,7 +88,8 @@ function stepReporter(args: GenerateArguments, terminal: Terminal, lines: Lines)
   return async (report) => {
     done++;
     elapsedMilliseconds += report.milliseconds;
-    const progress = { done, steps: report.steps, stepMilliseconds: report.milliseconds, elapsedMilliseconds, density: report.density };
+    const { density, skipped } = report;
+    const progress = { done, steps: report.steps, stepMilliseconds: report.milliseconds, elapsedMilliseconds, density, skipped };
     lines.show(formatProgress(progress, terminal.isScreen ? Math.max(0, Math.min(30, terminal.columns - 60)) : 0));
     if (args.preview !== undefined) await saveStill(await report.preview(), args.preview);
   };

@@ -36,10 +36,12 @@ export interface Progress {
   readonly stepMilliseconds: number;
   readonly elapsedMilliseconds: number;
   readonly density: number;
+  /** Whether the step cache gave the step. */
+  readonly skipped?: boolean;
 }
 
 /** One line about a step, with a bar of `barWidth` characters (none at 0): `[=====>    ] step 5/10  1.2 s  density 0.31  6.0 s left`. */
-export function formatProgress({ done, steps, stepMilliseconds, elapsedMilliseconds, density }: Progress, barWidth = 0): string {
+export function formatProgress({ done, steps, stepMilliseconds, elapsedMilliseconds, density, skipped }: Progress, barWidth = 0): string {
   const left = ((elapsedMilliseconds / done) * (steps - done)) / 1000;
   const filled = Math.round((done / steps) * barWidth);
   const bar =
@@ -50,7 +52,7 @@ export function formatProgress({ done, steps, stepMilliseconds, elapsedMilliseco
           .padEnd(barWidth)}] `
       : '';
   const number = String(done).padStart(String(steps).length);
-  return `${bar}step ${number}/${steps}  ${formatDuration(stepMilliseconds / 1000)}  density ${density.toFixed(2)}  ${formatDuration(left)} left`;
+  return `${bar}step ${number}/${steps}  ${formatDuration(stepMilliseconds / 1000)}  ${skipped ? 'skipped' : `density ${density.toFixed(2)}`}  ${formatDuration(left)} left`;
 }
 
 /** A finished run: the pipeline's report, the file, and the time encoding took beside the rest. */
@@ -66,7 +68,8 @@ export interface Summary
 /** What was made and where the time went, in two lines, and a third with the way to a faster runtime when there is one. */
 export function formatSummary(run: Summary): string[] {
   const seconds = (part: keyof Summary['milliseconds']): string => `${part} ${formatDuration(run.milliseconds[part] / 1000)}`;
-  const how = `${run.steps} steps, ${run.method}, mean density ${run.meanDensity.toFixed(2)}`;
+  const skipped = run.stepsSkipped > 0 ? ` (${run.stepsSkipped} skipped)` : '';
+  const how = `${run.steps} steps${skipped}, ${run.method}, mean density ${run.meanDensity.toFixed(2)}`;
   const place = placeOf(run.device, run.dtype, run.adapter);
   const { name, version, hint } = run.runtime;
   return [

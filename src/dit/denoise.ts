@@ -6,6 +6,7 @@ import type { Backend } from '../backend/backend.ts';
 import type { Numbers, Tensor } from '../tensor.ts';
 import type { Sampler } from './sampler.ts';
 import { cleanEstimate } from './sigmas.ts';
+import { openStepCache, type StepCache, type StepCacheRun } from './step-cache.ts';
 import type { Transformer } from './transformer.ts';
 
 /** Conditional and unconditional branch numbers, as attention sites name them. */
@@ -41,6 +42,8 @@ export interface DenoiseOptions {
   readonly guidance: Guidance;
   /** Whether both guidance branches of a step run as one batch of two, which is faster on a GPU that has the memory (default false). */
   readonly batched?: boolean;
+  /** Skips forwards whose velocity is expected to be nearly that of an earlier step. */
+  readonly cache?: StepCache;
   readonly signal?: AbortSignal;
   readonly onStep?: (step: DenoiseStep) => void | Promise<void>;
 }
@@ -51,8 +54,10 @@ export interface DenoiseStep {
   readonly steps: number;
   readonly timestep: number;
   readonly milliseconds: number;
-  /** FLOP-equivalent share of all attention block pairs that was computed, 0..1. */
+  /** FLOP-equivalent share of all attention block pairs that was computed, 0..1; 0 in a skipped step. */
   readonly density: number;
+  /** Whether the step cache gave the velocity, and nothing of the model was computed. */
+  readonly skipped: boolean;
   /** Latents after the step, [channels, frames, height, width]; do not write to them. */
   latents(): Promise<Float32Array>;
   /** The clean latents x0 = x - sigma v that this step points to. */
@@ -72,7 +77,8 @@ const scaleOf = ({ scale, lowNoiseScale = scale }: Guidance, lowNoise: boolean):
 export async function denoise(options: DenoiseOptions): Promise<Float32Array> {
   const { ops, sampler, attention, signal } = options;
   const held = holding(ops);
-  const run: Run = { ...options, held, texts: textsOf(options, held) };
+  const cache = options.cache && openStepCache(ops, options.cache, sampler.timesteps.length);
+  const run: Run = { ...options, held, texts: textsOf(options, held), ...(cache && { cacheRun: cache }) };
   let latents = held.hold(ops.upload(options.latents, [1, ...options.shape]));
   let expert: Transformer | undefined;
   try {
@@ -92,6 +98,7 @@ export async function denoise(options: DenoiseOptions): Promise<Float32Array> {
   } finally {
     attention.reset();
     sampler.dispose(ops);
+    cache?.dispose();
     held.dropAll();
   }
 }
@@ -99,6 +106,7 @@ export async function denoise(options: DenoiseOptions): Promise<Float32Array> {
 /** Options, and what a run holds. */
 interface Run extends DenoiseOptions {
   readonly held: Held;
+  readonly cacheRun?: StepCacheRun;
   /** The text of a forward over these branches; the same handle at every step, so that what depends on it alone is computed once. */
   readonly texts: (branches: readonly number[]) => Tensor;
 }
@@ -139,16 +147,20 @@ function textsOf({ ops, prompt, negative }: DenoiseOptions, held: Held): Run['te
 
 /** The latents after a step, once they are computed and shown. */
 async function oneStep(run: Run, latents: Tensor, step: number, expert: Expert, start: number): Promise<Tensor> {
-  const { ops, sampler, held, signal } = run;
-  const velocity = held.hold(await guidedVelocity(run, latents, step, expert));
+  const { ops, sampler, held, signal, cacheRun: cache } = run;
+  const { timesteps } = sampler;
+  const regime = `${expert.lowNoise}/${scaleAt(run, step, expert)}`;
+  const kept = cache?.reuse(step, regime);
+  const skipped = kept !== undefined;
+  const velocity = held.hold(kept ?? (await guidedVelocity(run, latents, step, expert)));
   const next = held.hold(sampler.step(ops, velocity, latents));
+  await cache?.learn({ step, latents, velocity, next, regime, skipped });
   await ops.wait(next);
   signal?.throwIfAborted();
-  const { density } = await run.attention.take();
-  const { timesteps } = sampler;
+  const density = skipped ? 0 : (await run.attention.take()).density;
   const shown = readable(step);
   await run.onStep?.({
-    ...{ step, steps: timesteps.length, timestep: timesteps[step], milliseconds: performance.now() - start, density },
+    ...{ step, steps: timesteps.length, timestep: timesteps[step], milliseconds: performance.now() - start, density, skipped },
     latents: shown.once(() => ops.read(next)),
     clean: shown.once(() => ops.scope(() => ops.read(cleanEstimate(ops, velocity, latents, sampler.sigmas[step])))),
   });
@@ -175,16 +187,22 @@ function readable(step: number) {
   };
 }
 
+/** The guidance scale of a step; undefined for the prompt alone. */
+function scaleAt({ negative, guidance, sampler }: Run, step: number, { lowNoise }: Expert): number | undefined {
+  if (!negative || !isGuided(guidance, step, sampler.timesteps.length, lowNoise)) return undefined;
+  return scaleOf(guidance, lowNoise);
+}
+
 /** Guided velocity u + scale (c - u), or that of the prompt alone. Nothing is waited for but sessions that must be loaded. */
 async function guidedVelocity(run: Run, latents: Tensor, step: number, expert: Expert): Promise<Tensor> {
-  const { ops, guidance, held, signal } = run;
+  const { ops, held, signal } = run;
   const velocity = async (input: Tensor, ...branches: readonly number[]): Promise<Tensor> => {
     signal?.throwIfAborted();
     return held.hold(await forward(run, input, branches, step, expert));
   };
   const { conditional, unconditional } = BRANCH;
-  if (!run.negative || !isGuided(guidance, step, run.sampler.timesteps.length, expert.lowNoise)) return velocity(latents, conditional);
-  const scale = scaleOf(guidance, expert.lowNoise);
+  const scale = scaleAt(run, step, expert);
+  if (scale === undefined) return velocity(latents, conditional);
   const mixed = (c: Tensor, u: Tensor) => ops.combine([c, u], [scale, 1 - scale]);
   if (!run.batched) {
     const [c, u] = [await velocity(latents, conditional), await velocity(latents, unconditional)];

@@ -79,7 +79,8 @@ export const searchLayers = ({ at = [0.5], denseSteps = 0, denseLayers = 0 }: Se
   return Object.assign(due, { planLayer });
 };
 
-function checkStart(start: DenseStart): void {
+/** @throws RangeError, by its name, for a value that is neither a share below 1 nor a count. */
+export function checkStart(start: Readonly<Record<string, number>> | DenseStart): void {
   for (const [name, value] of Object.entries(start))
     if (!isShare(value) && !(Number.isInteger(value) && value >= 1))
       throw new RangeError(`${name} is ${value}; give a share from 0 to below 1, or a whole number of them`);
@@ -92,7 +93,7 @@ function checkShares(shares: readonly number[], of: string): void {
 }
 
 /** How many of `all` steps or layers a start covers. */
-const startOf = (start: number, all: number): number => (isShare(start) ? Math.round(start * all) : start);
+export const startOf = (start: number, all: number): number => (isShare(start) ? Math.round(start * all) : start);
 
 const isShare = (share: number): boolean => share >= 0 && share < 1;
 
