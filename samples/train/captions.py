@@ -1,5 +1,5 @@
 """The v0 world of wan-mini: its subjects, scenes, motions and sizes, the caption grammar, and the held-out split."""
-import hashlib
+import hashlib, json, os
 
 MOTIONS = ['left', 'right', 'up', 'down', 'bounce', 'grow', 'circle', 'still']
 SCENES = ['night sky', 'space', 'blue sky', 'sunset', 'meadow', 'city street', 'sea', 'underwater', 'plain']
@@ -155,3 +155,18 @@ def vocabulary():
                 scenes=[dict(name=s, wordings=WHERE[s] if s != 'plain' else [w.replace('{c}', c) for w in WHERE[s] for c in PLAIN]) for s in SCENES],
                 motions=[dict(name=m, wordings=say([*HOW[m], m])) for m in MOTIONS],
                 sizes=[dict(name=s or 'normal', wordings=[w for w in SIZE_WORDS[s] if w]) for s in SIZES], prompts=PROMPTS)
+
+
+def grammar():
+    """Everything that captions and the held-out split are made of; the order of names is that of the judge's heads."""
+    return dict(subjects=[dict(name=n, habitat=h, synonyms=other, verbs=own or VERBS[h]) for n, (h, other, own) in SUBJECTS.items()],
+                scenes=[dict(name=s, ground=s in GROUND, wordings=WHERE[s]) for s in SCENES], colours=PLAIN, motions=[dict(name=m, wordings=HOW[m]) for m in MOTIONS],
+                sizes=[dict(name=s, height=SIZES[s], words=SIZE_WORDS[s]) for s in SIZES], places=PLACES, neverHeldOut=sorted(KEEP), prompts=PROMPTS)
+
+
+def write(path):
+    """The grammar as a file for those who judge without Python."""
+    with open(path, 'w') as f: f.write(json.dumps(grammar(), indent=1) + '\n')
+
+
+if __name__ == '__main__': write(os.path.join(os.path.dirname(os.path.abspath(__file__)), 'grammar.json'))

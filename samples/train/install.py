@@ -2,7 +2,7 @@
 import json, shutil, sys, tarfile, tempfile
 from pathlib import Path
 import numpy as np
-import configs, shapes, store
+import captions, configs, shapes, store
 
 HERE = Path(__file__).resolve().parent
 
@@ -47,6 +47,7 @@ def main(out, model):
     store.save_sharded(model / 'transformer', 'diffusion_pytorch_model', net)
     store.save_sharded(model / 'text_encoder', 'model', text)
     store.save_int8(HERE / 'probe.safetensors', store.load(out / 'probe.safetensors'))
+    captions.write(HERE / 'grammar.json')
     install_rest(out, model)
     size = lambda folder: sum(f.stat().st_size for f in folder.rglob('*') if f.is_file())
     print('installed in', model, ':', ', '.join(f'{f.name} {size(f):,}' if f.is_dir() else f'{f.name} {f.stat().st_size:,}' for f in sorted(model.iterdir())), 'bytes; all', f'{size(model):,}')

@@ -1,5 +1,5 @@
 // Intervals of 95 % for what is measured on few clips: Wilson's for a share, the bootstrap for the mean of paired differences.
-import { philox4x32 } from '../noise.ts';
+import { choice, uniforms } from './draw.ts';
 
 /** A figure with the ends of its interval of 95 %, and what it is the mean of. */
 export interface Interval {
@@ -37,27 +37,14 @@ export function pairedInterval(differences: readonly number[], { seed = 0, draws
   if (count === 0) throw new RangeError('There are no differences; give one for each pair.');
   const wrong = differences.find((value) => !Number.isFinite(value));
   if (wrong !== undefined) throw new RangeError(`A difference is ${wrong}; leave such pairs out, and say how many.`);
-  const words = wordsOf(seed);
+  const uniform = uniforms(seed);
   const means = Float64Array.from({ length: draws }, () => {
     let sum = 0;
-    for (let pair = 0; pair < count; pair++) sum += differences[Math.floor((words() / 2 ** 32) * count)];
+    for (let pair = 0; pair < count; pair++) sum += choice(uniform, differences);
     return sum / count;
   }).sort();
   const total = differences.reduce((sum, value) => sum + value, 0);
   return { mean: total / count, low: quantile(means, 0.025), high: quantile(means, 0.975), count };
-}
-
-/** Random 32-bit words by Philox4x32-10: the key is the seed, the counter runs from 0. */
-function wordsOf(seed: number): () => number {
-  if (!Number.isSafeInteger(seed) || seed < 0) throw new RangeError(`seed is ${seed}; give a whole number of 0..2^53 - 1.`);
-  const block = new Uint32Array(4);
-  const key = [seed % 2 ** 32, Math.floor(seed / 2 ** 32)];
-  let at = 0;
-  return () => {
-    const [counter, lane] = [Math.floor(at / 4), at++ % 4];
-    if (lane === 0) philox4x32([counter % 2 ** 32, Math.floor(counter / 2 ** 32), 0, 0], key, block);
-    return block[lane];
-  };
 }
 
 /** A quantile of sorted values, with a straight line between neighbours. */
