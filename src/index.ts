@@ -12,6 +12,16 @@ export type { DeviceReport } from './device.ts';
 export { type StepCache, type StepCacheOptions, stepCache } from './dit/step-cache.ts';
 export { UnsupportedError } from './errors.ts';
 export type { Estimate } from './estimate.ts';
+export {
+  type InspectedCall,
+  type InspectedPlan,
+  type InspectedStep,
+  type Inspection,
+  type InspectOptions,
+  inspectRun,
+} from './inspect/run.ts';
+export { type InspectionFigures, saveInspection } from './inspect/save.ts';
+export { inspectionText } from './inspect/text.ts';
 export type { Attention, Call, Correction, LayoutStage, Memory, Method, Phase, Schedule, Scorer, Selector, Site } from './method.ts';
 export {
   type AdaSpaOptions,

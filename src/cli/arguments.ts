@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { type BenchArguments, benchCommand } from './bench-arguments.ts';
 import { type GenerateArguments, generateArguments, generateOptions } from './generate-arguments.ts';
+import { type InspectArguments, inspectCommand } from './inspect-arguments.ts';
 import type { MethodsArguments } from './methods.ts';
 
 export interface VocabularyArguments {
@@ -21,7 +22,14 @@ export interface HelpArguments {
   readonly text: string;
 }
 
-export type Arguments = GenerateArguments | VocabularyArguments | MethodsArguments | DoctorArguments | BenchArguments | HelpArguments;
+export type Arguments =
+  | GenerateArguments
+  | InspectArguments
+  | VocabularyArguments
+  | MethodsArguments
+  | DoctorArguments
+  | BenchArguments
+  | HelpArguments;
 
 const EXAMPLES = `
 Examples:
@@ -31,6 +39,7 @@ Examples:
   zoetrope "a panda playing a guitar" --model ./Wan2.1-T2V-1.3B-Diffusers --size 832x480 --steps 30 --device auto
   zoetrope vocab
   zoetrope methods
+  zoetrope inspect "a rocket flying up over a night sky" --method adaspa --layers 0,7 -o plans
   zoetrope doctor
   zoetrope bench step --profile
 
@@ -78,6 +87,9 @@ export function parseArguments(words: readonly string[], version: string): Argum
     .action(({ json }) => {
       parsed = { command: 'doctor', json };
     });
+  inspectCommand(program, (args) => {
+    parsed = args;
+  });
   benchCommand(program, (args) => {
     parsed = args;
   });
@@ -91,10 +103,10 @@ export function parseArguments(words: readonly string[], version: string): Argum
   return parsed!;
 }
 
-/** `zoetrope` and `zoetrope bench` ask for help; `zoetrope generate "..."` is `zoetrope "..."`. */
+/** `zoetrope`, `zoetrope bench` and `zoetrope inspect` ask for help; `zoetrope generate "..."` is `zoetrope "..."`. */
 function spelledOut(words: readonly string[]): readonly string[] {
   const [first, ...rest] = words;
-  if (words.length === 0 || (first === 'bench' && rest.length === 0)) return [...words, '--help'];
+  if (words.length === 0 || ((first === 'bench' || first === 'inspect') && rest.length === 0)) return [...words, '--help'];
   return first === 'generate' && rest.length > 0 ? rest : words;
 }
 

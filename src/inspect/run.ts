@@ -1,0 +1,190 @@
+// What a method did in a run, looked at from inside: density of every layer and head at every step, and of chosen ones the whole plan with
+// its recall of the exact attention.
+import type { Layouts, Method, Phase, Site } from '../method.ts';
+import type { GenerateOptions, Settings } from '../options.ts';
+import type { RunReport, TextToVideoPipeline } from '../pipeline.ts';
+import type { Recall } from '../quality/recall.ts';
+import type { Grid } from '../sparse3d/plan.ts';
+import { planRows } from '../sparse3d/reference.ts';
+import type { Frame } from '../video/frame.ts';
+import { type PlanNumbers, type WatchedCall, watch } from './watch.ts';
+
+export interface InspectOptions {
+  readonly method: Method;
+  /** Layers whose plans are looked at, counted from 0; the first, the middle and the last by default, or all. */
+  readonly layers?: readonly number[] | 'all';
+  /** Steps whose plans are looked at, counted from 0; the last by default, or all. */
+  readonly atSteps?: readonly number[] | 'all';
+  /** Size, steps, seed and what else a run takes. */
+  readonly settings?: Omit<GenerateOptions, 'attention' | 'onStep' | 'signal'>;
+  /** What was done, with the step's density by the calls that were seen. */
+  readonly onStep?: (step: InspectedStep) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface InspectedStep {
+  readonly step: number;
+  readonly steps: number;
+  readonly milliseconds: number;
+  readonly density: number;
+}
+
+/** One attention call of the conditional branch. */
+export interface InspectedCall {
+  readonly step: number;
+  readonly layer: number;
+  readonly phase: Phase;
+  /** FLOP-equivalent share of full attention that was computed, by head. */
+  readonly density: readonly number[];
+}
+
+/** A plan that was looked at. */
+export interface InspectedPlan extends InspectedCall {
+  readonly layout: Layouts;
+  /** Pool factors of the levels, finest first. */
+  readonly pools: readonly number[];
+  /** u8 [heads, qBlocks, kBlocks]: 0 where a key block is not read, else 1 + the number of its level. */
+  readonly levels: Uint8Array;
+  /** False where the step computed full attention and kept the plan for the next one. */
+  readonly isRead: boolean;
+  /** FLOP-equivalent share of the plan, and the shares of the exact softmax mass in it, by head. */
+  readonly heads: readonly ({ readonly density: number } & Recall)[];
+}
+
+export interface Inspection {
+  readonly prompt: string;
+  readonly method: string;
+  readonly settings: Settings;
+  readonly grid: Grid;
+  readonly layers: number;
+  readonly heads: number;
+  /** Every layer at every step. */
+  readonly calls: readonly InspectedCall[];
+  readonly plans: readonly InspectedPlan[];
+  /** One decoded frame for each latent frame of the grid. */
+  readonly frames: readonly Frame[];
+  readonly report: RunReport;
+}
+
+/**
+ * Runs the pipeline with a method to the last frame and looks at its plans: a run takes longer than it would, by full attention where it is
+ * looked at, and makes the same video.
+ * @throws RangeError for a step or layer that there is not, and as the pipeline does.
+ */
+export async function inspectRun(pipe: TextToVideoPipeline, prompt: string, options: InspectOptions): Promise<Inspection> {
+  const { method, settings, signal, onStep } = options;
+  const calls: InspectedCall[] = [];
+  const plans: InspectedPlan[] = [];
+  let site: Site | undefined;
+  let heads = 0;
+  const watched = watch(pipe.ops, method, (at) => {
+    if (!site) checkLayers(options.layers, at.layers);
+    site = at;
+    return isChosen(options, at);
+  });
+  const video = pipe(prompt, {
+    ...settings,
+    signal,
+    attention: watched.attention,
+    onStep: async ({ step, steps, milliseconds }) => {
+      for (const call of watched.take()) {
+        heads = call.heads;
+        const numbers = await call.plan?.numbers;
+        calls.push(callOf(call, numbers));
+        if (call.plan && numbers?.blocks) plans.push(planOf(call, numbers));
+      }
+      const density = mean(calls.filter((call) => call.step === step).flatMap((call) => call.density));
+      onStep?.({ step, steps, milliseconds, density });
+    },
+  });
+  checkSteps(options.atSteps, video.settings.numInferenceSteps);
+  const frames: Frame[] = [];
+  try {
+    for await (const frame of video) if (isBackdrop(frame.index, video.numFrames, site!.grid.frames)) frames.push(frame);
+  } finally {
+    watched.reset();
+  }
+  const report = await video.report;
+  const { grid, layers } = site!;
+  return {
+    ...{ prompt, method: method.name, settings: video.settings, grid, layers, heads, calls, plans, frames, report },
+    report: { ...report, meanDensity: mean(calls.flatMap(({ density }) => density)) },
+  };
+}
+
+/** The layers that are looked at when none are named: the first, the middle and the last. */
+const layersOf = (layers: InspectOptions['layers'], count: number): readonly number[] =>
+  layers === 'all' ? Array.from({ length: count }, (_, layer) => layer) : (layers ?? [0, count >> 1, count - 1]);
+
+function isChosen({ layers, atSteps = [-1] }: InspectOptions, site: Site): boolean {
+  const atStep = atSteps === 'all' || atSteps.includes(site.step) || (atSteps[0] === -1 && site.step === site.steps - 1);
+  return atStep && layersOf(layers, site.layers).includes(site.layer);
+}
+
+function checkLayers(layers: InspectOptions['layers'], count: number): void {
+  const missing = layersOf(layers, count).find((layer) => !(Number.isInteger(layer) && layer >= 0 && layer < count));
+  if (missing !== undefined) throw new RangeError(`there is no layer ${missing}: the model has ${count}, counted from 0`);
+}
+
+function checkSteps(atSteps: InspectOptions['atSteps'], count: number): void {
+  if (atSteps === 'all') return;
+  const missing = atSteps?.find((step) => !(Number.isInteger(step) && step >= 0 && step < count));
+  if (missing !== undefined) throw new RangeError(`there is no step ${missing}: the run has ${count}, counted from 0`);
+}
+
+/** Whether a frame is the one that a latent frame is drawn on; latent frames are spread evenly over the video. */
+function isBackdrop(index: number, frames: number, latentFrames: number): boolean {
+  if (latentFrames === 1) return index === 0;
+  const every = (frames - 1) / (latentFrames - 1);
+  return Math.round(Math.round(index / every) * every) === index;
+}
+
+function callOf({ site: { step, layer }, heads, phase, plan }: WatchedCall, numbers?: PlanNumbers): InspectedCall {
+  const density = plan?.isRead && numbers ? densities(plan, numbers.counts, heads) : Array<number>(heads).fill(1);
+  return { step, layer, phase, density };
+}
+
+/** Of each head: the share of block pairs, a pooled one by its part of the work. */
+function densities({ pools, keyBlocks, layout }: NonNullable<WatchedCall['plan']>, counts: Int32Array, heads: number): number[] {
+  const perHead = layout.q.blocks * pools.length;
+  return Array.from({ length: heads }, (_, head) => {
+    let computed = 0;
+    for (let at = 0; at < perHead; at++) computed += counts[head * perHead + at] / pools[at % pools.length];
+    return computed / (layout.q.blocks * keyBlocks);
+  });
+}
+
+function planOf(call: WatchedCall, { counts, blocks, mass }: PlanNumbers): InspectedPlan {
+  const { layout, pools, keyBlocks, width, isRead } = call.plan!;
+  const [queryBlocks, { heads }] = [layout.q.blocks, call];
+  const levels = new Uint8Array(heads * queryBlocks * keyBlocks);
+  const planLevels = pools.map((pool) => ({ pool, upTo: 1 }));
+  for (let head = 0; head < heads; head++)
+    for (const [row, read] of planRows(counts, blocks!, planLevels, head, queryBlocks, width, keyBlocks).entries())
+      for (const { block, pool } of read) levels[(head * queryBlocks + row) * keyBlocks + block] = 1 + pools.indexOf(pool);
+  const density = densities(call.plan!, counts, heads);
+  const recalled = recallByHead(levels, mass!.mass, pools, heads);
+  return {
+    ...callOf(call, { counts }),
+    layout,
+    pools,
+    levels,
+    isRead,
+    heads: recalled.map((one, at) => ({ density: density[at], ...one })),
+  };
+}
+
+function recallByHead(levels: Uint8Array, mass: Float32Array, pools: readonly number[], heads: number): Recall[] {
+  const size = levels.length / heads;
+  return Array.from({ length: heads }, (_, head) => {
+    let [read, full, total] = [0, 0, 0];
+    for (let at = head * size; at < (head + 1) * size; at++) {
+      total += mass[at];
+      if (levels[at] > 0) read += mass[at];
+      if (levels[at] > 0 && pools[levels[at] - 1] === 1) full += mass[at];
+    }
+    return { read: read / total, full: full / total };
+  });
+}
+
+const mean = (numbers: readonly number[]): number => numbers.reduce((sum, x) => sum + x, 0) / Math.max(1, numbers.length);
