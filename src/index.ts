@@ -73,7 +73,16 @@ export { type BestOfOptions, bestOf } from './search/best-of.ts';
 export { delta, keptResidual } from './search/correct.ts';
 export { pyramid, restAt, upTo, within } from './search/levels.ts';
 export { forced, lessAnchor, pattern, withPattern } from './search/pattern.ts';
-export { alwaysDense, searchAt, searchEvery, searchLayers, searchOnce, withDenseLayers } from './search/schedule.ts';
+export {
+  alwaysDense,
+  type DenseOverrides,
+  searchAt,
+  searchEvery,
+  searchLayers,
+  searchOnce,
+  type Which,
+  withDense,
+} from './search/schedule.ts';
 export { exact, sampled, withText } from './search/score.ts';
 export { headAdaptive, margin, mass, rank, similarityCap } from './search/select.ts';
 export { covering, type HeadShares, offline, refine, shrinking, union } from './search/select-by.ts';

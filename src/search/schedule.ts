@@ -48,12 +48,62 @@ export const searchEvery = ({ denseSteps = 0, denseLayers = 0, every = 1 }: Sear
 /** Dense first, then one search, whose plan is kept to the end: static patterns, and SparseD. @throws RangeError as `searchEvery`. */
 export const searchOnce = (start: DenseStart = {}): Schedule => searchEvery({ ...start, every: Number.MAX_SAFE_INTEGER });
 
-/** Another schedule whose first layers are always dense. @throws RangeError as `searchEvery`. */
-export const withDenseLayers = (schedule: Schedule, denseLayers: number): Schedule => {
-  checkStart({ denseLayers });
-  const due = (site: Site): Phase => (site.layer < startOf(denseLayers, site.layers) ? 'dense' : schedule(site));
-  return Object.assign(due, { planLayer: schedule.planLayer });
+/** Steps or layers: below 1 a share of all, from 1 on a count, both from the first; or a list of them, counted from 0, or below 0 from the end. */
+export type Which = number | readonly number[];
+
+/** Where attention stays dense whatever the schedule. */
+export interface DenseOverrides {
+  readonly denseSteps?: Which;
+  readonly denseLayers?: Which;
+}
+
+/**
+ * Another schedule that is dense at some steps and layers. A search due there is made at the first step after, and what layers follow there by the
+ * first layer after.
+ * @throws RangeError for what is neither a share, a count nor whole numbers; when it is asked, for a step or layer that is not there.
+ */
+export const withDense = (schedule: Schedule, { denseSteps = 0, denseLayers = 0 }: DenseOverrides): Schedule => {
+  checkWhich({ denseSteps, denseLayers });
+  const isDense = ({ step, steps, layer, layers }: Site): boolean =>
+    covers('denseSteps', denseSteps, step, steps) || covers('denseLayers', denseLayers, layer, layers);
+  const leads = schedule.planLayer;
+  const planLayer = leads && ((site: Site): number => firstOpen(leads, isDense, site));
+  const phaseAt = (site: Site): Phase => schedule(leads && planLayer!(site) === site.layer ? { ...site, layer: leads(site) } : site);
+  const due = (site: Site): Phase => {
+    if (isDense(site)) return 'dense';
+    let phase = phaseAt(site);
+    for (let step = site.step - 1; phase === 'reuse' && step >= 0 && isDense({ ...site, step }); step--)
+      if (phaseAt({ ...site, step }) === 'search') phase = 'search';
+    return phase;
+  };
+  return Object.assign(due, planLayer && { planLayer });
 };
+
+/** The layer to follow: the one that leads, or where that is dense the first after it that would follow it and is not. */
+function firstOpen(leads: (site: Site) => number, isDense: (site: Site) => boolean, site: Site): number {
+  const leader = leads(site);
+  for (let layer = leader; layer < site.layer; layer++) {
+    const other = { ...site, layer };
+    if (leads(other) === leader && !isDense(other)) return layer;
+  }
+  return leader < site.layer && isDense({ ...site, layer: leader }) ? site.layer : leader;
+}
+
+function covers(name: string, which: Which, at: number, all: number): boolean {
+  if (typeof which === 'number') return at < startOf(which, all);
+  const missing = which.find((one) => one >= all || one < -all);
+  if (missing !== undefined)
+    throw new RangeError(`${name} names ${missing}, but there are ${all}, counted from 0, or below 0 from the end`);
+  return which.includes(at) || which.includes(at - all);
+}
+
+function checkWhich(overrides: Required<DenseOverrides>): void {
+  for (const [name, which] of Object.entries(overrides) as [string, Which][]) {
+    if (typeof which === 'number') checkStart({ [name]: which });
+    else if (!Array.isArray(which) || !which.every(Number.isInteger))
+      throw new RangeError(`${name} is [${String(which)}]; give whole numbers, a share from 0 to below 1, or a count`);
+  }
+}
 
 export interface SearchLayersOptions extends DenseStart {
   /** Where layers search, as shares of all layers that rise. The first sparse layer always does. Default .5, the middle one. */

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Schedule, Site } from '../../src/method.ts';
 import { flopShare, pyramid, scaledPyramid, upTo } from '../../src/search/levels.ts';
-import { alwaysDense, searchAt, searchEvery, searchLayers, searchOnce, withDenseLayers } from '../../src/search/schedule.ts';
+import { alwaysDense, searchAt, searchEvery, searchLayers, searchOnce, withDense } from '../../src/search/schedule.ts';
 
 const site: Site = { step: 0, steps: 1, layer: 0, layers: 30, branches: [0], grid: { frames: 1, height: 1, width: 1, text: 0 } };
 /** One letter for each step. */
@@ -57,11 +57,32 @@ describe('starts', () => {
     expect(phases(searchOnce({ denseSteps: 0.2 }), 10)).toBe('ddsrrrrrrr');
     expect(phases(searchOnce({ denseLayers: 1 }), 3)).toBe('ddd');
   });
-  test('withDenseLayers leaves the other layers as they are', () => {
-    const schedule = withDenseLayers(searchAt(0.2, 0.6), 0.1);
-    expect(phases(schedule, 8, 2)).toBe('dddddddd');
-    expect(phases(schedule, 8, 3)).toBe('ddsrrsrr');
-    expect(() => withDenseLayers(alwaysDense(), -2)).toThrow('-2');
+});
+
+describe('withDense', () => {
+  test('keeps layers dense, by share, count or list, and leaves the others as they are', () => {
+    for (const denseLayers of [0.1, 3, [0, 1, 2], [-28, -29, -30]]) {
+      const schedule = withDense(searchAt(0.2, 0.6), { denseLayers });
+      expect(phases(schedule, 8, 2)).toBe('dddddddd');
+      expect(phases(schedule, 8, 3)).toBe('ddsrrsrr');
+    }
+    expect(phases(withDense(searchAt(0.2, 0.6), { denseLayers: [-1] }), 8, 29)).toBe('dddddddd');
+  });
+  test('searches after dense steps where a search was due among them', () => {
+    expect(phases(withDense(searchAt(0.2, 0.6), { denseSteps: [5, 6] }), 9)).toBe('ddsrrddsr');
+    expect(phases(withDense(searchAt(0.2, 0.6), { denseSteps: [6, -1] }), 9)).toBe('ddsrrsdrd');
+    expect(phases(withDense(searchOnce(), { denseSteps: 0.5 }), 6)).toBe('dddsrr');
+  });
+  test('lets the first layer that is not dense lead those that follow', () => {
+    const schedule = withDense(searchLayers(), { denseLayers: [4] });
+    const at = (layer: number) => ({ ...site, layer, layers: 8 });
+    expect(Array.from({ length: 8 }, (_, layer) => schedule(at(layer))[0]).join('')).toBe('srrrdsrr');
+    expect([0, 1, 2, 3, 5, 6, 7].map((layer) => schedule.planLayer?.(at(layer)))).toEqual([0, 0, 0, 0, 5, 5, 5]);
+  });
+  test('refuses what is not there', () => {
+    expect(() => withDense(alwaysDense(), { denseLayers: -2 })).toThrow('denseLayers is -2');
+    expect(() => withDense(alwaysDense(), { denseSteps: [0.5] })).toThrow('denseSteps is [0.5]; give whole numbers');
+    expect(() => phases(withDense(searchAt(0.2), { denseLayers: [30] }), 3)).toThrow('denseLayers names 30, but there are 30');
   });
 });
 
