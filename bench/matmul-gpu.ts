@@ -18,7 +18,7 @@ import { tilings } from './matmul-tilings.ts';
 
 const RUNS = 12;
 const REPEATS = 4_000_004; // numbers after which a tensor's numbers come again
-const { matmul, matmulFew, matmulFinish, matmulMatrix, subgroupOf } = ditKernels;
+const { matmul, matmulFew, matmulFinish, matmulMatrix } = ditKernels;
 
 interface Shape {
   readonly rows: number;
@@ -117,7 +117,7 @@ async function time(gpu: GpuDevice, body: () => void, seconds: number): Promise<
 }
 
 const rounded = (x: number, digits = 4): number => Number(x.toPrecision(digits));
-const kernels = await loadKernels({ matmul, matmulFew, matmulFinish, matmulMatrix, subgroupOf });
+const kernels = await loadKernels({ matmul, matmulFew, matmulFinish, matmulMatrix });
 
 /** Time and error of one contender. */
 async function measure(

@@ -18,7 +18,7 @@ const cpu: Machine = { runtime: { name: 'onnxruntime-node', threads: 8 } };
 
 const h100: AdapterReport = {
   ...{ vendor: 'nvidia', architecture: 'hopper', device: 'nvidia-h100-80gb-hbm3', description: '', software: false },
-  features: new Set(['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix']),
+  features: new Set(['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix', 'subgroup_id']),
   limits: { maxComputeWorkgroupStorageSize: 49_152, maxComputeInvocationsPerWorkgroup: 1024 },
   subgroupSizes: [32, 32],
   matrices: [{ componentType: 'f16', resultComponentType: 'f32', M: 16, N: 16, K: 16 }],

@@ -57,11 +57,10 @@ export const MASS_CHUNK = 64;
 // Keys, logits and sums of a workgroup at most.
 const bytesFor = (dim: number): number => 16 * (2 * dim + 16) + 256 * 4 * 16 + 16 * MASS_CHUNK;
 
-/** A kernel with subgroup matrices, unrolled for this GPU's product, and its header; a subgroup takes `rows` rows, and `shared` stands behind it. */
+/** A kernel with subgroup matrices, unrolled for this GPU's product, and its header; a subgroup takes `rows` rows. */
 export function matrixKernel(
   device: GpuDevice,
   kernel: Kernel,
-  shared: readonly Kernel[],
   { rows, dim }: { readonly rows: number; readonly dim: number },
   given: Readonly<Record<string, number | string>>,
 ): { readonly kernel: Kernel; readonly header: Header } {
@@ -70,7 +69,7 @@ export function matrixKernel(
   const constants = { M, N, K, ...counts, ...given };
   const { name, body } = kernel;
   return {
-    kernel: device.cached(kernel, JSON.stringify(constants), () => ({ name, body: unroll(body, constants), shared })),
+    kernel: device.cached(kernel, JSON.stringify(constants), () => ({ name, body: unroll(body, constants) })),
     header: { ...MATRIX_HEADER, constants },
   };
 }

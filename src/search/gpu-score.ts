@@ -34,13 +34,7 @@ export function blockMass({ device, kernels, wanted }: Parts, q: GpuTensor, k: G
   device.dispatch({
     ...(name === 'matrix'
       ? {
-          ...matrixKernel(
-            device,
-            kernels.blockMassMatrix,
-            [kernels.subgroupOf],
-            { rows: 32 * each, dim },
-            { ...constants, LANE_ROWS: each, CHUNK: MASS_CHUNK },
-          ),
+          ...matrixKernel(device, kernels.blockMassMatrix, { rows: 32 * each, dim }, { ...constants, LANE_ROWS: each, CHUNK: MASS_CHUNK }),
           workgroups: [Math.ceil(slots / 128 / each), Math.ceil(keys.blocks / MASS_CHUNK), heads] as const,
         }
       : {
@@ -135,7 +129,7 @@ function drawnPeaks({ device, kernels, wanted }: Parts, q: GpuTensor, k: GpuTens
   device.dispatch({
     ...(name === 'matrix'
       ? {
-          ...matrixKernel(device, kernels.blockPeakMatrix, [kernels.subgroupOf], { rows: 32, dim }, { ...constants, CHUNK: chunk }),
+          ...matrixKernel(device, kernels.blockPeakMatrix, { rows: 32, dim }, { ...constants, CHUNK: chunk }),
           workgroups: [Math.ceil(rows / 128), Math.ceil(k.shape[1] / 16 / chunk), heads] as const,
         }
       : {

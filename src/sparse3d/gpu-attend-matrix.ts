@@ -39,7 +39,7 @@ function launch(device: GpuDevice, main: Kernel, kernels: Sparse3dKernels, call:
   const all = { ...header.constants, ...constants };
   const kernel = device.cached(main, JSON.stringify(all), () => {
     const [body, behind] = [main, kernels.attendMatrixRows].map((file) => ({ name: file.name, body: unroll(file.body, all) }));
-    return { ...body, shared: [behind, kernels.subgroupOf, kernels.attendPlan] };
+    return { ...body, shared: [behind, kernels.attendPlan] };
   });
   dispatchTiles(device, kernel, { ...MATRIX_HEADER, alias: { ...header.alias, Cell: 'vec4u' }, constants: all }, call, rows);
 }

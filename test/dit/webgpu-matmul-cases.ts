@@ -6,8 +6,8 @@ import { ditKernels } from '../../src/dit/webgpu/kernels/index.ts';
 import type { MatmulCall } from '../../src/dit/webgpu/matmul.ts';
 import { numbers } from '../sparse3d/cases.ts';
 
-const { matmul, matmulFew, matmulFinish, matmulMatrix, subgroupOf } = ditKernels;
-export const matmulKernels = await loadKernels({ matmul, matmulFew, matmulFinish, matmulMatrix, subgroupOf });
+const { matmul, matmulFew, matmulFinish, matmulMatrix } = ditKernels;
+export const matmulKernels = await loadKernels({ matmul, matmulFew, matmulFinish, matmulMatrix });
 
 export interface Case {
   readonly rows: number;

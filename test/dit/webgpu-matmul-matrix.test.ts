@@ -40,9 +40,11 @@ function played({ name, body }: Kernel): Kernel {
     .replace('subgroup_matrix_left<f16, K, M>', 'vec2u')
     .replace('subgroup_matrix_right<f16, N, K>', 'vec2u')
     .replace('subgroup_matrix_result<f32, N, M>', 'array<f32, 8>')
-    .replace('@builtin(subgroup_invocation_id) lane: u32', '@builtin(local_invocation_index) thread: u32')
-    .replace('let subgroup = subgroupOf(lane);', 'let subgroup = thread / 32;')
-    .replace('let thread = subgroup * 32 + lane;', 'let lane = thread % 32; player = lane;')
+    .replace(
+      /@builtin\(subgroup_id\) subgroup: u32,\s*@builtin\(subgroup_invocation_id\) lane: u32/,
+      '@builtin(local_invocation_index) thread: u32',
+    )
+    .replace('let thread = subgroup * 32 + lane;', 'let subgroup = thread / 32; let lane = thread % 32; player = lane;')
     .replaceAll('Sum(0.0)', 'Sum()')
     .replaceAll(/subgroupMatrixLoad<(?:Left, row|Right, col)_major>\(&pairs, (.*), STRIDE\)/g, 'vec2u($1, STRIDE)')
     .replaceAll('subgroupMatrixMultiplyAccumulate(', 'product(')
@@ -54,7 +56,7 @@ function played({ name, body }: Kernel): Kernel {
 const gpu = (await openedGpu())!;
 
 describe.skipIf(!gpu)('matrix variant of linear layers', () => {
-  const kernels = { ...matmulKernels, matmulMatrix: played(matmulKernels.matmulMatrix), subgroupOf: { name: 'none', body: '' } };
+  const kernels = { ...matmulKernels, matmulMatrix: played(matmulKernels.matmulMatrix) };
   const upload = (x: Float32Array, shape: readonly number[]) => halves(gpu, x, shape);
   /** It says that it has matrices, and compiles what plays them. */
   function run(tiling: Tiling, call: Omit<MatmulCall, 'dtype'>) {
@@ -107,7 +109,7 @@ describe.skipIf(!gpu)('matrix variant of linear layers', () => {
 
 test('says what it does not take', () => {
   const capabilities = {
-    features: new Set(['chromium-experimental-subgroup-matrix', 'shader-f16']),
+    features: new Set(['chromium-experimental-subgroup-matrix', 'shader-f16', 'subgroup_id']),
     limits: { maxComputeWorkgroupStorageSize: 16_384 },
     subgroupSizes: [32, 32] as const,
     matrices: [],

@@ -54,8 +54,10 @@ const played = ({ name, body }: Kernel): Kernel => ({
       .replace(/subgroup_matrix_(left|right)<f16, \w, \w>/g, 'vec2u')
       .replace('subgroup_matrix_result<f32, N, M>', 'array<f32, 8>')
       .replace('q: array<f16>', 'q: array<u32>')
-      .replace(', @builtin(subgroup_invocation_id) lane: u32) {', ') { lane = thread % 32u;')
-      .replace('let part = subgroupOf(lane);', 'let part = thread / 32u;')
+      .replace(
+        /@builtin\(subgroup_id\) part: u32,\s*@builtin\(subgroup_invocation_id\) lane: u32,\s*\) {/,
+        ') { let part = thread / 32u; lane = thread % 32u;',
+      )
       .replaceAll('Sum(0.0)', 'Sum()')
       .replaceAll('subgroupMatrixLoad<Left, row_major>(&q, ', 'vec2u(')
       .replaceAll('subgroupMatrixLoad<Right, col_major>(&keys, ', 'vec2u(')
@@ -68,7 +70,7 @@ const played = ({ name, body }: Kernel): Kernel => ({
 function pretending(gpu: GpuDevice): GpuDevice {
   const { dispatch, adapter } = gpu;
   const listed = { componentType: 'f16', resultComponentType: 'f32', M: 16, N: 16, K: 16 };
-  const features = new Set([...adapter.features, 'shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix']);
+  const features = new Set([...adapter.features, 'shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix', 'subgroup_id']);
   const plain = ({ constants }: Header): Header => ({ constants });
   return Object.assign(gpu, {
     adapter: { ...adapter, features, subgroupSizes: [32, 32], matrices: [listed] },
@@ -93,7 +95,6 @@ describe.skipIf(!opened)('matrix variants of the search', async () => {
   const kernels = {
     ...files,
     draw: copied,
-    subgroupOf: { name: 'none', body: '' },
     blockMassMatrix: played(files.blockMassMatrix),
     blockPeakMatrix: played(files.blockPeakMatrix),
   };

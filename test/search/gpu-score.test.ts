@@ -107,7 +107,7 @@ describe.skipIf(!ops)('scores on the GPU', () => {
     const call = { dtype: 'f16', dim: 128, together: 64, rows: 1024, keys: 64 } as const;
     const limits = { maxComputeWorkgroupStorageSize: 24576 };
     const listed = { componentType: 'f16', resultComponentType: 'f32', M: 16, N: 16, K: 16 };
-    const features = new Set(['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix']);
+    const features = new Set(['shader-f16', 'subgroups', 'chromium-experimental-subgroup-matrix', 'subgroup_id']);
     const able = { features, limits, subgroupSizes: [32, 32] as const, matrices: [listed] };
     for (const [matrix] of [massVariants, peakVariants]) {
       expect(matrix.lacking(able, call)).toBeUndefined();

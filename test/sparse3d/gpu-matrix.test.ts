@@ -74,9 +74,11 @@ function played({ name, body }: Kernel): Kernel {
     .replace('subgroup_matrix_left<f16, K, M>', 'array<f32, 16>')
     .replace('subgroup_matrix_right<f16, N, K>', 'vec3u')
     .replace('subgroup_matrix_result<f32, N, M>', 'array<f32, 8>')
-    .replace('@builtin(subgroup_invocation_id) lane: u32', '@builtin(local_invocation_index) thread: u32')
-    .replace('let subgroup = subgroupOf(lane);', 'let subgroup = thread / 32;')
-    .replace('let thread = subgroup * 32 + lane;', 'let lane = thread % 32; player = lane; playing = thread;')
+    .replace(
+      /@builtin\(subgroup_id\) subgroup: u32,\s*@builtin\(subgroup_invocation_id\) lane: u32/,
+      '@builtin(local_invocation_index) thread: u32',
+    )
+    .replace('let thread = subgroup * 32 + lane;', 'let subgroup = thread / 32; let lane = thread % 32; player = lane; playing = thread;')
     .replaceAll('Sum(0.0)', 'Sum()')
     .replaceAll(/subgroupMatrixLoad<Left, row_major>\(&(\w+), /g, 'leftOf_$1(')
     .replaceAll(/subgroupMatrixLoad<Sum, row_major>\(&(\w+), /g, 'sumOf_$1(')
@@ -108,7 +110,6 @@ describe.skipIf(!opened)('matrix variant of attention', () => {
     attendMatrix: withPlayers(files.attendMatrix, ['pairs', 'scores'], { pairs: true, scores: true, scratch: false }),
     attendMatrixWide: withPlayers(files.attendMatrixWide, ['keyRows', 'valueRows', 'weightRows'], { scores: true }),
     attendMatrixRows: played(files.attendMatrixRows),
-    subgroupOf: { name: 'none', body: '' },
   };
   // It says that it has matrices, and compiles what plays them.
   const { adapter, dispatch } = gpu ?? {};

@@ -25,6 +25,8 @@ export interface AdapterReport extends Capabilities {
 }
 
 const FEATURES = ['shader-f16', 'subgroups', 'timestamp-query', 'chromium-experimental-subgroup-matrix'];
+// Of WGSL itself: a number for each subgroup of a workgroup, which the compiler knows to be the same for all of its lanes.
+const LANGUAGE = ['subgroup_id'];
 const HOW =
   'in Node install the package webgpu ("npm install webgpu") and a Vulkan, Metal or D3D12 driver, in a browser use one with WebGPU';
 
@@ -37,7 +39,8 @@ export async function requestDevice(options: GpuOptions): Promise<{ device: GPUD
   const wanted = FEATURES.filter((name) => adapter.features.has(name) && (experimental || !name.startsWith('chromium-')));
   const features = wanted.filter((name) => !options.without?.includes(name));
   const device = await adapter.requestDevice({ requiredFeatures: features as GPUFeatureName[], requiredLimits: limitsOf(adapter.limits) });
-  return { device, adapter: report(adapter, device) };
+  const language = LANGUAGE.filter((name) => gpu.wgslLanguageFeatures.has(name) && !options.without?.includes(name));
+  return { device, adapter: report(adapter, device, language) };
 }
 
 // A device outlives its instance badly in Dawn, so each set of toggles keeps one for good. It does not keep the process alive.
@@ -75,9 +78,9 @@ function limitsOf(limits: GPUSupportedLimits): Record<string, number> {
   return Object.fromEntries(names.map((name) => [name, numbers[name]]).filter(([, value]) => typeof value === 'number'));
 }
 
-function report(adapter: GPUAdapter, device: GPUDevice): AdapterReport {
+function report(adapter: GPUAdapter, device: GPUDevice, language: readonly string[]): AdapterReport {
   const info = adapter.info as GPUAdapterInfo & { readonly subgroupMatrixConfigs?: Iterable<MatrixShape> };
-  const features = new Set<string>(device.features);
+  const features = new Set<string>([...device.features, ...language]);
   const { subgroupMinSize: smallest = 0, subgroupMaxSize: largest = 0 } = info;
   const matrices = features.has('chromium-experimental-subgroup-matrix') ? [...(info.subgroupMatrixConfigs ?? [])] : [];
   return {

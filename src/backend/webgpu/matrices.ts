@@ -26,9 +26,9 @@ export function productOf({ matrices }: Capabilities): MatrixShape | undefined {
 /** Why a kernel with subgroup matrices that takes `bytes` of workgroup memory cannot run here; `own` is its own reason against a call. */
 export function lackingMatrices(capabilities: Capabilities, dtype: DType, bytes: number, own?: string): string | undefined {
   const { features, limits, subgroupSizes: [smallest, largest] = [0, 0] } = capabilities;
-  const missing = ['chromium-experimental-subgroup-matrix', 'shader-f16'].filter((feature) => !features.has(feature));
+  const missing = ['chromium-experimental-subgroup-matrix', 'shader-f16', 'subgroup_id'].filter((feature) => !features.has(feature));
   if (missing.length > 0)
-    return `this GPU or browser has no subgroup matrices of f16 (${missing.map((feature) => `feature ${feature}`).join(', ')})`;
+    return `this GPU or browser lacks what subgroup matrices of f16 take (${missing.map((feature) => `feature ${feature}`).join(', ')})`;
   if (dtype !== 'f16') return `it takes f16, not ${dtype}`;
   if (own) return own;
   if (smallest !== 32 || largest !== 32) return `it needs subgroups of 32 lanes, and here they have from ${smallest} to ${largest}`;

@@ -53,6 +53,7 @@ export function headerText({ enable = [], off = [], alias = {}, constants = {} }
 
 /** What an adapter offers, as far as kernels ask. */
 export interface Capabilities {
+  /** Of the device and of WGSL. */
   readonly features: ReadonlySet<string>;
   readonly limits: Readonly<Record<string, number>>;
   /** Smallest and largest subgroup; absent where the adapter does not say. */

@@ -31,7 +31,7 @@ export interface MatmulCall extends MatmulShape {
 }
 
 /** The kernels of every variant. */
-export type MatmulKernels = Pick<DitKernels, 'matmul' | 'matmulFew' | 'matmulMatrix' | 'matmulFinish' | 'subgroupOf'>;
+export type MatmulKernels = Pick<DitKernels, 'matmul' | 'matmulFew' | 'matmulMatrix' | 'matmulFinish'>;
 
 /** One way to compute a linear layer. */
 export interface MatmulVariant extends Variant<MatmulShape> {

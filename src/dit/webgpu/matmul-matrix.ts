@@ -61,8 +61,8 @@ export function matrixWith(tiling: Tiling): MatmulVariant {
 
 type Constants = Readonly<Record<string, number>>;
 
-function unrolled({ matmulMatrix: { name, body }, matmulFinish, subgroupOf }: MatmulKernels, constants: Constants): Kernel {
-  return { name, body: unroll(body, constants), shared: [matmulFinish, subgroupOf] };
+function unrolled({ matmulMatrix: { name, body }, matmulFinish }: MatmulKernels, constants: Constants): Kernel {
+  return { name, body: unroll(body, constants), shared: [matmulFinish] };
 }
 
 /** The header's constants of a tiling, and their text. @throws RangeError when parts of it do not fit each other. */

@@ -36,8 +36,12 @@ var<workgroup> scratch: array<vec4f, 4u * ROWS * ROW>;
 var<workgroup> sums: array<f32, 4u * CHUNK>;
 
 @compute @workgroup_size(128)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32, @builtin(subgroup_invocation_id) lane: u32) {
-  let part = subgroupOf(lane);
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+  @builtin(subgroup_id) part: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
   let slots = sizes.qBlocks * Q_BLOCK;
   // Rows beyond the head are computed again and not written.
   let first = min((group.x * 4u + part) * ROWS, slots - ROWS);

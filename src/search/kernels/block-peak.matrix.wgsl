@@ -32,8 +32,12 @@ var<workgroup> keys: array<vec4u, KEYS * KEY_STRIDE>;
 var<workgroup> scratch: array<vec4f, 4u * ROWS * ROW_STRIDE>;
 
 @compute @workgroup_size(128)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32, @builtin(subgroup_invocation_id) lane: u32) {
-  let part = subgroupOf(lane);
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+  @builtin(subgroup_id) part: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
   // Rows beyond the last are computed again and not written.
   let wanted = sizes.first + group.x * THREADS + part * ROWS;
   let first = min(wanted, sizes.allRows - ROWS);

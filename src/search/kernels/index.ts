@@ -32,6 +32,12 @@ export const searchKernels = {
   selectTogether: new URL('./select-together.wgsl', import.meta.url),
   selectCut: new URL('./select-cut.wgsl', import.meta.url),
   selectShared: new URL('./select-shared.wgsl', import.meta.url),
+  nearest: new URL('./nearest.wgsl', import.meta.url),
+  labelMembers: new URL('./label-members.wgsl', import.meta.url),
+  labelMeans: new URL('./label-means.wgsl', import.meta.url),
+  labelSizes: new URL('./label-sizes.wgsl', import.meta.url),
+  labelOrder: new URL('./label-order.wgsl', import.meta.url),
+  weightOrder: new URL('./weight-order.wgsl', import.meta.url),
   blockMeans: new URL('./block-means.wgsl', import.meta.url),
   headMeans: new URL('./head-means.wgsl', import.meta.url),
   center: new URL('./center.wgsl', import.meta.url),
@@ -43,7 +49,6 @@ export const searchKernels = {
   step: new URL('./step.wgsl', import.meta.url),
   broadcast: new URL('./broadcast.wgsl', import.meta.url),
   pick: new URL('./pick.wgsl', import.meta.url),
-  subgroupOf: new URL('../../backend/webgpu/kernels/subgroup-of.wgsl', import.meta.url),
 };
 
 /** The kernels, read. */

@@ -1,5 +1,5 @@
-// Softmax attention by a plan, or of all keys (DENSE), with subgroup matrices: f16 numbers, f32 sums. attend.matrix.rows.wgsl,
-// subgroup-of.wgsl and attend.plan.wgsl stand behind it; attend.matrix.wide.wgsl is its sibling for more rows.
+// Softmax attention by a plan, or of all keys (DENSE), with subgroup matrices: f16 numbers, f32 sums. attend.matrix.rows.wgsl and
+// attend.plan.wgsl stand behind it; attend.matrix.wide.wgsl is its sibling for more rows.
 // Four subgroups of 32 lanes own 64 query rows and walk over their keys, 32 at a time: scores to workgroup memory, softmax there, then
 // weights times values into registers. Keys and values take turns in one buffer, and what comes next is fetched while the products run:
 // above 24 KiB of workgroup memory an H100 keeps one workgroup a core instead of two. A row's shift follows its largest score only when that
@@ -18,8 +18,11 @@ fn put(row: u32, part: u32, weights: vec4u) {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let subgroup = subgroupOf(lane);
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(subgroup_id) subgroup: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
   let thread = subgroup * 32 + lane;
   let half = subgroup / 2; // the rows, and the keys or dimensions, that are this subgroup's
   let side = subgroup % 2;

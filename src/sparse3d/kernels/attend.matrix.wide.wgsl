@@ -15,8 +15,11 @@ fn put(row: u32, part: u32, weights: vec4u) {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) lane: u32) {
-  let subgroup = subgroupOf(lane);
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(subgroup_id) subgroup: u32,
+  @builtin(subgroup_invocation_id) lane: u32,
+) {
   let thread = subgroup * 32 + lane;
   let pair = subgroup / 2; // the rows, and the keys or dimensions, that are this subgroup's
   let side = subgroup % 2;

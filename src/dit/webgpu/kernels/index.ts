@@ -13,7 +13,6 @@ export const ditKernels = {
   normalize: new URL('./normalize.wgsl', import.meta.url),
   rope: new URL('./rope.wgsl', import.meta.url),
   softmaxAttention: new URL('./softmax-attention.wgsl', import.meta.url),
-  subgroupOf: new URL('../../../backend/webgpu/kernels/subgroup-of.wgsl', import.meta.url),
 };
 
 /** The kernels, read. */

@@ -1,4 +1,4 @@
-// A linear layer with subgroup matrices: f16 numbers, f32 sums; matmul.finish.wgsl and subgroup-of.wgsl stand behind it.
+// A linear layer with subgroup matrices: f16 numbers, f32 sums; matmul.finish.wgsl stands behind it.
 // A workgroup owns TILE_ROWS rows and TILE_OUTPUTS outputs, each of its ROW_SIDES x OUTPUT_SIDES subgroups of 32 lanes an equal part of them.
 // STEP inputs at a time are staged in workgroup memory, and the next are fetched into registers while the products run. With two BUFFERS a
 // step has one barrier instead of two. The staged rows of x and then of weight are cut in FOLD parts that lie side by side: what keeps
@@ -27,9 +27,9 @@ var<workgroup> pairs: array<vec4u, max(BUFFERS * BUFFER, ROW_SIDES * OUTPUT_SIDE
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(num_workgroups) groups: vec3u,
+  @builtin(subgroup_id) subgroup: u32,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
-  let subgroup = subgroupOf(lane);
   let thread = subgroup * 32 + lane;
   let tile = tileOf(group.y * groups.x + group.x, groups);
   let ownRow = subgroup / OUTPUT_SIDES * (ROW_TILES * M);
