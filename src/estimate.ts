@@ -3,10 +3,7 @@ import type { RuntimeName } from './backend/runtime.ts';
 import type { AdapterReport } from './backend/webgpu/adapter.ts';
 import type { ProgramBytes } from './dit/executor.ts';
 import type { WanConfig } from './dit/wan.ts';
-import type { Method } from './method.ts';
-import { flopShare } from './search/levels.ts';
 import { attendVariantsFor } from './sparse3d/gpu-attend.ts';
-import type { Grid } from './sparse3d/plan.ts';
 
 interface Rates {
   readonly linear: number;
@@ -123,22 +120,4 @@ function memoryWithGpu(
   const denoising = weights + kept + batch * values + (density < 1 ? copies + memories : 0);
   if (runtime !== 'onnxruntime-webgpu') return { gpuBytes: denoising, bytes: Math.max(STAGED_BYTES, decoderBytes) + REST_BYTES };
   return { gpuBytes: Math.max(denoising, decoderBytes + (held ? denoising : 0)), bytes: STAGED_BYTES + REST_BYTES };
-}
-
-/**
- * Mean FLOP-equivalent density a method promises over a run: 1 where its schedule is dense or its first search needs a log-sum-exp,
- * else what its levels read (cuts taken as shares of blocks).
- */
-export function expectedDensity({ schedule, levels, score }: Method, steps: number, layers: number, grid: Grid): number {
-  const sparse = flopShare(levels);
-  let total = 0;
-  for (let layer = 0; layer < layers; layer++) {
-    let searched = !score.needsLse;
-    for (let step = 0; step < steps; step++) {
-      const isDense = schedule({ step, steps, layer, layers, branches: [0], grid }) === 'dense';
-      total += isDense || !searched ? 1 : sparse;
-      searched ||= !isDense;
-    }
-  }
-  return total / (steps * layers);
 }

@@ -81,7 +81,11 @@ export interface Decided {
   readonly open: number;
 }
 /** Scores -> plan: the measure in which the cuts of `levels` are made. The plan's tensors become the attention's, which frees them in the end. */
-export type Selector = (call: Call, scores: Tensor, levels: readonly Level[]) => Plan;
+export interface Selector {
+  (call: Call, scores: Tensor, levels: readonly Level[]): Plan;
+  /** What it reads by these levels of the blocks that are open, as a FLOP-equivalent share, at most; as much as cuts by rank when left out. */
+  readonly share?: (levels: readonly Level[]) => number;
+}
 /** What is added for what the plan left out. Blocked results in and out. */
 export interface Correction {
   (call: Call, result: Attended): Attended;

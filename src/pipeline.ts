@@ -9,22 +9,13 @@ import { type GenerationDefaults, type ModelIndex, number, readDefaults, readJso
 import { isGuided } from './dit/denoise.ts';
 import { skippable } from './dit/step-cache.ts';
 import { loadTransformer } from './dit/transformer.ts';
-import { type Estimate, estimate, expectedDensity, type Machine } from './estimate.ts';
-import {
-  forwardBytes,
-  type GeneratedVideo,
-  generatedVideo,
-  gridOf,
-  guidanceOf,
-  isBatched,
-  isHeld,
-  latentShape,
-  type Parts,
-  type RunOptions,
-} from './generate.ts';
+import { type Estimate, estimate, type Machine } from './estimate.ts';
+import { type GeneratedVideo, generatedVideo, type RunOptions } from './generate.ts';
 import type { Attention, Method } from './method.ts';
+import { expectedDensity } from './method-density.ts';
 import { dense } from './methods.ts';
 import { checkOptions, type GenerateOptions, type Granularity, type Settings } from './options.ts';
+import { forwardBytes, gridOf, guidanceOf, isBatched, isHeld, latentShape, type Parts } from './parts.ts';
 import { tokensOf } from './sparse3d/plan.ts';
 import { loadTokenizer } from './text/tokenizer.ts';
 import { loadVae } from './vae/index.ts';

@@ -1,6 +1,6 @@
 // The best of several static patterns for each head, judged by a few rows of queries: the tables that are judged are the ones that run.
 import type { Backend } from '../backend/backend.ts';
-import type { Call, Layouts, Scorer } from '../method.ts';
+import type { Call, Decided, Layouts, Scorer } from '../method.ts';
 import { type Layout, PAD, type Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { type Pattern, union } from './pattern.ts';
@@ -31,7 +31,8 @@ export const bestOf = (candidates: readonly Pattern[], { by = 'recall', rows = 6
   const merits = by === 'recall' ? recalls(tables.masks, rows) : errors(tables.masks, rows);
   const score = (call: Call): Tensor =>
     call.ops.scope(() => call.ops.pick(tables(call.ops, call.layout), best(call.ops, merits(call), atLeast)));
-  return Object.assign(score, { forced: (layout: Layouts) => tables.most(layout) });
+  const decided = (layout: Layouts): Decided => ({ forced: tables.share(layout), open: 0 });
+  return Object.assign(score, { forced: (layout: Layouts) => tables.most(layout), decided });
 };
 
 /** How good each candidate is for each head: f32 [1, heads] each, the more the better. */

@@ -21,7 +21,10 @@ export function neverEmpty(pattern: Pattern): Pattern {
     });
 }
 
-/** A pattern's tables on each backend, f32 [choices, qBlocks, kBlocks], `read` where a pair is read and `elsewhere` where not; and the most pairs of a row, whole ones aside. */
+/**
+ * A pattern's tables on each backend, f32 [choices, qBlocks, kBlocks], `read` where a pair is read and `elsewhere` where not; the most pairs of a
+ * row, whole ones aside; and the share of all pairs, on the mean of the choices.
+ */
 export function tablesOf(pattern: Pattern, elsewhere: number, read = Infinity) {
   const masksOf = perLayouts(pattern);
   const of = perBackend((ops, layout): Tensor => {
@@ -33,13 +36,32 @@ export function tablesOf(pattern: Pattern, elsewhere: number, read = Infinity) {
     return ops.keep(ops.upload(numbers, [masks.length, layout.q.blocks, layout.k.blocks]));
   });
   const most = perLayouts((layout) => Math.max(...masksOf(layout).map((mask) => mostOf(mask, layout))));
-  return Object.assign(of, { most, masks: masksOf });
+  const share = perLayouts((layout) => masksOf(layout).reduce((sum, mask) => sum + readOf(mask), 0) / masksOf(layout).length);
+  return Object.assign(of, { most, share, masks: masksOf });
 }
 
+const readOf = (mask: Mask): number => mask.reduce((sum, read) => sum + read, 0) / mask.length;
+
 /** Tables by head, [heads, qBlocks, kBlocks]: heads take the choices in turn. */
-export function inTurn(ops: Backend, tables: Tensor, heads: number): Tensor {
-  const choice = Int32Array.from({ length: heads }, (_, head) => head % tables.shape[0]);
-  return ops.pick(tables, ops.upload(choice, [heads]));
+export const inTurn = (ops: Backend, tables: Tensor, heads: number): Tensor => ops.pick(tables, turnsOf(ops, tables.shape[0], heads));
+
+const turns = new WeakMap<Backend, Map<string, Tensor>>();
+
+/** Head h's choice h mod `choices`, i32 [heads], uploaded once. */
+function turnsOf(ops: Backend, choices: number, heads: number): Tensor {
+  const known = turns.get(ops) ?? new Map<string, Tensor>();
+  turns.set(ops, known);
+  const key = `${choices}/${heads}`;
+  const made =
+    known.get(key) ??
+    ops.keep(
+      ops.upload(
+        Int32Array.from({ length: heads }, (_, head) => head % choices),
+        [heads],
+      ),
+    );
+  known.set(key, made);
+  return made;
 }
 
 function mostOf(mask: Mask, { q, k }: Layouts): number {

@@ -1,5 +1,5 @@
 // Static patterns as forced scores: which block pairs are read whatever q and k are. Made once per layout, and uploaded once per backend.
-import type { Call, Layouts, Scorer, Selector } from '../method.ts';
+import type { Call, Decided, Layouts, Scorer, Selector } from '../method.ts';
 import type { Tensor } from '../tensor.ts';
 import { inTurn, neverEmpty, tablesOf } from './pattern-tables.ts';
 import { text } from './patterns.ts';
@@ -54,7 +54,8 @@ export const pattern = (...patterns: readonly Pattern[]): Scorer => {
   const whole = neverEmpty(union(...patterns, text()));
   const tables = tablesOf(whole, -Infinity);
   const score = ({ ops, q, layout }: Call): Tensor => inTurn(ops, tables(ops, layout), q.shape[0]);
-  return Object.assign(score, { forced: (layout: Layouts) => tables.most(layout) });
+  const decided = (layout: Layouts): Decided => ({ forced: tables.share(layout), open: 0 });
+  return Object.assign(score, { forced: (layout: Layouts) => tables.most(layout), decided });
 };
 
 /** Forces what a pattern reads over another scorer's scores; a pattern that reads nothing leaves them as they are. */
@@ -72,7 +73,12 @@ export const withPattern = (scorer: Scorer, ...patterns: readonly Pattern[]): Sc
   };
   const inner = scorer.forced;
   const forced = inner && ((layout: Layouts) => inner(layout) + tables.most(layout));
-  return Object.assign(score, { needsLse: scorer.needsLse, forced });
+  const decided = (layout: Layouts): Decided => {
+    const { forced: own, open } = scorer.decided?.(layout) ?? { forced: 0, open: 1 };
+    const left = 1 - tables.share(layout);
+    return { forced: 1 - left + left * own, open: left * open };
+  };
+  return Object.assign(score, { needsLse: scorer.needsLse, forced, decided });
 };
 
 /**
@@ -90,11 +96,12 @@ export const lessAnchor = (scorer: Scorer, ...patterns: readonly Pattern[]): Sco
       const less = ops.multiply(ops.reshape(anchors, [heads, qBlocks, 1]), ops.upload(Float32Array.of(-1), [1, 1, 1]));
       return ops.force(scores, less);
     });
-  return Object.assign(score, { needsLse: scorer.needsLse, forced: scorer.forced });
+  return Object.assign(score, { needsLse: scorer.needsLse, forced: scorer.forced, decided: scorer.decided });
 };
 
 /** Reads what is forced and nothing else, at the finest level: the selector of patterns. */
-export const forced =
-  (): Selector =>
-  ({ ops, forced: most }, scores, [{ pool }]) =>
+export const forced = (): Selector => {
+  const select: Selector = ({ ops, forced: most }, scores, [{ pool }]) =>
     ops.select(scores, { measure: 'rank', levels: [{ pool, upTo: 0 }], forced: most });
+  return Object.assign(select, { share: () => 0 });
+};

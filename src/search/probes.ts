@@ -1,5 +1,5 @@
 // Scorers that look at a few rows of queries in full: what the probed rows read, all are taken to read.
-import type { Call, Layouts, Scorer } from '../method.ts';
+import type { Call, Decided, Layouts, Scorer } from '../method.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { upTo } from './levels.ts';
@@ -107,5 +107,10 @@ export const verticalSlash = ({ columns = 16, diagonals = 96, most = 0.5, rows =
       const forceBest = (x: Tensor, count: number) => ops.force(x, ops.step(ops.top(x, count), 0.5, 0, Infinity));
       return ops.lines(forceBest(sums.columns, best), forceBest(sums.diagonals, slashes), layout);
     });
-  return Object.assign(score, { forced: (layout: Layouts) => linesOf(layout)[0] + linesOf(layout)[1] });
+  const decided = (layout: Layouts): Decided => {
+    const [read, crossing] = linesOf(layout).map((count) => Math.min(1, count / layout.k.blocks));
+    const both = read + crossing - read * crossing;
+    return { forced: both, open: 1 - both };
+  };
+  return Object.assign(score, { forced: (layout: Layouts) => linesOf(layout)[0] + linesOf(layout)[1], decided });
 };

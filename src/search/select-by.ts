@@ -1,15 +1,14 @@
 // Selectors made of others: two together, one after the other, one that only shrinks its plan, and budgets by mass or from a table.
 import type { Scorer, Selector } from '../method.ts';
 import type { Level } from '../sparse3d/plan.ts';
-import { upTo } from './levels.ts';
+import { flopShare, upTo } from './levels.ts';
 
 /**
  * What either of two selectors reads, at the finest level: sinks or lines beside the best blocks (FlexPrefill, arXiv 2502.20766, joins a block
  * map with columns and diagonals).
  */
-export const union =
-  (first: Selector, second: Selector): Selector =>
-  (call, scores, levels) => {
+export const union = (first: Selector, second: Selector): Selector => {
+  const select: Selector = (call, scores, levels) => {
     const { ops } = call;
     return ops.scope(() => {
       const plans = [first, second].map((select) => select(call, scores, levels));
@@ -22,6 +21,11 @@ export const union =
       return ops.select(ops.force(own, other), { measure: 'rank', levels: upTo(1), forced: widths[0] + widths[1] });
     });
   };
+  return Object.assign(select, { share: (levels: readonly Level[]) => Math.min(1, shareOf(first, levels) + shareOf(second, levels)) });
+};
+
+/** `Selector.share`, or that of cuts by rank. */
+const shareOf = ({ share = flopShare }: Selector, levels: readonly Level[]): number => share(levels);
 
 export interface RefineOptions {
   /** A generous selector, which narrows the choice down. */
@@ -37,28 +41,30 @@ export interface RefineOptions {
  * One selector after another, the second among what the first reads (Twilight, arXiv 2502.02770: a fixed budget, then a share of mass by better
  * scores). Scores that need a log-sum-exp must be the method's own.
  */
-export const refine =
-  ({ first, levels, score, second }: RefineOptions): Selector =>
-  (call, scores, ofMethod) => {
+export const refine = ({ first, levels, score, second }: RefineOptions): Selector => {
+  const select: Selector = (call, scores, ofMethod) => {
     const { ops } = call;
     return ops.scope(() => {
       const left = ops.planTable(first(call, scores, levels), { read: 0, left: -Infinity });
       return second(call, ops.force(score?.(call) ?? scores, left), ofMethod);
     });
   };
+  return Object.assign(select, { share: (ofMethod: readonly Level[]) => Math.min(shareOf(first, levels), shareOf(second, ofMethod)) });
+};
 
 /**
  * A selector among what the kept plan reads: a block that a search leaves out does not come back in this run (LiteAttention, arXiv 2511.11062,
  * which tests blocks as it reads them; here each search scores all).
  */
-export const shrinking =
-  (select: Selector): Selector =>
-  (call, scores, levels) => {
+export const shrinking = (select: Selector): Selector => {
+  const shrink: Selector = (call, scores, levels) => {
     const { ops, memory } = call;
     if (!memory.plan) return select(call, scores, levels);
     const kept = memory.plan;
     return ops.scope(() => select(call, ops.force(scores, ops.planTable(kept, { read: 0, left: -Infinity })), levels));
   };
+  return Object.assign(shrink, { share: (levels: readonly Level[]) => shareOf(select, levels) });
+};
 
 /**
  * Rank with a budget for each head: the mean share of blocks that hold `cover` of a row's mass, times the cut of the method's only level

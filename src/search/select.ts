@@ -2,8 +2,9 @@
 // (+Infinity) are always read at the finest level and are outside every share below; forbidden ones (-Infinity) are never read. A row keeps
 // at least its best block; equal scores go by the lower index.
 import type { Call, Selector } from '../method.ts';
-import type { Plan } from '../sparse3d/plan.ts';
+import type { Level, Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
+import { flopShare } from './levels.ts';
 
 /** What every cut may be bound by. */
 export interface CutOptions {
@@ -42,10 +43,18 @@ export interface MassOptions extends CutOptions {
 }
 
 /** Cuts are shares of score mass; the block that crosses a cut is in (top-p). */
-export const mass =
-  ({ cap, ...options }: MassOptions = {}): Selector =>
-  (call, scores, levels) =>
+export const mass = ({ cap, ...options }: MassOptions = {}): Selector => {
+  const select: Selector = (call, scores, levels) =>
     call.ops.select(scores, { ...options, measure: 'mass', levels, cap: cap?.(call), forced: call.forced });
+  const { floor = 0, ceiling = 1 } = options;
+  // The best blocks hold no less of the mass than of the blocks.
+  return Object.assign(select, { share: ([first, ...others]: readonly Level[]) => flopShare([bounded(first, floor, ceiling), ...others]) });
+};
+
+const bounded = ({ pool, upTo }: Level, floor: number, ceiling: number): Level => ({
+  pool,
+  upTo: Math.max(floor, Math.min(upTo, ceiling)),
+});
 
 export interface MarginOptions extends Omit<CutOptions, 'over'> {
   /** What distances count from: the row's best score that is not forced (default), or zero, for scores that are already less their anchor. */
