@@ -63,6 +63,13 @@ test('own-method writes an mp4 with its method', async () => {
   expect(density).toBeLessThan(1);
 });
 
+test('look-at-plans writes pictures, and names the head that recalls least', async () => {
+  await run(() => import('../samples/look-at-plans.ts'), 'adaSpa', 'seen', model);
+  expect(readdirSync('seen').length).toBe(1 + 2 * 4 * 2);
+  expect(said[0]).toMatch(/^adaSpa: "a red car/);
+  expect(said[1]).toMatch(/^least recall: layer [04], head [0-3], 0\.\d\d of the mass at density 0\.\d\d$/);
+});
+
 test('gpu-attention goes from dense through a search to reuse', async ({ skip }) => {
   const missing = await openWebgpu().then(
     (device) => device.dispose(),

@@ -62,8 +62,9 @@ export async function neighbourhood(inspection: Inspection, plan: InspectedPlan,
   };
   const { frames } = inspection;
   const scale = Math.max(1, Math.round(SIDE / 2 / Math.max(frames[0].width, frames[0].height)));
-  const drawn = await Promise.all(frames.map(async (frame, at) => drawOver(await enlarged(frame, scale), at, reach)));
-  return contactSheet(drawn, Math.min(drawn.length, Math.ceil(Math.sqrt(2 * drawn.length))));
+  const drawn = await Promise.all(frames.map(async (frame, at) => apart(drawOver(await enlarged(frame, scale), at, reach))));
+  const rows = Math.ceil(drawn.length / 6);
+  return contactSheet(drawn, Math.ceil(drawn.length / rows));
 }
 
 /** What one query block reads, by token. */
@@ -89,6 +90,15 @@ async function enlarged(frame: Frame, scale: number): Promise<Frame> {
   return { ...frame, width, height, data: await frameImage(frame).resize(width, height).raw().toBuffer() };
 }
 
+/** With a dark gap to the next one. */
+async function apart(frame: Frame): Promise<Frame> {
+  const [width, height] = [frame.width + GAP, frame.height + GAP];
+  const background = { r: 0, g: 0, b: 0 };
+  return { ...frame, width, height, data: await frameImage(frame).extend({ right: GAP, bottom: GAP, background }).raw().toBuffer() };
+}
+
+/** Pixels between frames. */
+const GAP = 4;
 /** Pixels of an outline. */
 const LINE = 2;
 

@@ -32,7 +32,8 @@ function stepLines({ calls, report: { steps } }: Inspection): string[] {
       const times = own.filter((call) => call.phase === phase).length;
       return times === 0 ? [] : [times === own.length ? phase : `${phase} ${times}`];
     });
-    return `step ${String(step).padStart(3)}  ${density.toFixed(2)}  ${'█'.repeat(Math.round(20 * density)).padEnd(20, '·')}  ${phases.join(', ')}`;
+    const phase = own.length === 0 ? 'from the step cache' : phases.join(', ');
+    return `step ${String(step).padStart(3)}  ${density.toFixed(2)}  ${'█'.repeat(Math.round(20 * density)).padEnd(20, '·')}  ${phase}`;
   });
 }
 
