@@ -89,7 +89,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x):
         variance = x.float().pow(2).mean(-1, keepdim=True)
-        return (x.float() * torch.rsqrt(variance + self.eps)).to(x.dtype) * self.weight
+        return x * torch.rsqrt(variance + self.eps) * self.weight
 
 
 def split_heads(x):

@@ -1,0 +1,113 @@
+// A cut graph as one session: its segments run one after the other, and the attention between them is the seam's.
+import type * as ort from 'onnxruntime-common';
+import type { StepStatistics } from '../attention.ts';
+import type { Site } from '../method.ts';
+import type { Grid } from '../sparse3d/plan.ts';
+import type { Place } from './places.ts';
+import type { NodeProto } from './schema.ts';
+import type { Step } from './segments.ts';
+import type { Steps } from './steps.ts';
+
+export type Feeds = ort.InferenceSession.FeedsType;
+/** The grid of all runs, or of the one with these feeds. */
+export type GridOption = Grid | ((feeds: Feeds) => Grid);
+
+/** An accelerated ONNX model, called like an InferenceSession. */
+export interface OnnxSession {
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  /** Self-attention calls of one forward that go through the seam. */
+  readonly layers: number;
+  /**
+   * Computes the results, or those of `fetches` alone. Runs that are called before others have ended wait for them.
+   * @throws TypeError for an input that is missing or unknown; RangeError when the tokens are not those of the grid.
+   */
+  run(feeds: Feeds, fetches?: readonly string[]): Promise<ort.InferenceSession.ReturnType>;
+  /** Says which denoising step the runs from now on belong to (0 first): for models whose timestep cannot be told from the feeds. */
+  step(index: number): void;
+  /** How densely attention was computed since the last call. */
+  statistics(): Promise<StepStatistics>;
+  /** Frees the sessions and the device; run nothing afterwards. */
+  release(): Promise<void>;
+}
+
+export interface Parts {
+  readonly steps: readonly { readonly session: ort.InferenceSession | undefined; readonly step: Step }[];
+  readonly inputNames: readonly string[];
+  readonly outputNames: readonly string[];
+  readonly seams: readonly NodeProto[];
+  readonly place: Place;
+  readonly tracked: Steps;
+  readonly grid: GridOption;
+  readonly stepCount: number;
+}
+
+export function onnxSession(parts: Parts): OnnxSession {
+  const { inputNames, outputNames, place, seams } = parts;
+  let tail: Promise<unknown> = Promise.resolve();
+  let released = false;
+  const queued = <Result>(work: () => Promise<Result>): Promise<Result> => {
+    const result = tail.then(work);
+    tail = result.catch(() => undefined);
+    return result;
+  };
+  return {
+    inputNames,
+    outputNames,
+    layers: seams.length,
+    step: parts.tracked.set,
+    statistics: place.take,
+    async run(feeds, fetches = outputNames) {
+      if (released) throw new Error('this session was released; open the model again');
+      checkNames(feeds, inputNames, fetches, outputNames);
+      return queued(() => runAll(parts, feeds, fetches));
+    },
+    async release() {
+      if (released) return;
+      released = true;
+      await queued(async () => {
+        for (const { session } of parts.steps) await session?.release();
+        await place.dispose();
+      });
+    },
+  };
+}
+
+function checkNames(feeds: Feeds, inputs: readonly string[], fetches: readonly string[], outputs: readonly string[]): void {
+  const missing = inputs.find((name) => !feeds[name]);
+  if (missing !== undefined) throw new TypeError(`the input ${missing} is not fed; the model takes ${inputs.join(', ')}`);
+  const unknown = Object.keys(feeds).find((name) => !inputs.includes(name));
+  if (unknown !== undefined) throw new TypeError(`the model has no input ${unknown}; it takes ${inputs.join(', ')}`);
+  const other = fetches.find((name) => !outputs.includes(name));
+  if (other !== undefined) throw new TypeError(`the model has no output ${other}; it gives ${outputs.join(', ')}`);
+}
+
+async function runAll(parts: Parts, feeds: Feeds, fetches: readonly string[]): Promise<ort.InferenceSession.ReturnType> {
+  const { place, seams } = parts;
+  const values = new Map(
+    Object.entries(feeds).map(([name, tensor]) => [name, new place.runtime.Tensor(tensor.type, tensor.data, tensor.dims)]),
+  );
+  const batch = batchOf(feeds);
+  const site = { ...parts.tracked.enter(feeds, batch), steps: parts.stepCount, layers: seams.length };
+  const grid = typeof parts.grid === 'function' ? parts.grid(feeds) : parts.grid;
+  for (const { session, step } of parts.steps) {
+    const given = Object.fromEntries(step.segment.inputs.map((name) => [name, values.get(name)!]));
+    for (const [name, tensor] of Object.entries((await session?.run(given)) ?? {})) values.set(name, tensor);
+    for (const node of step.seams)
+      values.set(node.output[0], await attend(parts, node, values, { ...site, grid, layer: seams.indexOf(node) }));
+    for (const name of step.spent) {
+      if (!(name in feeds)) values.get(name)?.dispose();
+      values.delete(name);
+    }
+  }
+  return Object.fromEntries(fetches.map((name) => [name, values.get(name)!]));
+}
+
+/** Items of a batch, as the largest input has them. */
+const batchOf = (feeds: Feeds): number =>
+  Object.values(feeds).reduce((most, tensor) => (tensor.size > most.size ? tensor : most)).dims[0] ?? 1;
+
+function attend({ place }: Parts, node: NodeProto, values: ReadonlyMap<string, ort.Tensor>, site: Site): Promise<ort.Tensor> {
+  const [q, k, v] = node.input.map((name) => values.get(name)!);
+  return place.attend(q, k, v, site);
+}
