@@ -226,7 +226,8 @@ class Ltx(nn.Module):
     def forward(self, hidden_states, encoder_hidden_states, timestep, encoder_attention_mask, cos, sin):
         x, (e, modulation) = self.proj_in(hidden_states), self.time(timestep)
         text = F.gelu(self.text(encoder_hidden_states), approximate="tanh")
-        bias = ((1 - encoder_attention_mask) * -10000.0)[:, None, None]
+        # ONNX Runtime's Attention takes no mask of one row for all queries.
+        bias = ((1 - encoder_attention_mask) * -10000.0)[:, None, None].expand(-1, -1, x.shape[1], -1)
         for block in self.blocks:
             x = block(x, text, bias, modulation, (cos[:, None], sin[:, None]))
         shift, scale = (self.table[None, None] + e[:, None, None]).unbind(dim=2)
