@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { type BenchArguments, benchCommand } from './bench-arguments.ts';
 import { type GenerateArguments, generateArguments, generateOptions } from './generate-arguments.ts';
 import { type InspectArguments, inspectCommand } from './inspect-arguments.ts';
+import type { InspectOnnxArguments } from './inspect-onnx.ts';
 import type { MethodsArguments } from './methods.ts';
 
 export interface VocabularyArguments {
@@ -25,6 +26,7 @@ export interface HelpArguments {
 export type Arguments =
   | GenerateArguments
   | InspectArguments
+  | InspectOnnxArguments
   | VocabularyArguments
   | MethodsArguments
   | DoctorArguments
@@ -40,6 +42,7 @@ Examples:
   zoetrope vocab
   zoetrope methods
   zoetrope inspect "a rocket flying up over a night sky" --method adaspa --layers 0,7 -o plans
+  zoetrope inspect dit.onnx
   zoetrope doctor
   zoetrope bench step --profile
 

@@ -1,5 +1,6 @@
 // The words of `zoetrope inspect`.
 import { type Command, Option } from 'commander';
+import type { InspectOnnxArguments } from './inspect-onnx.ts';
 import { checkMethod, type MethodArguments, methodOptions } from './method.ts';
 import { count, DTYPES, numberIn, parseSize } from './values.ts';
 
@@ -21,12 +22,14 @@ export interface InspectArguments extends MethodArguments {
   readonly json: boolean;
 }
 
-/** Adds `inspect`; `done` is given what was asked for. */
-export function inspectCommand(program: Command, done: (args: InspectArguments) => void): void {
+/** Adds `inspect`; `done` is given what was asked for: a run of a prompt, or the listing of an ONNX file. */
+export function inspectCommand(program: Command, done: (args: InspectArguments | InspectOnnxArguments) => void): void {
   const command = program
     .command('inspect')
-    .description("look at a method's plans in a run: density, recall, block maps, and what a query block reads")
-    .argument('[prompt...]', 'what the video shows')
+    .description(
+      "look at a method's plans in a run: density, recall, block maps, and what a query block reads; or list the attention of an ONNX model",
+    )
+    .argument('[prompt...]', 'what the video shows, or a file ending in .onnx')
     .option('-o, --output <folder>', 'write pictures and inspection.json there')
     .option('--layers <list>', 'layers to look at, as 0,3,7, or all (default: the first, the middle and the last)', parseList('layers'))
     .option('--at-steps <list>', 'steps to look at, counted from 0, or all (default: the last)', parseList('at-steps'))
@@ -46,8 +49,9 @@ export function inspectCommand(program: Command, done: (args: InspectArguments) 
 type ParsedOptions = Omit<InspectArguments, 'command' | 'prompt' | 'numInferenceSteps'> & { readonly steps?: number };
 
 /** @throws TypeError for no prompt, and for flags that do not go together. */
-function inspectArguments(words: readonly string[], { steps, ...options }: ParsedOptions): InspectArguments {
+function inspectArguments(words: readonly string[], { steps, ...options }: ParsedOptions): InspectArguments | InspectOnnxArguments {
   const prompt = words.join(' ').trim();
+  if (words.length === 1 && prompt.endsWith('.onnx')) return { command: 'inspect onnx', path: prompt, json: options.json };
   if (prompt === '')
     throw new TypeError('The prompt is missing; say what the video shows, as zoetrope inspect "a rocket flying up over a night sky".');
   if (options.device === 'cpu' && options.dtype === 'f16')

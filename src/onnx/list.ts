@@ -1,0 +1,58 @@
+// What `zoetrope inspect` says of an ONNX file: its inputs and results, and each attention with why it would or would not be taken.
+import { readOnnx } from './file.ts';
+import { type Finding, findAttention } from './find.ts';
+import { graphOf } from './graph.ts';
+import { numberOf } from './schema.ts';
+
+/** One attention of a file. */
+export interface ListedAttention extends Omit<Finding, 'candidate'> {
+  readonly taken: boolean;
+}
+
+/** An ONNX file as it would be accelerated. Sizes that stay open are -1. */
+export interface OnnxListing {
+  readonly path: string;
+  readonly producer: string;
+  readonly opset: number;
+  readonly inputs: readonly { readonly name: string; readonly shape?: readonly number[] }[];
+  readonly outputs: readonly string[];
+  readonly attention: readonly ListedAttention[];
+}
+
+/** Reads a file's graph; weights in other files are not read. @throws Error when it is missing, damaged or no ONNX model. */
+export async function listAttention(path: string): Promise<OnnxListing> {
+  const { model } = await readOnnx(path);
+  const graph = graphOf(model.graph);
+  return {
+    path,
+    producer: [model.producerName, model.producerVersion].filter(Boolean).join(' '),
+    opset: numberOf(model.opsetImport.find(({ domain }) => !domain)?.version),
+    inputs: graph.inputs.map((name) => ({ name, shape: graph.shape(name) })),
+    outputs: graph.outputs,
+    attention: findAttention(graph).map(({ candidate: _, ...finding }) => ({
+      ...finding,
+      taken: finding.kind === 'self' && finding.reason === undefined,
+    })),
+  };
+}
+
+/** The listing as lines of text. */
+export function formatListing({ path, producer, opset, inputs, attention }: OnnxListing): string {
+  const taken = attention.filter((one) => one.taken).length;
+  const stated = inputs.map(({ name, shape }) => `${name}${shape ? ` [${shape.map((size) => (size < 0 ? '?' : size)).join(', ')}]` : ''}`);
+  const width = Math.max(0, ...attention.map(({ node }) => node.length));
+  const rows = attention.map((one) => `  ${one.taken ? 'taken' : 'left '}  ${one.node.padEnd(width)}  ${described(one)}`);
+  return [
+    `${path}: opset ${opset}${producer && `, written by ${producer}`}`,
+    `  inputs ${stated.join(', ')}`,
+    `  ${attention.length} attentions, ${taken} taken${attention.length ? ':' : ''}`,
+    ...rows,
+    '',
+  ].join('\n');
+}
+
+function described({ taken, form, heads, tokens, dim, reason }: ListedAttention): string {
+  const open = (size: number | undefined): string => (size === undefined ? '?' : String(size));
+  const sizes = heads || tokens || dim ? `, ${open(heads)} heads, ${open(tokens)} tokens, width ${open(dim)}` : '';
+  return taken ? `self-attention, ${form}${sizes}` : `${reason}`;
+}
