@@ -3,6 +3,7 @@
 import type { Layout, Level, Plan } from '../sparse3d/plan.ts';
 import type { Numbers, Tensor } from '../tensor.ts';
 import type { Algebra } from './algebra.ts';
+import type { Ordering } from './ordering.ts';
 
 /** Attention output [heads, tokens, dim] and natural-log row log-sum-exp [heads, tokens]. */
 export interface Attended {
@@ -41,7 +42,7 @@ export interface Selection {
   readonly forced?: number;
 }
 
-export interface Backend extends Algebra {
+export interface Backend extends Algebra, Ordering {
   readonly name: 'cpu' | 'webgpu';
   upload(numbers: Numbers, shape: readonly number[]): Tensor;
   read(tensor: Tensor): Promise<Numbers>;
@@ -153,6 +154,9 @@ export interface Backend extends Algebra {
    * listed no wider than that allows; a row that asks for more is read whole.
    */
   select(scores: Tensor, selection: Selection): Plan;
-  /** FLOP-equivalent share of all block pairs that a plan computes, 0..1, waiting for its counts: sum of 1/pool over read blocks / (qBlocks * kBlocks). */
-  density(plan: Plan): Promise<number>;
+  /**
+   * FLOP-equivalent share of all block pairs that a plan computes, 0..1, waiting for its counts: sum of 1/pool over read blocks / (qBlocks * kBlocks).
+   * On a layout whose heads differ in their blocks, the share of full attention, with padding; see `headDensity`.
+   */
+  density(plan: Plan, layout?: { q: Layout; k: Layout }): Promise<number>;
 }

@@ -2,17 +2,21 @@
 import { UnsupportedError } from '../errors.ts';
 import { searchOps } from '../search/cpu.ts';
 import { algebraOps } from '../search/cpu-algebra.ts';
+import { orderOps } from '../search/cpu-orders.ts';
 import { sparse3dOps } from '../sparse3d/ops.ts';
 import type { Backend } from './backend.ts';
+import { overHeads } from './by-head.ts';
 import type { CpuDevice } from './cpu.ts';
 
 /** Everything that methods can compute, on a CPU device. The device stays the caller's to dispose. */
-export const cpuBackend = (device: CpuDevice): Backend => ({
-  ...memoryOps,
-  ...sparse3dOps(device),
-  ...searchOps(device),
-  ...algebraOps(device),
-});
+export const cpuBackend = (device: CpuDevice): Backend =>
+  overHeads({
+    ...memoryOps,
+    ...sparse3dOps(device),
+    ...searchOps(device),
+    ...algebraOps(device),
+    ...orderOps(device),
+  });
 
 /** Memory belongs to the garbage collector here. */
 const memoryOps: Pick<Backend, 'cast' | 'scope' | 'keep' | 'release'> = {

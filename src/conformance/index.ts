@@ -8,6 +8,7 @@ import { correctionChecks } from './correct.ts';
 import { fullSizeChecks } from './full-size.ts';
 import type { Storage } from './inputs.ts';
 import { memoryChecks } from './memory.ts';
+import { orderChecks } from './orders.ts';
 import { presetChecks } from './presets.ts';
 import { probeChecks } from './probes.ts';
 import { refusalChecks } from './refusals.ts';
@@ -26,6 +27,7 @@ export const conformance = (storage: Storage, sizes: readonly Size[] = ['quick',
     algebraChecks,
     probeChecks,
     codeChecks,
+    orderChecks,
     presetChecks,
     fullSizeChecks,
     refusalChecks,

@@ -65,6 +65,7 @@ export const referenceAlgebra: Algebra = {
     const means = headsOf(x).flatMap((head) =>
       Array.from({ length: layout.blocks }, (_, block) => {
         const tokens = head.slice(block * layout.block, block * layout.block + layout.counts[block]);
+        if (tokens.length === 0) return new Array<number>(x.shape[2]).fill(0);
         return meanOf(normalized ? tokens.map(direction) : tokens);
       }),
     );

@@ -1,8 +1,10 @@
 // The naive twins as a backend, in f64 on plain arrays: what every other backend is held against. Slow, and only for small tensors.
 import type { Attended, Backend } from '../backend/backend.ts';
+import { overHeads } from '../backend/by-head.ts';
 import { budgetsOf, capOf, recallOf, selectBlocks } from '../search/cpu-select.ts';
 import { sampledScoresReference } from '../search/reference.ts';
 import { checkCombine } from '../sparse3d/checks.ts';
+import { differsByHead, headDensity } from '../sparse3d/heads.ts';
 import { type Layout, type Plan, tokensOf } from '../sparse3d/plan.ts';
 import {
   attendAllReference,
@@ -16,11 +18,12 @@ import { elements, type Numbers, type Tensor } from '../tensor.ts';
 import { codeTwins } from './code-twins.ts';
 import { floats, type HostTensor, headsOf, integers, make, moved, raster, tableOf, valuesOf } from './host-tensor.ts';
 import { toF16 } from './inputs.ts';
+import { orderTwins } from './order-twins.ts';
 import { probeTwins } from './probe-twins.ts';
 import { referenceAlgebra } from './reference-algebra.ts';
 
 /** Every operation in f64, as the naive twins compute it. */
-export const referenceBackend: Backend = {
+export const referenceBackend: Backend = overHeads({
   name: 'cpu',
   upload: (numbers, shape) => make(shape, numbers, numbers instanceof Float32Array ? 'f32' : 'i32'),
   read: async (tensor) => (tensor.dtype === 'i32' ? integers(tensor) : doubles(tensor)),
@@ -102,11 +105,14 @@ export const referenceBackend: Backend = {
     const [counted, listed] = [counts, blocks].map((x) => make([heads, qBlocks, x.length / heads / qBlocks], x, 'i32'));
     return { counts: counted, blocks: listed, levels, keyBlocks: kBlocks };
   },
-  async density({ counts, levels, blocks, keyBlocks = blocks.shape[2] }) {
+  ...orderTwins,
+  async density({ counts, levels, blocks, keyBlocks = blocks.shape[2] }, layout) {
+    const asked = layout?.q.heads?.counts;
+    if (layout && differsByHead(layout)) return headDensity(valuesOf(counts), levels, asked && valuesOf(asked), layout);
     const cost = valuesOf(counts).reduce((sum, count, at) => sum + count / levels[at % levels.length].pool, 0);
     return (cost * levels.length) / elements(counts.shape) / keyBlocks;
   },
-};
+});
 
 /** What of a merged row, that of an element of the output, is b's. */
 function shareOf(a: Attended, b: Attended, at: number): number {

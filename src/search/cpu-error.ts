@@ -47,7 +47,7 @@ export function poolingError(device: CpuDevice, rows: Tensor, k: Tensor, layout:
     const session = await errorSession(device, dim, layout.block);
     const { Tensor } = device.runtime;
     const tensor = (x: Float32Array, ...shape: number[]) => new Tensor('float32', x, shape);
-    const tokens = Float32Array.from(layout.counts, (count) => 1 / count);
+    const tokens = Float32Array.from(layout.counts, (count) => 1 / Math.max(count, 1));
     const shared = { bias: tensor(biasOf(layout, 1), layout.blocks * layout.block), share: tensor(tokens, layout.blocks, 1) };
     const errors = new Float32Array(heads * count * layout.blocks);
     const size = dim * Math.max(1, Math.floor(TILE_LOGITS / layout.order.length));

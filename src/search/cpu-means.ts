@@ -13,7 +13,7 @@ export function meansOf(x: Float32Array, heads: number, dim: number, layout: Lay
       const weight = normalized ? 1 / (lengthOf(x, from, dim) || 1) : 1;
       for (let at = 0; at < dim; at++) sum[at] += weight * x[from + at];
     }
-    for (let at = 0; at < dim; at++) means[block * dim + at] = sum[at] / count;
+    for (let at = 0; at < dim; at++) means[block * dim + at] = sum[at] / Math.max(count, 1);
   }
   return means;
 }

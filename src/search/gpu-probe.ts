@@ -1,7 +1,7 @@
 // Softmax weights of some rows of q over all keys on WebGPU, and what is summed from them: probes, blocks, lines. Weights are made piece
 // by piece where only their sums are wanted.
 import { type GpuDevice, type GpuTensor, gpuTensor } from '../backend/webgpu/device.ts';
-import { countTable, gridOf, gridOfGroups } from '../sparse3d/gpu-memory.ts';
+import { countTable, gridOf, gridOfGroups, ownTable } from '../sparse3d/gpu-memory.ts';
 import type { Layout } from '../sparse3d/plan.ts';
 import { elements, type Tensor } from '../tensor.ts';
 import { checkDim, checkPair, checkShape } from './checks.ts';
@@ -86,7 +86,8 @@ const NEVER = -1e30;
 
 /** What is added to the logit of each group of keys, in units of log2: for its real tokens, or never. */
 export const biasTable = (device: GpuDevice, layout: Layout, stride: number): GpuTensor =>
-  device.cached(layout, `bias/${stride}`, () => {
+  (stride === 1 ? ownTable(device, layout, 'bias') : undefined) ??
+  device.cached(layout.shape ?? layout, `bias/${stride}`, () => {
     const shares = groupShares(layout, stride);
     return device.upload(
       shares.map((share) => (share > 0 ? Math.log2(share) : NEVER)),

@@ -85,6 +85,7 @@ export function poolingErrorReference(rows: Rows, k: Rows, layout: Layout, v: Ro
     const total = sum(logits.map((x) => Math.exp(x - largest)));
     const weight = (key: readonly number[]) => Math.exp(logit(row, key) - largest) / total;
     return blocks.map((tokens) => {
+      if (tokens.length === 0) return 0;
       const pooled = weight(meanOf(tokens.map((token) => k[token])));
       const value = meanOf(tokens.map((token) => v[token]));
       const gaps = (token: number) => value.map((x, at) => (pooled * x - weight(k[token]) * v[token][at]) ** 2);

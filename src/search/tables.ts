@@ -24,15 +24,17 @@ export function perBackend<Made>(make: (ops: Backend, layout: Layouts) => Made):
   return (ops, layout) => entry(backends, ops, () => perLayouts((of) => make(ops, of)))(layout);
 }
 
-/** Keeps what is made for a pair of layouts as long as both live. */
+/** Keeps what is made for a pair of layouts as long as both live; those that differ in the orders of heads alone share it, by their shape. */
 export function perLayouts<Made>(make: (layout: Layouts) => Made): (layout: Layouts) => Made {
   const known = new WeakMap<Layout, WeakMap<Layout, { readonly made: Made }>>();
-  return ({ q, k }) =>
-    entry(
+  return (layout) => {
+    const [q, k] = [layout.q.shape ?? layout.q, layout.k.shape ?? layout.k];
+    return entry(
       entry(known, q, () => new WeakMap<Layout, { readonly made: Made }>()),
       k,
       () => ({ made: make({ q, k }) }),
     ).made;
+  };
 }
 
 function entry<K extends object, V>(map: WeakMap<K, V>, key: K, make: () => V): V {

@@ -1,6 +1,6 @@
 // What the operations on tokens and blocks take, checked at the border of every backend.
 import type { Tensor } from '../tensor.ts';
-import { type Layout, type Plan, tokensOf } from './plan.ts';
+import { type Layout, type Plan, slotCount, tokensOf } from './plan.ts';
 
 /** @throws RangeError unless there are parts, all of one shape, with one weight for each; TypeError unless they are f32. */
 export function checkCombine(parts: readonly Tensor[], weights: readonly number[]): void {
@@ -26,7 +26,7 @@ export function checkRaster(x: Tensor, layout: Layout): void {
 
 /** @throws RangeError unless x is blocked: [heads, slots, dim] or [heads, slots]. */
 export function checkBlocked(x: Tensor, layout: Layout): void {
-  const slots = layout.order.length;
+  const slots = slotCount(layout);
   if (x.shape.length < 2 || x.shape.length > 3 || x.shape[1] !== slots)
     throw new RangeError(`scatter takes [heads, ${slots}, dim] or [heads, ${slots}] for this layout of ${slots} slots, got [${x.shape}]`);
 }

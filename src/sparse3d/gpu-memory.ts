@@ -5,7 +5,7 @@ import { type DType, elements, type Numbers, type Tensor } from '../tensor.ts';
 import { checkBlocked, checkCombine, checkRaster, checkSplit } from './checks.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
 import { slotsOf } from './order.ts';
-import type { Layout } from './plan.ts';
+import type { Layout, StoredOrder } from './plan.ts';
 
 const THREADS = 256;
 
@@ -124,23 +124,31 @@ export function scatterTensor(device: GpuDevice, kernels: Sparse3dKernels, x: Te
   return permuted(device, kernels, x, slotTable(device, layout));
 }
 
+/** A table of one head's layout, where the device made it. */
+export function ownTable(device: GpuDevice, { stored }: Layout, name: keyof StoredOrder): GpuTensor | undefined {
+  const table = stored?.[name];
+  return table && gpuTensor(device, table);
+}
+
 /** The token of each slot. */
 export const orderTable = (device: GpuDevice, layout: Layout): GpuTensor =>
-  device.cached(layout, 'order', () => device.upload(layout.order, [layout.order.length]));
+  ownTable(device, layout, 'order') ?? device.cached(layout, 'order', () => device.upload(layout.order, [layout.order.length]));
 
 /** Real tokens of each block. */
 export const countTable = (device: GpuDevice, layout: Layout): GpuTensor =>
-  device.cached(layout, 'counts', () => device.upload(layout.counts, [layout.blocks]));
+  ownTable(device, layout, 'counts') ??
+  device.cached(layout.shape ?? layout, 'counts', () => device.upload(layout.counts, [layout.blocks]));
 
 /** The slot of each token. */
 export const slotTable = (device: GpuDevice, layout: Layout): GpuTensor =>
+  ownTable(device, layout, 'slots') ??
   device.cached(layout, 'slots', () => {
     const slots = slotsOf(layout);
     return device.upload(slots, [slots.length]);
   });
 
 function permuted(device: GpuDevice, kernels: Sparse3dKernels, x: Tensor, order: GpuTensor): Tensor {
-  const y = device.tensor([x.shape[0], order.shape[0], ...x.shape.slice(2)], x.dtype);
+  const y = device.tensor([x.shape[0], elements(order.shape), ...x.shape.slice(2)], x.dtype);
   permute(device, kernels, gpuTensor(device, x), order, y);
   return y;
 }

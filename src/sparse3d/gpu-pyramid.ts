@@ -4,7 +4,7 @@ import { UnsupportedError } from '../errors.ts';
 import { LEVELS, type PyramidLevel } from './gpu-attend-call.ts';
 import { countTable, f16Header, gridOf } from './gpu-memory.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
-import type { Layout, Level } from './plan.ts';
+import { type Layout, type Level, slotCount } from './plan.ts';
 
 /** Where a plan's levels lie in the pyramid of a layout, and its rows per head; levels of one pool factor share their rows. */
 export function pyramidLevels(levels: readonly Level[], layout: Layout): { levels: PyramidLevel[]; rows: number } {
@@ -14,7 +14,7 @@ export function pyramidLevels(levels: readonly Level[], layout: Layout): { level
   for (const { pool } of levels) {
     if (bases.has(pool)) continue;
     bases.set(pool, rows);
-    rows += layout.order.length / pool;
+    rows += slotCount(layout) / pool;
   }
   return { levels: levels.map(({ pool }) => ({ pool, base: bases.get(pool)! })), rows };
 }

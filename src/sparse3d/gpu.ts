@@ -5,12 +5,23 @@ import type { Tensor } from '../tensor.ts';
 import { checkAttention, checkPlan } from './checks.ts';
 import { attendOnGpu } from './gpu-attend.ts';
 import type { PlanTables } from './gpu-attend-call.ts';
-import { castTensor, combineTensors, concatTensors, gatherTensor, readTensor, scatterTensor, splitTensor } from './gpu-memory.ts';
+import {
+  castTensor,
+  combineTensors,
+  concatTensors,
+  countTable,
+  gatherTensor,
+  ownTable,
+  readTensor,
+  scatterTensor,
+  splitTensor,
+} from './gpu-memory.ts';
 import { mergeTensors } from './gpu-merge.ts';
 import { pyramidLevels, pyramidOf } from './gpu-pyramid.ts';
+import { differsByHead, headDensity } from './heads.ts';
 import type { Sparse3dKernels } from './kernels/index.ts';
 import { readsAll } from './order.ts';
-import type { Layout, Plan } from './plan.ts';
+import { type Layout, type Plan, slotCount } from './plan.ts';
 
 /** The part of `Backend` that concerns memory, tokens and blocks. */
 export type Sparse3dGpuOps = Pick<
@@ -61,7 +72,7 @@ export function sparse3dGpuOps(device: GpuDevice, kernels: Sparse3dKernels, { at
     },
     attend: (q, k, v, plan, layout) => attendPlan(device, kernels, { q, k, v }, { plan, layout }, variant),
     merge: (a, b) => mergeTensors(device, kernels, a, b),
-    density: (plan) => density(device, plan),
+    density: (plan, layout) => density(device, plan, layout),
   };
 }
 
@@ -103,7 +114,7 @@ function attendPlan(
   { plan, layout }: { readonly plan: Plan; readonly layout: { q: Layout; k: Layout } },
   variant?: string,
 ): Attended {
-  checkAttention('attend', q, k, v, { q: layout.q.order.length, k: layout.k.order.length });
+  checkAttention('attend', q, k, v, { q: slotCount(layout.q), k: slotCount(layout.k) });
   checkPlan(plan, q.shape[0], layout);
   if (readsAll(plan, layout)) return attendAll(device, kernels, { q, k, v }, { q: layout.q.counts[0], k: layout.k.counts[0] }, variant);
   return device.scope(() => {
@@ -127,8 +138,10 @@ const numbers = new WeakMap<Layout, number>();
 let layouts = 0;
 
 function tokenTable(device: GpuDevice, { q, k }: { q: Layout; k: Layout }): GpuTensor {
-  if (!numbers.has(k)) numbers.set(k, layouts++);
-  return device.cached(q, `tokens/${numbers.get(k)}`, () => {
+  if (ownTable(device, q, 'counts') || ownTable(device, k, 'counts')) return joinedCounts(device, q, k);
+  const [rows, keys] = [q.shape ?? q, k.shape ?? k];
+  if (!numbers.has(keys)) numbers.set(keys, layouts++);
+  return device.cached(rows, `tokens/${numbers.get(keys)}`, () => {
     const counts = new Int32Array(q.blocks + k.blocks);
     counts.set(q.counts);
     counts.set(k.counts, q.blocks);
@@ -136,7 +149,24 @@ function tokenTable(device: GpuDevice, { q, k }: { q: Layout; k: Layout }): GpuT
   });
 }
 
-async function density(device: GpuDevice, { counts, blocks, levels, keyBlocks = blocks.shape[2] }: Plan): Promise<number> {
+/** The counts of one head, which is another at each search. */
+function joinedCounts(device: GpuDevice, q: Layout, k: Layout): GpuTensor {
+  const joined = device.tensor([q.blocks + k.blocks], 'i32');
+  device.copy(countTable(device, q), 0, joined, 0, 4 * q.blocks);
+  device.copy(countTable(device, k), 0, joined, 4 * q.blocks, 4 * k.blocks);
+  return joined;
+}
+
+async function density(
+  device: GpuDevice,
+  { counts, blocks, levels, keyBlocks = blocks.shape[2] }: Plan,
+  layout?: { q: Layout; k: Layout },
+): Promise<number> {
+  if (layout && differsByHead(layout)) {
+    const tables = [counts, layout.q.heads?.counts].map((table) => table && device.read(gpuTensor(device, table), true));
+    const [read, asked] = await Promise.all(tables);
+    return headDensity(read!, levels, asked, layout);
+  }
   const [heads, queryBlocks] = blocks.shape;
   let computed = 0;
   // Methods ask for it beside the attention, and may look at it late.

@@ -1,14 +1,15 @@
 // The CPU backend's part that concerns tokens and blocks: moving between orders, attention, density. Shapes are checked here, at the border.
 import type { Attended, Backend } from '../backend/backend.ts';
-import { type CpuDevice, contentOf, floatsOf, intsOf } from '../backend/cpu.ts';
+import { type CpuDevice, contentOf, floatsOf, intsOf, numbersOf } from '../backend/cpu.ts';
 import { elements, type Tensor } from '../tensor.ts';
 import { attendPlan } from './attend.ts';
 import { checkAttention, checkBlocked, checkCombine, checkPlan, checkRaster, checkSplit } from './checks.ts';
 import { attendFused, attendTiles } from './dense.ts';
+import { differsByHead, headDensity } from './heads.ts';
 import { merge } from './merge.ts';
 import { readsAll } from './order.ts';
 import { gatherRows, scatterRows } from './permute.ts';
-import { type Layout, type Plan, tokensOf } from './plan.ts';
+import { type Layout, type Plan, slotCount, tokensOf } from './plan.ts';
 
 /** The part of `Backend` that concerns tokens and blocks. */
 export type Sparse3dOps = Pick<
@@ -38,7 +39,7 @@ export function sparse3dOps(device: CpuDevice): Sparse3dOps {
 function gather(device: CpuDevice, x: Tensor, layout: Layout): Tensor {
   checkRaster(x, layout);
   const [heads, , dim = 1] = x.shape;
-  const shape = [heads, layout.order.length, ...x.shape.slice(2)];
+  const shape = [heads, slotCount(layout), ...x.shape.slice(2)];
   return device.enqueue([{ shape }], async () => [await gatherRows(device, await floatsOf(x), heads, dim, layout)])[0];
 }
 
@@ -78,8 +79,8 @@ interface AttendOp {
 
 function attend(device: CpuDevice, { q, k, v, plan, layout, lse: withLse }: AttendOp): Attended {
   const [heads, , dim] = q.shape;
-  const querySlots = layout.q.order.length;
-  checkAttention('attend', q, k, v, { q: querySlots, k: layout.k.order.length });
+  const querySlots = slotCount(layout.q);
+  checkAttention('attend', q, k, v, { q: querySlots, k: slotCount(layout.k) });
   checkPlan(plan, heads, layout);
   if (readsAll(plan, layout)) return attendBlock(device, { q, k, v, layout, lse: withLse });
   const pools = plan.levels.map(({ pool }) => pool);
@@ -117,7 +118,11 @@ function resizeRows(x: Float32Array, heads: number, from: number, to: number): F
   return y;
 }
 
-async function density({ counts, blocks, levels, keyBlocks = blocks.shape[2] }: Plan): Promise<number> {
+async function density({ counts, blocks, levels, keyBlocks = blocks.shape[2] }: Plan, layout?: { q: Layout; k: Layout }): Promise<number> {
+  if (layout && differsByHead(layout)) {
+    const asked = layout.q.heads?.counts;
+    return headDensity(await intsOf(counts), levels, asked && (await intsOf(asked)), layout);
+  }
   const [heads, queryBlocks] = blocks.shape;
   const computed = (await intsOf(counts)).reduce((sum, count, at) => sum + count / levels[at % levels.length].pool, 0);
   return computed / (heads * queryBlocks * keyBlocks);
@@ -128,8 +133,8 @@ function split(device: CpuDevice, x: Tensor, parts: number): Tensor[] {
   checkSplit(x, parts);
   const shape = [rows / parts, ...rest];
   const size = elements(shape);
-  return device.enqueue(Array(parts).fill({ shape }), async () => {
-    const numbers = await floatsOf(x);
+  return device.enqueue(Array(parts).fill({ shape, dtype: x.dtype }), async () => {
+    const numbers = await numbersOf(x);
     return Array.from({ length: parts }, (_, part) => numbers.subarray(part * size, (part + 1) * size));
   });
 }

@@ -55,4 +55,4 @@ export function wholePlan(ops: Backend, heads: number): Plan {
 
 /** Whether a plan on these layouts can only be one that reads every key as it is: no row of a plan is empty. */
 export const readsAll = ({ levels }: Plan, { q, k }: { readonly q: Layout; readonly k: Layout }): boolean =>
-  q.blocks === 1 && k.blocks === 1 && levels.length === 1 && levels[0].pool === 1;
+  !q.shape && !k.shape && q.blocks === 1 && k.blocks === 1 && levels.length === 1 && levels[0].pool === 1;

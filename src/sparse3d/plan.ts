@@ -18,7 +18,7 @@ export const PAD = -1;
 /**
  * A token order cut in blocks of `block` slots. `order[slot]` is the token (raster index) in that slot or PAD; `order` has `blocks * block` entries.
  * PAD slots are always at the end of their block. `counts[b]` real tokens are in block b (never 0). Text blocks come last and hold text only:
- * blocks `videoBlocks..blocks-1`. Layouts depend on the grid alone and are shared by all heads.
+ * blocks `videoBlocks..blocks-1`. Layouts depend on the grid alone and are shared by all heads, but for those with `heads`; see heads.ts.
  */
 export interface Layout {
   readonly name: string;
@@ -30,7 +30,33 @@ export interface Layout {
   readonly counts: Int32Array;
   /** Frames, rows and columns of the boxes that video blocks are, clipped at the far borders, in a layout of such. */
   readonly tile?: readonly [number, number, number];
+  /** The order of each head, where heads have their own. `order`, and `counts` if they differ too, are then those of each head alone. */
+  readonly heads?: HeadOrders;
+  /** Of such a layout, and of each of its heads: what all layouts of this shape share, one object for a grid. */
+  readonly shape?: Layout;
+  /** Of one head: its tables on the device that made them, which then knows `order` and `counts` alone. */
+  readonly stored?: StoredOrder;
 }
+
+/** The orders of all heads. */
+export interface HeadOrders {
+  readonly layouts: readonly Layout[];
+  /** Where heads differ in how many tokens a block holds: i32 [heads, blocks], 0 where it holds none. */
+  readonly counts?: Tensor;
+  /** f32 [heads, 1, blocks]: the ln of these, so -Infinity where there are none. */
+  readonly lnCounts?: Tensor;
+}
+
+/** Tables of one head's layout: the token of each slot, the slot of each token, real tokens of each block, and what padding adds to a logit. */
+export interface StoredOrder {
+  readonly order: Tensor;
+  readonly slots: Tensor;
+  readonly counts?: Tensor;
+  readonly bias?: Tensor;
+}
+
+/** Slots of a layout. */
+export const slotCount = ({ blocks, block }: Layout): number => blocks * block;
 
 /** Real tokens of a block, in layout order. */
 export const tokensOfBlock = ({ order, block: slots, counts }: Layout, block: number): Int32Array =>

@@ -59,17 +59,19 @@ export interface Rows {
 /** Cuts the rows of a group of heads in chunks; rows alike in queries and length go together. Short query blocks are asked to their end if they are few. */
 export function chunksOf(plan: PlanNumbers, rows: Rows, units: Units, size: ChunkSize): Chunks[] {
   const { q, k } = rows.layout;
+  const asked = (row: number) => q.counts[row % q.blocks] > 0;
   const lists = Array.from({ length: rows.heads * q.blocks }, (_, row) =>
-    unitsOfRow(plan, units, k, rows.first + row, Math.floor(row / q.blocks)),
+    asked(row) ? unitsOfRow(plan, units, k, rows.first + row, Math.floor(row / q.blocks)) : new Int32Array(0),
   );
   const queries = (row: number) => (isNearlyFull(q) ? q.block : q.counts[row % q.blocks]);
   const groups = new Map<number, number[]>();
   for (const row of lists.keys()) {
+    if (!asked(row)) continue;
     const group = groups.get(queries(row));
     if (group) group.push(row);
     else groups.set(queries(row), [row]);
   }
-  return [...groups].map(([asked, members]) => cutChunks(asked, members, lists, units, size));
+  return [...groups].map(([each, members]) => cutChunks(each, members, lists, units, size));
 }
 
 function cutChunks(queries: number, members: number[], lists: readonly Int32Array[], units: Units, size: ChunkSize): Chunks {

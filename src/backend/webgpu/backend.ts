@@ -1,10 +1,12 @@
 // The WebGPU backend: every operation of a method as WGSL kernels, in the order of one device's queue.
 import { searchGpuOps } from '../../search/gpu.ts';
 import { algebraGpuOps } from '../../search/gpu-algebra.ts';
+import { orderGpuOps } from '../../search/gpu-orders.ts';
 import { searchKernels } from '../../search/kernels/index.ts';
 import { sparse3dGpuOps } from '../../sparse3d/gpu.ts';
 import { sparse3dKernels } from '../../sparse3d/kernels/index.ts';
 import type { Backend } from '../backend.ts';
+import { overHeads } from '../by-head.ts';
 import type { GpuDevice } from './device.ts';
 import { loadKernels } from './wgsl.ts';
 
@@ -17,5 +19,10 @@ export interface GpuVariants {
 /** Everything that methods can compute, on a WebGPU device, once its kernels are read. The device stays the caller's to dispose. */
 export async function webgpuBackend(device: GpuDevice, variants: GpuVariants = {}): Promise<Backend> {
   const [sparse3d, search] = await Promise.all([loadKernels(sparse3dKernels), loadKernels(searchKernels)]);
-  return { ...sparse3dGpuOps(device, sparse3d, variants), ...searchGpuOps(device, search, variants), ...algebraGpuOps(device, search) };
+  return overHeads({
+    ...sparse3dGpuOps(device, sparse3d, variants),
+    ...searchGpuOps(device, search, variants),
+    ...algebraGpuOps(device, search),
+    ...orderGpuOps(device, search),
+  });
 }

@@ -37,6 +37,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
       if (NORMALIZED) { weight = weights[slot]; }
       sum += weight * f32(x[begin + slot * WIDTH + at]);
     }
-    means[block * WIDTH + at] = sum / f32(count);
+    means[block * WIDTH + at] = sum / max(f32(count), 1.0);
   }
 }

@@ -40,6 +40,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
         error += gap * gap;
       }
     }
-    errors[(head * sizes.allRows + sizes.first + group.x) * sizes.blocks + block] = max(error, 0.0) / f32(count);
+    errors[(head * sizes.allRows + sizes.first + group.x) * sizes.blocks + block] = max(error, 0.0) / max(f32(count), 1.0);
   }
 }
