@@ -1,6 +1,15 @@
 // The drop-in wrapper: sets how a pipeline computes self-attention, and gives back a way to undo it.
 import type { Attention, Method } from './method.ts';
 import type { TextToVideoPipeline } from './pipeline.ts';
+import { type DenseOverrides, isDenseAt, withDense } from './search/schedule.ts';
+
+export interface AccelerateOptions extends DenseOverrides {
+  /**
+   * Also measures the time of each search and the recall of each plan, for `pipe.attentionStats`: a run is then slower than a dense one, because
+   * it waits for searches and computes full attention beside (default false).
+   */
+  readonly measure?: boolean;
+}
 
 /** Undoes one `accelerate`. */
 export interface Acceleration {
@@ -9,15 +18,16 @@ export interface Acceleration {
 }
 
 /**
- * Makes every later call of the pipeline use `method`, unless the call names its own. Calls that are running keep what they started with.
- * Nested accelerations are undone in any order: the innermost one that still stands is in force.
+ * Makes every later call of the pipeline use `method`, unless the call names its own. Calls that are running keep what they started with, so
+ * runs may overlap. Nested accelerations are undone in any order: the innermost one that still stands is in force.
+ * @throws RangeError for `denseSteps` or `denseLayers` that are neither a share, a count nor a list, TypeError for measuring a bare function.
  */
-export function accelerate(pipe: TextToVideoPipeline, method: Method | Attention): Acceleration {
+export function accelerate(pipe: TextToVideoPipeline, method: Method | Attention, options: AccelerateOptions = {}): Acceleration {
   const stack = stacks.get(pipe) ?? [{ method: pipe.attention }];
+  const entry = { method: adjusted(pipe, method, options) };
   stacks.set(pipe, stack);
-  const entry = { method };
   stack.push(entry);
-  pipe.attention = method;
+  pipe.attention = entry.method;
   return {
     restore() {
       const at = stack.indexOf(entry);
@@ -31,3 +41,20 @@ export function accelerate(pipe: TextToVideoPipeline, method: Method | Attention
 
 /** Accelerations in force, innermost last, over what the pipeline had at first. */
 const stacks = new WeakMap<TextToVideoPipeline, { method: Method | Attention }[]>();
+
+function adjusted(pipe: TextToVideoPipeline, method: Method | Attention, options: AccelerateOptions): Method | Attention {
+  const { denseSteps, denseLayers, measure } = options;
+  const overrides = denseSteps !== undefined || denseLayers !== undefined;
+  if (typeof method !== 'function') {
+    const schedule = overrides ? withDense(method.schedule, options) : method.schedule;
+    return overrides || measure !== undefined ? { ...method, schedule, ...(measure !== undefined && { measure }) } : method;
+  }
+  if (measure)
+    throw new TypeError(
+      `${method.name || 'a bare attention function'} makes no plans that could be measured; give a method, or leave measure out`,
+    );
+  if (!overrides) return method;
+  const isDense = isDenseAt(options);
+  const partly: Attention = (q, k, v, site) => (isDense(site) ? pipe.ops.attendAll(q, k, v, { lse: false }).out : method(q, k, v, site));
+  return Object.defineProperty(partly, 'name', { value: method.name });
+}

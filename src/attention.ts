@@ -1,12 +1,13 @@
 // The control flow of one attention call: a method bound to a backend is the `Attention` that a model calls at its seam.
 // State is kept per layer, guidance branch and grid, and belongs to one run.
 import type { Attended, Backend } from './backend/backend.ts';
+import { between, recallOf, timeOf } from './measure.ts';
 import type { Attention, Call, Layouts, Memory, Method, Phase, Site } from './method.ts';
 import { checkPlanLayer, keptOrder, layoutsOf } from './method-order.ts';
 import { oneBlock, paddingOf, wholePlan } from './sparse3d/order.ts';
 import { type Layout, tokensOf } from './sparse3d/plan.ts';
 import { checkedDensity } from './sparse3d/plan-rows.ts';
-import { type StepStatistics, tally } from './statistics.ts';
+import { type NotedCall, type StepStatistics, tally } from './statistics.ts';
 import type { Tensor } from './tensor.ts';
 
 export type { StepStatistics } from './statistics.ts';
@@ -33,6 +34,12 @@ interface Answer {
   readonly density: number | Promise<number>;
   /** What a correction computed beside that. */
   readonly beside?: number;
+  readonly measured?: NotedCall['measured'];
+}
+
+export interface AttentionOptions {
+  /** Called for each batch item of each call, as it is enqueued. */
+  readonly onCall?: (call: NotedCall) => void;
 }
 
 /**
@@ -40,21 +47,23 @@ interface Answer {
  * one that the same layer, branch and grid has seen, starts a new run. The attention only enqueues; a failure shows where its result is read.
  * @throws RangeError when q, k, v do not fit the site's grid, order and branches.
  */
-export function createAttention(ops: Backend, method: Method): BoundAttention {
+export function createAttention(ops: Backend, method: Method, { onCall }: AttentionOptions = {}): BoundAttention {
   const memories = new Map<string, Kept>();
   const run = runOf(() => forget(ops, memories));
   let done = tally();
   const attendItem = (q: Tensor, k: Tensor, v: Tensor, site: Site, ordinal: number): Tensor => {
+    const { phase, answer } = answered(q, k, v, site, ordinal);
+    const { out, density, beside, measured } = answer;
+    done.note(phase, density, beside);
+    onCall?.({ step: site.step, layer: site.layer, branch: site.branches[0], phase, density, beside, measured });
+    return out;
+  };
+  const answered = (q: Tensor, k: Tensor, v: Tensor, site: Site, ordinal: number): { phase: Phase; answer: Answer } => {
     const phase = phaseOf(method, site, run.before(site));
-    if (phase === 'dense') {
-      done.note(phase, 1);
-      return attendAll(ops, q, k, v, site.layout, false).out;
-    }
+    if (phase === 'dense') return { phase, answer: { out: attendAll(ops, q, k, v, site.layout, false).out, density: 1 } };
     const memory = remember(memories, { ...site, layer: method.schedule.planLayer?.(site) ?? site.layer }, ordinal);
     const due = memory.plan ? phase : 'search';
-    const { out, density, beside } = sparse(ops, method, due, memory, q, k, v, site);
-    done.note(due, density, beside);
-    return out;
+    return { phase: due, answer: sparse(ops, method, due, memory, q, k, v, site) };
   };
   return {
     attention(q, k, v, site) {
@@ -133,14 +142,14 @@ function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: K
   if (due === 'search' && method.score.needsLse && !memory.lse) {
     const dense = attendAll(ops, q, k, v, site.layout, true);
     memory.lse = ops.keep(ordered ? dense.lse : ops.gather(dense.lse, layout.q));
-    keep(call, memory, method);
-    return { out: dense.out, density: 1 };
+    return { out: dense.out, density: 1, measured: keep(call, memory, method) };
   }
-  if (due === 'search') keep(call, memory, method);
+  const search = due === 'search' ? keep(call, memory, method) : undefined;
+  const measured = method.measure ? { ...search, recall: recallOf(call, fullLse(call, q, k, v), memory.plan!) } : undefined;
   const result = ops.attend(blocked.q, blocked.k, blocked.v, memory.plan!, layout, { lse: method.correct !== undefined });
   const beside = method.correct?.share?.(call);
   const { out } = method.correct?.(call, result) ?? result;
-  return { out: ordered ? out : ops.scatter(out, layout.q), density: memory.density!, beside };
+  return { out: ordered ? out : ops.scatter(out, layout.q), density: memory.density!, beside, measured };
 }
 
 /** Full attention of tensors in raster order, or blocked in a layout whose padding, if any, is behind the last token. */
@@ -150,9 +159,13 @@ function attendAll(ops: Backend, q: Tensor, k: Tensor, v: Tensor, layout: Layout
   return ops.attend(q, k, v, wholePlan(ops, q.shape[0]), { q: block, k: block }, { lse });
 }
 
-/** Makes a plan and remembers it in the place of the one before. Its counts are read in the order of the queue, so it may be released at any time. */
-function keep(call: Call, memory: Kept, method: Method): void {
+/**
+ * Makes a plan and remembers it in the place of the one before; gives the time of that where it is measured. Its counts are read in the order of
+ * the queue, so it may be released at any time.
+ */
+function keep(call: Call, memory: Kept, method: Method): NotedCall['measured'] {
   const { ops } = call;
+  const start = method.measure ? timeOf(ops, call.v, memory.lse) : undefined;
   const plan = method.select(call, method.score(call), method.levels);
   const density = method.checkPlans ? checkedDensity(ops, plan, call.q.shape[0], call.layout) : ops.density(plan);
   density.catch(() => undefined);
@@ -162,6 +175,13 @@ function keep(call: Call, memory: Kept, method: Method): void {
     if (before && before[name] !== plan[name]) ops.release(before[name]);
   }
   Object.assign(memory, { plan, density });
+  return start && { searchMilliseconds: between(start, timeOf(ops, plan.counts, plan.blocks)) };
+}
+
+/** The log-sum-exp of full attention, blocked. */
+function fullLse({ ops, layout, site }: Call, q: Tensor, k: Tensor, v: Tensor): Tensor {
+  const { lse } = attendAll(ops, q, k, v, site.layout, true);
+  return site.layout ? lse : ops.gather(lse, layout.q);
 }
 
 /** Empties all memories and frees what they hold. */

@@ -1,5 +1,5 @@
 // One run: prompt to latents to frames, with what it reports. The steps of the pipeline, one line each, are in `run`.
-import { type BoundAttention, createAttention } from './attention.ts';
+import { type AttentionOptions, type BoundAttention, createAttention } from './attention.ts';
 import type { Backend } from './backend/backend.ts';
 import type { RuntimeName } from './backend/runtime.ts';
 import type { DeviceReport } from './device.ts';
@@ -10,6 +10,7 @@ import { gaussianNoise } from './noise.ts';
 import type { GenerateOptions, Settings } from './options.ts';
 import { gridOf, guidanceOf, isBatched, isHeld, latentShape, lossOf, type Parts, revive, samplerOf, transformerAt } from './parts.ts';
 import { tokensOf } from './sparse3d/plan.ts';
+import { type AttentionStatistics, callLog } from './statistics.ts';
 import { elements } from './tensor.ts';
 import { encodeTexts, type Texts } from './texts.ts';
 import { firstFrame, rgbFrames } from './vae/rgb.ts';
@@ -42,10 +43,16 @@ export interface RunReport {
 export interface GeneratedVideo extends Video {
   readonly settings: Settings;
   readonly report: Promise<RunReport>;
+  /** What attention did, call by call: there when denoising is done, unless attention is a bare function. */
+  readonly attentionStats?: AttentionStatistics;
 }
 
 /** Options of a run whose attention is settled. */
-export type RunOptions = GenerateOptions & { readonly attention: Method | Attention };
+export type RunOptions = GenerateOptions & {
+  readonly attention: Method | Attention;
+  /** Called when denoising is done, unless attention is a bare function. */
+  readonly onStatistics?: (statistics: AttentionStatistics) => void;
+};
 
 /** The frames of one run; the work starts when they are iterated. */
 export function generatedVideo(parts: Parts, settings: Settings, options: RunOptions): GeneratedVideo {
@@ -56,7 +63,15 @@ export function generatedVideo(parts: Parts, settings: Settings, options: RunOpt
   // The caller learns of a failure through the iteration; an unread report must not end the process.
   report.catch(() => undefined);
   let started = false;
+  let statistics: AttentionStatistics | undefined;
+  const onStatistics = (done: AttentionStatistics): void => {
+    statistics = done;
+    options.onStatistics?.(done);
+  };
   return {
+    get attentionStats() {
+      return statistics;
+    },
     width: settings.width,
     height: settings.height,
     numFrames: settings.numFrames,
@@ -67,7 +82,7 @@ export function generatedVideo(parts: Parts, settings: Settings, options: RunOpt
       if (started) throw new Error('the frames of a generated video can be taken once; call the pipeline again for another run');
       started = true;
       try {
-        settle.resolve(yield* run(parts, settings, options));
+        settle.resolve(yield* run(parts, settings, { ...options, onStatistics }));
       } catch (error) {
         settle.reject(error);
         throw error;
@@ -127,13 +142,15 @@ async function denoised(
   const { device, vae } = parts;
   const { ops } = device.executor;
   const shape = latentShape(parts, settings);
+  const { attention } = options;
+  const log = typeof attention === 'function' ? undefined : callLog(attention.name, attention.measure);
   let [density, skipped] = [0, 0];
   try {
     const latents = await denoise({
       ops,
       transformerAt: transformerAt(parts),
       sampler,
-      attention: bind(ops, options.attention),
+      attention: bind(ops, attention, log?.note),
       latents: gaussianNoise(settings.seed, elements(shape)),
       shape,
       prompt,
@@ -152,6 +169,7 @@ async function denoised(
         });
       },
     });
+    if (log) options.onStatistics?.(await log.statistics());
     return { latents, density, skipped };
   } catch (error) {
     throw device.lost() === undefined ? error : new Error(lossOf(device), { cause: error });
@@ -161,8 +179,8 @@ async function denoised(
 }
 
 /** A bare attention function reports no density of its own: it counts as dense. */
-function bind(ops: Backend, attention: Method | Attention): BoundAttention {
-  if (typeof attention !== 'function') return createAttention(ops, attention);
+function bind(ops: Backend, attention: Method | Attention, onCall: AttentionOptions['onCall']): BoundAttention {
+  if (typeof attention !== 'function') return createAttention(ops, attention, { onCall });
   const density = async (): Promise<number> => 1;
   return {
     attention,

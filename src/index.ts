@@ -1,6 +1,6 @@
 // The public names of zoetrope, nothing else.
-export { type Acceleration, accelerate } from './accelerate.ts';
-export { type BoundAttention, createAttention, type StepStatistics } from './attention.ts';
+export { type AccelerateOptions, type Acceleration, accelerate } from './accelerate.ts';
+export { type AttentionOptions, type BoundAttention, createAttention, type StepStatistics } from './attention.ts';
 export type { Attended, Backend, Sampling, Selection } from './backend/backend.ts';
 export { type CpuDevice, type CpuTensor, openCpu } from './backend/cpu.ts';
 export { cpuBackend } from './backend/cpu-backend.ts';
@@ -88,6 +88,7 @@ export { headAdaptive, margin, mass, rank, similarityCap } from './search/select
 export { covering, type HeadShares, offline, refine, shrinking, union } from './search/select-by.ts';
 export { curve, cyclic, places, raster, tiles } from './sparse3d/layout.ts';
 export { type Grid, type Layout, type Level, PAD, type Plan, tokensOf } from './sparse3d/plan.ts';
+export type { AttentionStatistics, CallStatistics, NotedCall } from './statistics.ts';
 export type { DType, Numbers, Tensor } from './tensor.ts';
 export { checkOutput, type SavedVideo, saveVideo } from './video/file.ts';
 export type { Frame, Video } from './video/frame.ts';

@@ -111,4 +111,6 @@ export interface Method {
   readonly schedule: Schedule;
   /** Reads each plan back and refuses one that breaks the rules of a `Plan`, by its row: for methods in the making. */
   readonly checkPlans?: boolean;
+  /** Measures the time of each search, which waits, and the recall of each plan it reads, which computes full attention beside. */
+  readonly measure?: boolean;
 }

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Backend } from './backend/backend.ts';
 import type { RuntimeName } from './backend/runtime.ts';
-import { type DeviceOptions, type DeviceReport, type OpenedDevice, openDevice } from './device.ts';
+import { type DeviceOptions, type DeviceReport, openDevice } from './device.ts';
 import { type GenerationDefaults, type ModelIndex, number, readDefaults, readJson, readModelIndex } from './dit/config.ts';
 import { isGuided } from './dit/denoise.ts';
 import { skippable } from './dit/step-cache.ts';
@@ -17,6 +17,7 @@ import { dense } from './methods.ts';
 import { checkOptions, type GenerateOptions, type Granularity, type Settings } from './options.ts';
 import { forwardBytes, gridOf, guidanceOf, isBatched, isHeld, latentShape, type Parts } from './parts.ts';
 import { tokensOf } from './sparse3d/plan.ts';
+import type { AttentionStatistics } from './statistics.ts';
 import { loadTokenizer } from './text/tokenizer.ts';
 import { loadVae } from './vae/index.ts';
 import { readVocabulary, type Vocabulary } from './vocabulary.ts';
@@ -41,6 +42,8 @@ export interface TextToVideoPipeline {
   readonly ops: Backend;
   /** How self-attention is computed where a call does not say; see `accelerate`. */
   attention: Method | Attention;
+  /** What attention did in the run whose denoising was last done, call by call; see `GeneratedVideo.attentionStats` for one among several. */
+  readonly attentionStats?: AttentionStatistics;
   /** Seconds and bytes that a call with these options will take. */
   estimate(options?: GenerateOptions): Estimate;
   dispose(): Promise<void>;
@@ -115,11 +118,19 @@ function pipeline(parts: Parts): TextToVideoPipeline {
   const { name, version, hint } = host.runtime;
   const granularity = granularityOf(parts);
   const vocabulary = readVocabulary(defaults.vocabulary);
+  let latest: AttentionStatistics | undefined;
   const call = (prompt: string, options: GenerateOptions = {}): GeneratedVideo => {
     const settings = checkOptions(prompt, options, defaults, granularity);
-    return generatedVideo(parts, settings, { ...options, attention: options.attention ?? pipe.attention });
+    return generatedVideo(parts, settings, {
+      ...options,
+      attention: options.attention ?? pipe.attention,
+      onStatistics: (done) => {
+        latest = done;
+      },
+    });
   };
-  const pipe: TextToVideoPipeline = Object.assign(withOps(call, device), {
+  const getters = withGetters(call, { ops: () => device.executor.ops, attentionStats: () => latest });
+  const pipe: TextToVideoPipeline = Object.assign(getters, {
     folder: index.folder,
     defaults,
     device: device.report,
@@ -139,9 +150,13 @@ function pipeline(parts: Parts): TextToVideoPipeline {
   return pipe;
 }
 
-/** A getter, because a GPU that is opened anew has other operations. */
-function withOps<Call extends object>(call: Call, device: OpenedDevice): Call & Pick<TextToVideoPipeline, 'ops'> {
-  return Object.defineProperty(call, 'ops', { get: () => device.executor.ops }) as Call & Pick<TextToVideoPipeline, 'ops'>;
+/** What changes: a GPU that is opened anew has other operations. */
+function withGetters<Call extends object>(
+  call: Call,
+  getters: { readonly ops: () => Backend; readonly attentionStats: () => AttentionStatistics | undefined },
+): Call & Pick<TextToVideoPipeline, 'ops' | 'attentionStats'> {
+  for (const [name, get] of Object.entries(getters)) Object.defineProperty(call, name, { get });
+  return call as Call & Pick<TextToVideoPipeline, 'ops' | 'attentionStats'>;
 }
 
 function granularityOf({ vae, transformer }: Parts): Granularity {

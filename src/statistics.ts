@@ -1,4 +1,4 @@
-// What attention did, counted as it is done: what is not asked for takes no more room for it.
+// What attention did, counted as it is done, in all and call by call: what is not asked for takes no more room for it.
 import type { Phase } from './method.ts';
 
 /** What attention did since it was last asked; calls count once per batch item. */
@@ -55,5 +55,57 @@ export function tally(): Tally {
       const density = all ? shares.reduce((total, share) => total + share, sum) / all : 1;
       return { calls: all, dense, searches: search, reuses: reuse, density };
     },
+  };
+}
+
+/** One attention call of one guidance branch. */
+export interface CallStatistics {
+  readonly step: number;
+  readonly layer: number;
+  /** 0 conditional, 1 unconditional. */
+  readonly branch: number;
+  readonly phase: Phase;
+  /** FLOP-equivalent share of full attention that was computed, corrections included. */
+  readonly density: number;
+  /** Milliseconds that scoring and selecting took; of searches, where the method measures. */
+  readonly searchMilliseconds?: number;
+  /** Share of the exact softmax mass in key blocks that were read, 0..1; where the method measures. */
+  readonly recall?: number;
+}
+
+/** What attention did in one run, call by call; a skipped step has no calls. */
+export interface AttentionStatistics {
+  readonly method: string;
+  readonly calls: readonly CallStatistics[];
+}
+
+/** A call as it is enqueued. */
+export interface NotedCall extends Pick<CallStatistics, 'step' | 'layer' | 'branch' | 'phase'> {
+  readonly density: number | Promise<number>;
+  readonly beside?: number;
+  readonly measured?: { readonly searchMilliseconds?: Promise<number>; readonly recall?: Promise<number> };
+}
+
+/** All calls of a run. */
+export function callLog(method: string, measures = false) {
+  const calls: Promise<CallStatistics>[] = [];
+  return {
+    note(call: NotedCall): void {
+      const settled = settle(call, measures);
+      // Whoever asks learns of a failure.
+      settled.catch(() => undefined);
+      calls.push(settled);
+    },
+    /** @throws what a density or a measurement failed with. */
+    statistics: async (): Promise<AttentionStatistics> => ({ method, calls: await Promise.all(calls) }),
+  };
+}
+
+async function settle({ density, beside = 0, measured, ...call }: NotedCall, measures: boolean): Promise<CallStatistics> {
+  const [share, searchMilliseconds, recall] = await Promise.all([density, measured?.searchMilliseconds, measured?.recall]);
+  return {
+    ...{ ...call, density: share + beside },
+    ...(searchMilliseconds !== undefined && { searchMilliseconds }),
+    ...(recall !== undefined ? { recall } : measures && { recall: 1 }),
   };
 }

@@ -1,9 +1,9 @@
 // A method under observation: what one attention call took, and which plan it read.
 import { createAttention } from '../attention.ts';
 import type { Backend } from '../backend/backend.ts';
+import { timeOf } from '../measure.ts';
 import type { Layouts, Method, Phase, Schedule } from '../method.ts';
 import type { Plan } from '../sparse3d/plan.ts';
-import type { Tensor } from '../tensor.ts';
 import type { Recorded } from './recorded.ts';
 
 /** One attention call of a method. */
@@ -82,12 +82,4 @@ export async function warmUp(ops: Backend, method: Method, call: Recorded): Prom
   const observed = observe(ops, { ...method, schedule });
   for (let step = 0; step < 3; step++) await observed.attend({ ...call, site: { ...call.site, step, steps: 3 } });
   observed.reset();
-}
-
-/** When these tensors are computed, on a device that works in order. */
-function timeOf(ops: Backend, ...tensors: readonly (Tensor | undefined)[]): Promise<number> {
-  const time = Promise.all(tensors.map((tensor) => tensor && ops.wait(tensor))).then(() => performance.now());
-  // Whoever waits for the result of the call learns of a failure.
-  time.catch(() => undefined);
-  return time;
 }

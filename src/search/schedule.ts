@@ -62,10 +62,8 @@ export interface DenseOverrides {
  * first layer after.
  * @throws RangeError for what is neither a share, a count nor whole numbers; when it is asked, for a step or layer that is not there.
  */
-export const withDense = (schedule: Schedule, { denseSteps = 0, denseLayers = 0 }: DenseOverrides): Schedule => {
-  checkWhich({ denseSteps, denseLayers });
-  const isDense = ({ step, steps, layer, layers }: Site): boolean =>
-    covers('denseSteps', denseSteps, step, steps) || covers('denseLayers', denseLayers, layer, layers);
+export const withDense = (schedule: Schedule, overrides: DenseOverrides): Schedule => {
+  const isDense = isDenseAt(overrides);
   const leads = schedule.planLayer;
   const planLayer = leads && ((site: Site): number => firstOpen(leads, isDense, site));
   const phaseAt = (site: Site): Phase => schedule(leads && planLayer!(site) === site.layer ? { ...site, layer: leads(site) } : site);
@@ -78,6 +76,13 @@ export const withDense = (schedule: Schedule, { denseSteps = 0, denseLayers = 0 
   };
   return Object.assign(due, planLayer && { planLayer });
 };
+
+/** Whether a site is kept dense. @throws RangeError as `withDense` does. */
+export function isDenseAt({ denseSteps = 0, denseLayers = 0 }: DenseOverrides): (site: Site) => boolean {
+  checkWhich({ denseSteps, denseLayers });
+  return ({ step, steps, layer, layers }) =>
+    covers('denseSteps', denseSteps, step, steps) || covers('denseLayers', denseLayers, layer, layers);
+}
 
 /** The layer to follow: the one that leads, or where that is dense the first after it that would follow it and is not. */
 function firstOpen(leads: (site: Site) => number, isDense: (site: Site) => boolean, site: Site): number {
