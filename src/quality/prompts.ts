@@ -37,15 +37,18 @@ export function splitOf(world: World, { subject, scene, motion }: Pick<Truth, He
 
 /**
  * Prompts of one split that name subject, motion and scene, as samples/train/evaluate.py words them: half of the parts in their first wording.
- * The first n of a larger count are those of a smaller one. Other draws than Python's, from the same grammar.
+ * No text comes twice, and the first n of a larger count are those of a smaller one. Other draws than Python's, from the same grammar.
  */
 export function drawPrompts(world: World, split: Split, count: number, seed = 0): TruePrompt[] {
   const uniform = uniforms(seed, split === 'seen' ? 0 : 1);
-  return Array.from({ length: count }, () => {
-    const truth = drawTruth(world, split, uniform);
-    const part = (say: Say) => say(world, truth, uniform, uniform() < 0.5);
-    return { text: [part(noun), part(doing), part(where)].join(' '), truth, split };
-  });
+  const drawn = new Map<string, TruePrompt>();
+  while (drawn.size < count) {
+    const { colour, ...truth } = drawTruth(world, split, uniform);
+    const part = (say: Say) => say(world, { ...truth, colour }, uniform, uniform() < 0.5);
+    const text = [part(noun), part(doing), part(where)].join(' ');
+    if (!drawn.has(text)) drawn.set(text, { text, truth, split });
+  }
+  return [...drawn.values()];
 }
 
 /** The first 24 fixed prompts of the model card, in the gallery with two seeds each. */
