@@ -1,6 +1,7 @@
 // What a command line asks for, as data. Nothing is loaded or touched here: `parseArguments` only reads words and checks numbers.
 import { Command, CommanderError } from 'commander';
 import { type BenchArguments, benchCommand } from './bench-arguments.ts';
+import type { BenchVideoArguments } from './bench-video-arguments.ts';
 import { type GenerateArguments, generateArguments, generateOptions } from './generate-arguments.ts';
 import { type InspectArguments, inspectCommand } from './inspect-arguments.ts';
 import type { InspectOnnxArguments } from './inspect-onnx.ts';
@@ -31,6 +32,7 @@ export type Arguments =
   | MethodsArguments
   | DoctorArguments
   | BenchArguments
+  | BenchVideoArguments
   | HelpArguments;
 
 const EXAMPLES = `
@@ -45,6 +47,7 @@ Examples:
   zoetrope inspect dit.onnx
   zoetrope doctor
   zoetrope bench step --profile
+  zoetrope bench video --quick
 
 Files: .mp4 and .webm (need an ffmpeg), .gif and .webp (animated), name-%05d.png or a folder that ends in "/" (a picture a frame).`;
 

@@ -1,5 +1,6 @@
 // The words of `zoetrope bench`.
 import { type Command, Option } from 'commander';
+import { type BenchVideoArguments, benchVideoCommand } from './bench-video-arguments.ts';
 import { checkMethod, methodOptions, takesSparsity } from './method.ts';
 import { count, DTYPES, parseSize } from './values.ts';
 
@@ -39,7 +40,7 @@ const SPARSITY = 0.8;
 export type BenchArguments = BenchStepArguments | BenchRunArguments;
 
 /** Adds `bench` and its commands; `done` is given what was asked for. */
-export function benchCommand(program: Command, done: (args: BenchArguments) => void): void {
+export function benchCommand(program: Command, done: (args: BenchArguments | BenchVideoArguments) => void): void {
   const bench = program.command('bench').description('measure this machine');
   const accept =
     <Args extends BenchArguments>(command: Args['command']) =>
@@ -58,6 +59,7 @@ export function benchCommand(program: Command, done: (args: BenchArguments) => v
     .option('--batched', 'both branches in one forward', false)
     .option('--no-dense', 'measure the method alone')
     .action(accept<BenchRunArguments>('bench run'));
+  benchVideoCommand(bench, done);
 }
 
 function subjectOptions(command: Command): Command {

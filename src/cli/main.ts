@@ -19,6 +19,7 @@ export async function main(words: readonly string[], terminal: Terminal, signal:
     else if (args.command === 'generate') await (await import('./generate.ts')).generate(args, terminal, signal);
     else if (args.command === 'inspect') await (await import('./inspect.ts')).inspect(args, terminal, signal);
     else if (args.command === 'inspect onnx') await (await import('./inspect-onnx.ts')).inspectOnnx(args, terminal);
+    else if (args.command === 'bench video') await (await import('./bench-video.ts')).videoBench(args, version, terminal, signal);
     else await (await import('./bench.ts')).bench(args, version, terminal, signal);
     return 0;
   } catch (error) {

@@ -35,5 +35,11 @@ export function numberIn(name: string, wanted: string, min: number, max: number,
 export const count = (name: string, unit: string, max: number): ((text: string) => number) =>
   numberIn(name, `a whole number of ${unit} from 1 to ${max}`, 1, max, true);
 
+/** A reader of words with commas between; each is read by `read`. */
+export const listOf =
+  <Value>(read: (word: string) => Value): ((text: string) => Value[]) =>
+  (text) =>
+    text.split(',').map((word) => read(word.trim()));
+
 /** Stands for "above 0" and "below 1". */
 export const TINY = 1e-6;

@@ -1,0 +1,85 @@
+// Summaries of videos as Markdown, with what each figure must be read with: density, warm-up, pairs.
+import type { Compared } from '../results.ts';
+import { ADHERENCE_PARTS, type Paired, type VideoSummary } from './summary.ts';
+
+const SPEED = 'contender, pairs, density, warm-up, cached, seconds, denoise, times as fast, denoise'.split(', ');
+const NEAR = 'contender, pairs, density, warm-up, latent error, PSNR, SSIM, GMSD, changes, flicker / dense, recall'.split(', ');
+
+const LEGEND = `Each pair is one prompt and seed, made with dense attention and with the contender. Density is the FLOP-equivalent share of full attention over
+all steps, warm-up the share of attention calls that the schedule computes in full, cached that of steps that the step cache gave. "a [b, c]"
+is a mean with its bootstrap interval of 95 % over pairs. Latent error is relative (Euclidean) at the last step; GMSD is a perceptual distance, 0 for
+equal videos; changes is the mean absolute difference of what changes from frame to frame. Recall is the share of the exact softmax mass that
+plans read, of sampled layers and steps, measured apart from the timing.`;
+
+const EMBEDDED = 'The embedded model is small and knows a few dozen cartoon subjects: these figures are no evidence for Wan itself.';
+
+/** The tables of a bench. `embedded`: says that the embedded model is no evidence for others. */
+export function videoMarkdown(summaries: readonly VideoSummary[], { embedded }: { readonly embedded: boolean }): string {
+  const made = summaries.filter(({ pairs }) => pairs > 0);
+  const others = made.filter(({ contender }) => contender !== 'dense');
+  const judged = others.filter(({ adherence }) => adherence);
+  const failures = summaries.filter(({ failed }) => failed !== undefined);
+  const parts = [
+    `## Speed\n\n${table(SPEED, made.map(speedRow))}`,
+    ...(others.length > 0 ? [`## Nearness to the dense video\n\n${table(NEAR, others.map(nearRow))}`] : []),
+    ...(judged.length > 0 ? [`## Adherence to the prompt, change in points\n\n${adherenceTable(judged)}`] : []),
+    ...(failures.length > 0 ? [failures.map(({ contender, failed }) => `- ${contender} failed: ${failed}`).join('\n')] : []),
+    LEGEND,
+    ...(embedded ? [EMBEDDED] : []),
+  ];
+  return `${parts.join('\n\n')}\n`;
+}
+
+/** Times of cases that an earlier result has too, by contender. */
+export function comparedMarkdown(
+  { sameMachine, cases }: { readonly sameMachine: boolean; readonly cases: readonly Compared[] },
+  file: string,
+): string {
+  const contenderOf = ({ id }: Compared): string => id.slice(0, id.indexOf('/'));
+  const rows = [...new Set(cases.map(contenderOf))].map((contender) => {
+    const logs = cases.filter((one) => contenderOf(one) === contender).map(({ ratio }) => Math.log(ratio));
+    return [contender, String(logs.length), Math.exp(logs.reduce((sum, log) => sum + log, 0) / logs.length).toFixed(2)];
+  });
+  const machines = sameMachine ? '' : 'The two results are of different machines: the ratios say nothing of the code.\n\n';
+  return `## Against ${file}\n\n${machines}${table(['contender', 'cases', 'times as fast as then'], rows)}\n`;
+}
+
+const common = ({ contender, pairs, density, warmUp }: VideoSummary): string[] => [
+  ...[contender, String(pairs), density.toFixed(3), warmUp.toFixed(2)],
+];
+
+function speedRow(one: VideoSummary): string[] {
+  const { cached, seconds, speedup, denoiseSpeedup } = one;
+  return [...common(one), cached.toFixed(2), time(seconds.total), time(seconds.denoise), shown(speedup, 2), shown(denoiseSpeedup, 2)];
+}
+
+function nearRow(one: VideoSummary): string[] {
+  const { latentError, psnr, ssim, gmsd, changes, flicker, plans } = one;
+  return [
+    ...common(one),
+    ...[shown(latentError, 3), shown(psnr, 1), shown(ssim, 3), shown(gmsd, 3), shown(changes, 4), shown(flicker, 2)],
+    plans?.recall ? plans.recall.read.toFixed(3) : '',
+  ];
+}
+
+function adherenceTable(judged: readonly VideoSummary[]): string {
+  const rows = judged.map((one) => [
+    ...common(one),
+    ...ADHERENCE_PARTS.map((part) => {
+      const own = one.adherence?.[part];
+      return own ? `${shown(points(own.change), 1)} (${own.change.count}) to ${(100 * own.share).toFixed(1)} %` : '';
+    }),
+  ]);
+  return table(['contender', 'pairs', 'density', 'warm-up', ...ADHERENCE_PARTS], rows);
+}
+
+const points = ({ mean, low, high, count }: Paired): Paired => ({ mean: 100 * mean, low: 100 * low, high: 100 * high, count });
+/** One pair has no interval. */
+function shown(figure: Paired | undefined, digits: number): string {
+  if (!figure) return '';
+  const [mean, low, high] = [figure.mean, figure.low, figure.high].map((value) => value.toFixed(digits));
+  return figure.count === 1 ? mean : `${mean} [${low}, ${high}]`;
+}
+const time = (seconds: number): string => seconds.toFixed(seconds < 10 ? 2 : 1);
+const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
+  [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ').replaceAll('  ', ' ')} |`).join('\n');
