@@ -2,7 +2,6 @@
 import { methodName, subjectId } from './ids.ts';
 import type { Case, Machine, ResultFile } from './results.ts';
 import { type Spread, spreadOf } from './spread.ts';
-import type { PhaseTimes } from './step.ts';
 import type { Setting } from './subject.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -66,6 +65,7 @@ const FORMS: readonly Form[] = [
   { is: has('contenders', 'steps'), bench: 'run', cases: wholeRuns },
   { is: has('bestSeconds', 'rows'), bench: 'demo', cases: demos },
   { is: has('lines', 'unchecked'), bench: 'decode', cases: decoders },
+  { is: has('results', 'calls', 'prompts'), bench: 'methods', cases: methodsOnCalls },
   // Others are figures of a machine, or one run: nothing that is compared case by case.
   { is: has('what', 'peakMebibytes'), bench: 'full-size', cases: () => [] },
   { is: has('shapes', 'stock'), bench: 'matmul', cases: () => [] },
@@ -174,7 +174,13 @@ function attentionOfOnnxRuntime({ heads, dim, lines }: OnnxRuntimeAttention): Ca
   }));
 }
 
-function phases(json: Setting & { readonly method: string; readonly options: Json; readonly phases: readonly PhaseTimes[] }): Case[] {
+interface Phases extends Setting {
+  readonly method: string;
+  readonly options: Json;
+  readonly phases: readonly { readonly name: string; readonly runs: readonly number[]; readonly density: number }[];
+}
+
+function phases(json: Phases): Case[] {
   return json.phases.map(({ name, runs, density }) => ({
     id: `${subjectId(json)}/zoetrope ${methodName(json.method, json.options.sparsity)}/${name}`,
     milliseconds: spreadOf(runs.map((seconds) => 1000 * seconds)),
@@ -226,6 +232,17 @@ function demos({ runtime, tokens, rows }: Demo): Case[] {
     const milliseconds = spreadOf(own.map(({ seconds }) => 1000 * seconds));
     return { id: `${tokens} tokens/${runtime} f32/zoetrope ${method}/prompt to mp4`, milliseconds, density: own[0].density };
   });
+}
+
+interface MethodsOnCalls {
+  readonly tokens: number;
+  readonly device: { readonly name: string };
+  readonly results: readonly { readonly label: string }[];
+}
+
+/** Means over calls, and no times. */
+function methodsOnCalls({ tokens, device, results }: MethodsOnCalls): Case[] {
+  return results.map((result) => ({ id: `${tokens} tokens/${device.name}/${result.label}`, ...result }));
 }
 
 interface Decoded {

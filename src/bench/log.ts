@@ -19,14 +19,14 @@ export interface ResultLog<Own extends Case = Case> {
   /** Adds cases and writes the file. */
   add(cases: readonly Own[]): Promise<void>;
   /** Everything in the file, with what was added. */
-  readonly result: ResultFile<Own>;
+  readonly result: ResultFile;
   /** Ids that this run asked for, whoever measured them. */
   readonly asked: ReadonlySet<string>;
 }
 
 export function resultLog<Own extends Case>({ out, choosing, filter, ...fixed }: LogOptions): ResultLog<Own> {
   const today = new Date().toISOString().slice(0, 10);
-  let result: ResultFile<Own> = { ...fixed, date: today, machine: machineOf(), cases: [] };
+  let result: ResultFile = { ...fixed, date: today, machine: machineOf(), cases: [] };
   const asked = new Set<string>();
   return {
     get result() {

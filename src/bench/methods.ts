@@ -2,6 +2,7 @@
 // recalls, and what that takes. Contenders run in turns on the same recorded calls, each with the memory of its own run.
 import type { Backend } from '../backend/backend.ts';
 import type { Method } from '../method.ts';
+import type { Listed } from '../methods/catalogue.ts';
 import type { TextToVideoPipeline } from '../pipeline.ts';
 import { relativeError } from '../quality/error.ts';
 import { massTables, recallOf } from '../quality/recall.ts';
@@ -9,6 +10,7 @@ import { tokensOf } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { type Observed, observe, warmUp } from './observed.ts';
 import { type Recorded, type Recording, recordRun } from './recorded.ts';
+import type { Case } from './results.ts';
 import { type Sample, type Summary, summary } from './summary.ts';
 
 /** What is measured under a label; methods are made anew for each run. */
@@ -42,6 +44,16 @@ export interface MethodsBench {
   readonly layers: readonly number[];
   readonly results: readonly MethodResult[];
 }
+
+/** A result with what the catalogue says of its method, the sparsity that was asked of it if it was not its own, and where it was measured. */
+export type MethodCase = Case &
+  MethodResult &
+  Pick<Listed, 'name' | 'mark' | 'reconstruction'> & {
+    readonly sparsity?: number;
+    readonly setting: Omit<MethodsBench, 'results'>;
+    readonly runs: number;
+    readonly software: string;
+  };
 
 /**
  * Runs the pipeline with full attention for each prompt and seed, and every contender beside it.

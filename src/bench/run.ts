@@ -7,10 +7,17 @@ import { type Transformer, transformer } from '../dit/transformer.ts';
 import type { Method } from '../method.ts';
 import { dense } from '../methods.ts';
 import type { Tensor } from '../tensor.ts';
+import { subjectId } from './ids.ts';
+import type { ResultLog } from './log.ts';
+import type { Case } from './results.ts';
+import { type Spread, spreadOf } from './spread.ts';
 import { openSubject, type Setting, type Subject, type SubjectOptions } from './subject.ts';
 
 export interface RunBenchOptions extends SubjectOptions {
   readonly method: Method;
+  /** The method as it was asked for (default its name). */
+  readonly label?: string;
+  readonly log: ResultLog<RunCase>;
   /** Default 50. */
   readonly steps?: number;
   /** Forwards of a step: 2 with guidance (default), or 1. */
@@ -33,26 +40,21 @@ export interface BenchedStep {
 }
 
 /** One run. */
-export interface Contender {
+export interface RunCase extends Case {
   readonly method: string;
-  readonly seconds: number;
+  /** Of the whole run. */
+  readonly milliseconds: Spread;
   readonly stepSeconds: readonly number[];
   /** Mean share of attention that was computed, 0..1. */
-  readonly meanDensity: number;
+  readonly density: number;
   /** Whether the last latents are numbers; random weights may overflow. */
   readonly finite: boolean;
-}
-
-export interface RunBench extends Setting {
-  readonly method: string;
+  readonly setting: Setting;
   readonly steps: number;
   readonly branches: number;
   readonly batched: boolean;
   /** Where latents come from. */
   readonly latents: 'sampler';
-  readonly contenders: readonly Contender[];
-  /** Seconds of the dense run by those of the method's; absent when only one was measured. */
-  readonly ratio?: number;
   readonly peakBytes: number;
 }
 
@@ -60,27 +62,29 @@ export interface RunBench extends Setting {
 const WARM_UP_STEPS = 5;
 
 /**
- * Measures whole runs one after the other in one process. Texts are random; weights too unless there is a model.
+ * Measures the whole runs that the log wants, one after the other in one process. Texts are random; weights too unless there is a model.
  * @throws as `openSubject` does, and the signal's reason when it is aborted.
  */
-export async function benchRun(options: RunBenchOptions): Promise<RunBench> {
-  const { method, steps = 50, branches = 2, batched = false } = options;
+export async function benchRun(options: RunBenchOptions): Promise<void> {
+  const { method, log, label = method.name, steps = 50, branches = 2, batched = false } = options;
   const subject = await openSubject(options);
   const { gpu, setting } = subject;
   try {
+    await log.begin(setting.gpu.device || setting.gpu.description);
+    const idOf = (name: string) => `${subjectId(setting)}/zoetrope ${name}/${steps} steps x ${branches}${batched ? ' in one batch' : ''}`;
+    const own = [{ name: label, method }];
+    const all = options.dense === false || method.name === 'dense' ? own : [{ name: 'dense', method: dense() }, ...own];
+    const wanted = all.filter(({ name }) => log.wants(idOf(name)));
+    if (wanted.length === 0) return;
     const dit = transformer(subject.config, subject.weights, subject.executor);
     const texts = Array.from({ length: branches }, (_, branch) => subject.text(1 + branch));
     const run = { ...options, steps, batched, subject, dit, texts };
     await whole({ ...run, name: 'warm-up', steps: WARM_UP_STEPS });
-    const methods = options.dense === false || method.name === 'dense' ? [method] : [dense(), method];
-    const contenders: Contender[] = [];
-    for (const one of methods) contenders.push(await whole({ ...run, name: one.name, method: one }));
-    const [first, second] = contenders;
-    return {
-      ...{ ...setting, method: method.name, steps, branches, batched, latents: 'sampler' as const, contenders },
-      ...(second && { ratio: first.seconds / second.seconds }),
-      peakBytes: gpu.memory.peakBytes,
-    };
+    for (const one of wanted) {
+      const { seconds, ...rest } = await whole({ ...run, ...one });
+      const about = { setting, steps, branches, batched, latents: 'sampler' as const, peakBytes: gpu.memory.peakBytes };
+      await log.add([{ id: idOf(one.name), method: one.name, milliseconds: spreadOf([1000 * seconds]), ...rest, ...about }]);
+    }
   } finally {
     await subject.dispose();
   }
@@ -97,11 +101,11 @@ interface Whole extends RunBenchOptions {
 
 const GUIDANCE = 5;
 
-async function whole({ name, method, steps, batched, subject, dit, texts, onStep, signal }: Whole): Promise<Contender> {
+async function whole({ name, method, steps, batched, subject, dit, texts, onStep, signal }: Whole) {
   const { executor, latents, scheduler } = subject;
   const [prompt, negative] = texts;
   const stepSeconds: number[] = [];
-  let meanDensity = 0;
+  let mean = 0;
   const start = performance.now();
   const last = await denoise({
     ops: executor.ops,
@@ -113,10 +117,10 @@ async function whole({ name, method, steps, batched, subject, dit, texts, onStep
     onStep: ({ step, milliseconds, density }) => {
       const seconds = milliseconds / 1000;
       stepSeconds.push(seconds);
-      meanDensity += density / steps;
+      mean += density / steps;
       onStep?.({ run: name, step: step + 1, steps, seconds });
     },
   });
   const seconds = (performance.now() - start) / 1000;
-  return { method: method.name, seconds, stepSeconds, meanDensity, finite: last.every(Number.isFinite) };
+  return { seconds, stepSeconds, density: mean, finite: last.every(Number.isFinite) };
 }

@@ -4,11 +4,18 @@ import type { GpuDevice } from '../backend/webgpu/device.ts';
 import { timestepEmbedding, wanTransformer } from '../dit/wan.ts';
 import type { Method } from '../method.ts';
 import { keptOrder } from '../method-order.ts';
+import { subjectId } from './ids.ts';
 import { byKind, type KindTime, sum } from './kinds.ts';
+import type { ResultLog } from './log.ts';
+import type { Case } from './results.ts';
+import { median, type Spread, spreadOf } from './spread.ts';
 import { openSubject, type Setting, type Subject, type SubjectOptions } from './subject.ts';
 
 export interface StepOptions extends SubjectOptions {
   readonly method: Method;
+  /** The method as it was asked for (default its name). */
+  readonly label?: string;
+  readonly log: ResultLog<StepCase>;
   /** Timed forwards of a phase (default 5). */
   readonly runs?: number;
   /** Seconds of work before anything is timed: an idle GPU starts slowly (default 1). */
@@ -27,9 +34,8 @@ export interface Phase {
 
 /** One forward in a phase. */
 export interface PhaseTimes extends Phase {
-  /** Median of the runs, from the first launch to the end of the last. */
-  readonly seconds: number;
-  readonly runs: readonly number[];
+  /** From the first launch to the end of the last. */
+  readonly milliseconds: Spread;
   /** Median of the time the host took to enqueue. */
   readonly hostMilliseconds: number;
   /** Mean share of attention that was computed, 0..1. */
@@ -39,37 +45,42 @@ export interface PhaseTimes extends Phase {
   readonly kinds?: readonly KindTime[];
 }
 
-export interface StepBench extends Setting {
+/** A phase of a method on a setting. */
+export interface StepCase extends Case, PhaseTimes {
+  readonly milliseconds: Spread;
   readonly method: string;
+  readonly setting: Setting;
   readonly loadingSeconds: number;
-  /** GPU memory of the loaded weights, and the most that was taken. */
+  /** GPU memory of the loaded weights, and the most that was taken so far. */
   readonly loadedBytes: number;
   readonly peakBytes: number;
-  readonly phases: readonly PhaseTimes[];
 }
 
 const STEPS = 50;
 const RUNS = 5;
 
 /**
- * Measures one forward, batch 1, in each phase that `method` has. Inputs are random.
+ * Measures one forward, batch 1, in each phase that `method` has and the log wants. Inputs are random.
  * @throws as `openSubject` does, and the signal's reason when it is aborted.
  */
-export async function benchStep(options: StepOptions): Promise<StepBench> {
+export async function benchStep(options: StepOptions): Promise<void> {
+  const { method, log, label = method.name } = options;
   const subject = await openSubject(options);
   const { gpu, setting } = subject;
   try {
+    await log.begin(setting.gpu.device || setting.gpu.description);
+    const idOf = ({ name }: Phase) => `${subjectId(setting)}/zoetrope ${label}/${name}`;
+    const wanted = phasesOf(method, subject).filter((phase) => log.wants(idOf(phase)));
+    if (wanted.length === 0) return;
     const loading = performance.now();
-    const step = await openStep(subject, options.method);
-    const loadingSeconds = (performance.now() - loading) / 1000;
-    const loadedBytes = gpu.memory.bytes;
+    const step = await openStep(subject, method);
+    const loaded = { loadingSeconds: (performance.now() - loading) / 1000, loadedBytes: gpu.memory.bytes };
     await warmUp(step, options);
-    const phases: PhaseTimes[] = [];
-    for (const phase of phasesOf(options.method, subject)) {
+    for (const phase of wanted) {
       options.onPhase?.(phase);
-      phases.push(await measure(step, phase, options));
+      const times = await measure(step, phase, options);
+      await log.add([{ id: idOf(phase), method: label, ...times, setting, ...loaded, peakBytes: gpu.memory.peakBytes }]);
     }
-    return { ...setting, method: options.method.name, loadingSeconds, loadedBytes, peakBytes: gpu.memory.peakBytes, phases };
   } finally {
     await subject.dispose();
   }
@@ -142,7 +153,7 @@ async function measure(step: Step, phase: Phase, { runs = RUNS, signal }: StepOp
     if (phase.name === 'first search') attention.reset();
     await attention.take();
   };
-  const times: { seconds: number; host: number }[] = [];
+  const times: { whole: number; host: number }[] = [];
   // One more, not counted: it compiles what is missing.
   for (let run = 0; run <= runs; run++) {
     await prepare();
@@ -150,22 +161,16 @@ async function measure(step: Step, phase: Phase, { runs = RUNS, signal }: StepOp
     step.run(phase.step);
     const host = performance.now() - start;
     await gpu.idle();
-    if (run > 0) times.push({ seconds: (performance.now() - start) / 1000, host });
+    if (run > 0) times.push({ whole: performance.now() - start, host });
   }
   const { density } = await attention.take();
   await prepare();
   const kinds = gpu.adapter.features.has('timestamp-query') ? byKind(await gpu.profile(() => step.run(phase.step))) : undefined;
   return {
     ...phase,
-    seconds: median(times.map(({ seconds }) => seconds)),
-    runs: times.map(({ seconds }) => seconds),
+    milliseconds: spreadOf(times.map(({ whole }) => whole)),
     hostMilliseconds: median(times.map(({ host }) => host)),
     density,
     ...(kinds && { gpuMilliseconds: sum(kinds, 'milliseconds'), kinds }),
   };
-}
-
-function median(numbers: readonly number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
 }

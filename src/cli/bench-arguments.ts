@@ -1,11 +1,19 @@
 // The words of `zoetrope bench`.
 import { type Command, Option } from 'commander';
+import {
+  type BenchAttentionArguments,
+  type BenchMethodsArguments,
+  benchAttentionCommand,
+  benchMethodsCommand,
+  type ResultArguments,
+  resultOptions,
+} from './bench-attention-arguments.ts';
 import { type BenchVideoArguments, benchVideoCommand } from './bench-video-arguments.ts';
 import { checkMethod, methodOptions, takesSparsity } from './method.ts';
 import { count, DTYPES, parseSize } from './values.ts';
 
 /** What every bench of a transformer is told. */
-interface SubjectArguments {
+interface SubjectArguments extends ResultArguments {
   readonly model?: string;
   readonly size?: { readonly width: number; readonly height: number };
   readonly numFrames?: number;
@@ -15,8 +23,6 @@ interface SubjectArguments {
   readonly sparsity?: number;
   /** false: the GPU's work is not checked. */
   readonly checks: boolean;
-  readonly out?: string;
-  readonly json: boolean;
 }
 
 export interface BenchStepArguments extends SubjectArguments {
@@ -37,18 +43,19 @@ export interface BenchRunArguments extends SubjectArguments {
 /** Of methods that have one, when none is given. */
 const SPARSITY = 0.8;
 
-export type BenchArguments = BenchStepArguments | BenchRunArguments;
+export type BenchArguments = BenchStepArguments | BenchRunArguments | BenchAttentionArguments | BenchMethodsArguments;
 
 /** Adds `bench` and its commands; `done` is given what was asked for. */
 export function benchCommand(program: Command, done: (args: BenchArguments | BenchVideoArguments) => void): void {
   const bench = program.command('bench').description('measure this machine');
   const accept =
-    <Args extends BenchArguments>(command: Args['command']) =>
+    <Args extends BenchStepArguments | BenchRunArguments>(command: Args['command']) =>
     (options: Omit<Args, 'command'>): void => {
       checkMethod(options);
       const sparsity = options.sparsity ?? (takesSparsity(options.method) ? SPARSITY : undefined);
       done({ command, ...options, sparsity } as Args);
     };
+  benchAttentionCommand(bench, done);
   subjectOptions(bench.command('step').description('one denoising step of a transformer on the GPU, by phase and by kind of work'))
     .option('--runs <n>', 'timed runs of a phase', count('runs', 'runs', 1000), 5)
     .option('--profile', 'show every kernel', false)
@@ -59,6 +66,7 @@ export function benchCommand(program: Command, done: (args: BenchArguments | Ben
     .option('--batched', 'both branches in one forward', false)
     .option('--no-dense', 'measure the method alone')
     .action(accept<BenchRunArguments>('bench run'));
+  benchMethodsCommand(bench, done);
   benchVideoCommand(bench, done);
 }
 
@@ -69,8 +77,10 @@ function subjectOptions(command: Command): Command {
     .option('--num-frames <n>', 'number of frames (default: 81)', count('num-frames', 'frames', 10000))
     .option('--layers <n>', 'only the first so many layers', count('layers', 'layers', 1000))
     .addOption(new Option('--dtype <type>', 'how numbers are stored (default: f16 where the GPU has it, else f32)').choices(DTYPES));
-  return methodOptions(options, { method: 'adaspa', sparsity: SPARSITY })
-    .option('--no-checks', 'without validation and bounds checks on the GPU')
-    .option('--out <file>', 'write the result as JSON')
-    .option('--json', 'print the result as JSON', false);
+  return resultOptions(
+    methodOptions(options, { method: 'adaspa', sparsity: SPARSITY }).option(
+      '--no-checks',
+      'without validation and bounds checks on the GPU',
+    ),
+  );
 }

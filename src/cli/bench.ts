@@ -1,59 +1,129 @@
-// `zoetrope bench`: measures, prints a table or JSON on stdout, and writes the JSON with --out.
+// `zoetrope bench`: measures what its result file does not have yet, writes it case by case, and prints a table or JSON on stdout.
 import { constants } from 'node:fs';
-import { access, writeFile } from 'node:fs/promises';
+import { access } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { type ResultLog, resultLog } from '../bench/log.ts';
+import { type Case, compareResults, readResults } from '../bench/results.ts';
 import type { SubjectOptions } from '../bench/subject.ts';
-import { examineMachine } from '../doctor/report.ts';
 import type { BenchArguments, BenchRunArguments, BenchStepArguments } from './bench-arguments.ts';
-import { formatRunBench, formatStepBench } from './bench-tables.ts';
+import { formatCompared, formatRunBench, formatStepBench } from './bench-tables.ts';
 import { methodOf } from './method.ts';
 import { type Lines, linesOn, type Terminal } from './terminal.ts';
 
+// Options that ids tell apart, or that choose how much is measured: the results of one file may differ in them.
+const CHOOSING = [
+  ...[
+    'filter',
+    'method',
+    'methods',
+    'sparsity',
+    'size',
+    'numFrames',
+    'layers',
+    'dtype',
+    'profile',
+    'dense',
+    'steps',
+    'branches',
+    'batched',
+  ],
+  ...['device', 'runtime', 'shapes', 'readings', 'variants'],
+];
+// What a mean was taken over is not in the ids of methods.
+const CHOOSING_METHODS = ['filter', 'methods', 'size', 'numFrames', 'steps', 'device'];
+
 /**
- * Runs one bench. Throws an Error with one sentence for the user (no GPU, a size that the model cannot make, a file that cannot be written), or
- * the signal's reason when it is aborted.
+ * Runs one bench. An abort after the first case with `out` ends it there: what was measured is in the file. Throws an Error with one sentence for
+ * the user (no GPU, a size that the model cannot make, a file that cannot be written), or the signal's reason when it is aborted before that.
  */
 export async function bench(args: BenchArguments, version: string, terminal: Terminal, signal: AbortSignal): Promise<void> {
-  if (args.out !== undefined) await checkPlace(args.out);
+  const { command, json, out, compare, ...options } = args;
+  if (out !== undefined) await checkPlace(out);
+  const before = compare === undefined ? undefined : (await readResults([compare]))[0];
+  const choosing = command === 'bench methods' ? CHOOSING_METHODS : CHOOSING;
+  const log = resultLog({
+    ...{ bench: command.replace('bench ', ''), version, options: plain(options), choosing, out, filter: args.filter },
+  });
   const lines = linesOn(terminal);
   try {
-    const { result, text } = args.command === 'bench step' ? await step(args, lines, signal) : await run(args, lines, signal);
+    const format = await measured(args, log, lines, signal);
+    const cases = log.result.cases.filter(({ id }) => log.asked.has(id));
+    if (cases.length === 0) throw new RangeError(`no case has all words of the filter "${args.filter}"; give fewer`);
+    const compared = before && { file: before.file, ...compareResults(before, { ...log.result, cases }) };
     lines.clear();
-    const { command, json, out, ...options } = args;
-    const date = new Date().toISOString().slice(0, 10);
-    const report = `${JSON.stringify({ bench: command, date, version, machine: examineMachine(), options, ...result }, null, 1)}\n`;
-    terminal.out(json ? report : text);
-    if (out !== undefined) await writeFile(out, report);
+    if (json) terminal.out(`${JSON.stringify({ ...log.result, ...(compared && { compared }) }, null, 1)}\n`);
+    else terminal.out(`${format(cases)}${compared ? `\n${formatCompared(compared)}` : ''}`);
+    if (signal.aborted) lines.note(`Stopped before all was measured: the same command goes on with "${out}".`);
+    if (cases.some(({ failed }) => failed !== undefined)) lines.note('Some cases failed, with their reasons in the result.');
   } finally {
     lines.clear();
   }
 }
 
-async function step(args: BenchStepArguments, lines: Lines, signal: AbortSignal) {
+type Format = (cases: readonly Case[]) => string;
+
+/** Measures, and gives back how the cases look as text. */
+async function measured(args: BenchArguments, log: ResultLog, lines: Lines, signal: AbortSignal): Promise<Format> {
+  lines.show(args.command === 'bench attention' ? 'Opening the device ...' : 'Loading the model ...');
+  const format = await formatOf(args);
+  try {
+    if (args.command === 'bench step') await step(args, log, lines, signal);
+    else if (args.command === 'bench run') await run(args, log, lines, signal);
+    else if (args.command === 'bench methods') await (await import('./bench-methods.ts')).methods(args, log, lines, signal);
+    else await (await import('./bench-attention.ts')).attention(args, log, lines, signal);
+  } catch (error) {
+    const isKept = args.out !== undefined && log.result.cases.length > 0;
+    if (!signal.aborted || !isKept) throw error;
+  }
+  return format;
+}
+
+async function formatOf(args: BenchArguments): Promise<Format> {
+  const format =
+    args.command === 'bench step'
+      ? (cases: Parameters<typeof formatStepBench>[0]) => formatStepBench(cases, args)
+      : args.command === 'bench run'
+        ? formatRunBench
+        : args.command === 'bench methods'
+          ? (await import('./bench-methods.ts')).formatMethods
+          : (await import('./bench-attention.ts')).formatAttention;
+  return format as Format;
+}
+
+async function step(args: BenchStepArguments, log: ResultLog, lines: Lines, signal: AbortSignal): Promise<void> {
   const { benchStep } = await import('../bench/step.ts');
-  lines.show('Loading the model ...');
-  const result = await benchStep({
-    ...subjectOf(args),
-    ...{ method: await methodOf(args), runs: args.runs, signal },
+  await benchStep({
+    ...(await subjectOf(args)),
+    ...{ runs: args.runs, log, signal },
     onPhase: ({ name }) => lines.show(`Measuring ${name} ...`),
   });
-  return { result, text: formatStepBench(result, args) };
 }
 
-async function run(args: BenchRunArguments, lines: Lines, signal: AbortSignal) {
+async function run(args: BenchRunArguments, log: ResultLog, lines: Lines, signal: AbortSignal): Promise<void> {
   const { benchRun } = await import('../bench/run.ts');
-  lines.show('Loading the model ...');
   const { steps, branches, batched, dense } = args;
-  const result = await benchRun({
-    ...subjectOf(args),
-    ...{ method: await methodOf(args), steps, branches, batched, dense, signal },
+  await benchRun({
+    ...(await subjectOf(args)),
+    ...{ steps, branches, batched, dense, log, signal },
     onStep: ({ run, step, steps, seconds }) => lines.show(`${run}, step ${step}/${steps}  ${Math.round(1000 * seconds)} ms`),
   });
-  return { result, text: formatRunBench(result, args) };
 }
 
-function subjectOf({ model, size, numFrames, layers, dtype, checks }: BenchArguments): SubjectOptions {
-  return { model, ...size, numFrames, layers, dtype, checked: checks };
+async function subjectOf(args: BenchStepArguments | BenchRunArguments) {
+  const { model, size, numFrames, layers, dtype, checks, sparsity } = args;
+  const method = await methodOf(args);
+  const subject: SubjectOptions = { model, ...size, numFrames, layers, dtype, checked: checks };
+  return { ...subject, method, label: sparsity === undefined ? method.name : `${method.name} ${sparsity}` };
+}
+
+/** Options as a file keeps them: shapes, plans and methods by their names. */
+function plain(options: object): Record<string, unknown> {
+  const named = (value: { readonly label?: string; readonly name?: string }) => value.label ?? value.name ?? value;
+  return Object.fromEntries(
+    Object.entries(options)
+      .filter(([, value]) => value !== undefined)
+      .map(([name, value]) => [name, Array.isArray(value) ? value.map(named) : value]),
+  );
 }
 
 async function checkPlace(file: string): Promise<void> {

@@ -7,6 +7,7 @@ import { type AttentionBenchOptions, type AttentionCase, benchAttention } from '
 import { blocksOf, numbersOf, PYRAMID, SHIFT, type Shape, shapeNamed } from '../../src/bench/attention/shapes.ts';
 import { exactDense, exactRow, headsChecked, rowError, tokensChecked } from '../../src/bench/attention/twin.ts';
 import { resultLog } from '../../src/bench/log.ts';
+import { main } from '../../src/cli/main.ts';
 import type { Method } from '../../src/method.ts';
 import { adaSpa, exactRest } from '../../src/methods.ts';
 import { raster } from '../../src/sparse3d/layout.ts';
@@ -35,7 +36,7 @@ async function run(more: Partial<AttentionBenchOptions>, out?: string, filter?: 
     onTurn: ({ work, turn }) => turns.push(`${work} ${turn}`),
     ...more,
   });
-  return { cases: log.result.cases, machine: log.result.machine, turns };
+  return { cases: log.result.cases as readonly AttentionCase[], machine: log.result.machine, turns };
 }
 
 const named = (cases: readonly AttentionCase[]) => Object.fromEntries(cases.map((one) => [one.id.split('/').slice(2).join('/'), one]));
@@ -133,4 +134,43 @@ test('a type that a device does not store is said of each case', async () => {
 
 test('a shape that there is not is one sentence', () => {
   expect(() => shapeNamed('wan')).toThrow('there is no shape "wan"; give some of small, mini, wan-480p, wan-720p, hunyuan-720p');
+});
+
+async function said(words: string): Promise<{ code: number; out: string; err: string }> {
+  const terminal = { out: '', err: '' };
+  const write = (to: 'out' | 'err') => (text: string) => {
+    terminal[to] += text;
+  };
+  const spelled = ['bench', 'attention', ...words.match(/"[^"]*"|\S+/g)!.map((word) => word.replaceAll('"', ''))];
+  const code = await main(spelled, { out: write('out'), err: write('err'), isScreen: false, columns: 80 }, new AbortController().signal);
+  return { code, ...terminal };
+}
+
+test('the command prints a table, and keeps its options with the result', async () => {
+  const out = join(folder, 'cli.json');
+  const { code, out: text } = await said(
+    `--runtime onnxruntime-node --shapes small --densities 0.125 --runs 1 --filter "node blocks" --out ${out}`,
+  );
+  expect(code).toBe(0);
+  expect(text).toMatch(
+    /^small: 2,304 tokens, 4 heads x 64, f32; onnxruntime-node 1\.\d+\.\d+\n\n +density +ms +from +to +TFLOP\/s +error\n/,
+  );
+  expect(text).toMatch(/^zoetrope blocks 0\.125 +0\.1\d +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +\de-7$/m);
+  expect(JSON.parse(readFileSync(out, 'utf8'))).toMatchObject({
+    ...{ bench: 'attention', cases: [{ id: 'small/onnxruntime-node f32/zoetrope/blocks 0.125', milliseconds: { runs: 1 } }] },
+    options: { device: 'cpu', runs: 1, shapes: ['small'], readings: ['blocks 0.125', 'pyramid'], methods: [], stock: false, checks: true },
+  });
+});
+
+test.each([
+  ['--shapes wan', /^Error: .*there is no shape "wan"; give some of small, mini, /],
+  ['--device webgpu --runtime onnxruntime-web', /^Error: --runtime onnxruntime-web is for --device cpu; leave it out\.\n$/],
+  ['--densities 0', /^Error: densities is "0"; give shares above 0 and at most 1, as 0\.5,0\.2\.\n$/],
+  ['--methods adaspar', /^Error: .*adaspar/],
+  ['--filter "nothing at all"', /Error: no case has all words of the filter "nothing at all"; give fewer\.\n$/],
+  ['--compare package.json', /^Error: "package\.json" is no result file of a bench: it has no cases, and is of no known form/],
+])('refuses %s', async (words, message) => {
+  const { code, err } = await said(words);
+  expect(code).toBe(1);
+  expect(err).toMatch(message);
 });

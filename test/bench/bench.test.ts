@@ -3,8 +3,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileS
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import type { RunBench } from '../../src/bench/run.ts';
-import { phasesOf, type StepBench } from '../../src/bench/step.ts';
+import type { ResultFile } from '../../src/bench/results.ts';
+import type { RunCase } from '../../src/bench/run.ts';
+import { phasesOf, type StepCase } from '../../src/bench/step.ts';
 import { main } from '../../src/cli/main.ts';
 import { adaSpa, dense, pyramidSparse } from '../../src/methods.ts';
 import { openedGpu } from '../gpu/device.ts';
@@ -49,53 +50,72 @@ describe.skipIf(!gpu)('on a GPU', () => {
   test('step: the phases of a method by kind of work, as a table and a file', async () => {
     const file = join(folder, 'step.json');
     expect(await run(['step', ...TINY, '--runs', '2', '--profile', '--out', file])).toBe(0);
-    const result = JSON.parse(readFileSync(file, 'utf8')) as StepBench & Record<string, object>;
-    expect(result).toMatchObject({
-      bench: 'bench step',
-      method: 'adaSpa',
-      dtype: 'f32',
-      tokens: 8,
-      textTokens: 8,
-      layers: 1,
-      checked: true,
-    });
-    expect(result.options).toMatchObject({ model: MODEL, method: 'adaspa', sparsity: 0.8, runs: 2 });
-    expect(result.machine).toHaveProperty('cores');
-    expect(result.peakBytes).toBeGreaterThanOrEqual(result.loadedBytes);
-    expect(result.phases.map(({ name, step }) => [name, step])).toEqual([
+    const result = JSON.parse(readFileSync(file, 'utf8')) as ResultFile<StepCase>;
+    expect(result).toMatchObject({ bench: 'step', options: { model: MODEL, method: 'adaspa', sparsity: 0.8, runs: 2 } });
+    expect(result.machine.gpu).toBeTruthy();
+    expect(result.cases.map(({ name, step }) => [name, step])).toEqual([
       ['dense', 0],
       ['first search', 10],
       ['reuse', 11],
       ['later search', 30],
     ]);
-    for (const { runs, seconds, hostMilliseconds, gpuMilliseconds, kinds } of result.phases) {
-      expect(runs).toHaveLength(2);
-      expect(seconds).toBeCloseTo((runs[0] + runs[1]) / 2, 9);
+    for (const {
+      id,
+      name,
+      method,
+      setting,
+      milliseconds,
+      hostMilliseconds,
+      gpuMilliseconds,
+      kinds,
+      peakBytes,
+      loadedBytes,
+    } of result.cases) {
+      expect(id).toMatch(/^few-words-\w+ 32x32x5 1 layers\/webgpu f32\/zoetrope adaSpa 0\.8\//);
+      expect(id.endsWith(`/${name}`)).toBe(true);
+      expect(method).toBe('adaSpa 0.8');
+      expect(setting).toMatchObject({ dtype: 'f32', tokens: 8, textTokens: 8, layers: 1, checked: true });
+      expect(milliseconds.runs).toBe(2);
+      expect(peakBytes).toBeGreaterThanOrEqual(loadedBytes);
       expect(hostMilliseconds).toBeGreaterThan(0);
-      expect(kinds!.reduce((sum, { milliseconds }) => sum + milliseconds, 0)).toBeCloseTo(gpuMilliseconds!, 6);
+      expect(kinds!.reduce((sum, one) => sum + one.milliseconds, 0)).toBeCloseTo(gpuMilliseconds!, 6);
     }
-    const names = result.phases.map(({ kinds }) => kinds!.map(({ kind }) => kind));
+    const names = result.cases.map(({ kinds }) => kinds!.map(({ kind }) => kind));
     expect(names[0]).toEqual(['linear', 'attention', 'norm', 'other']);
     expect(names[1]).toContain('search');
     expect(names[2]).toEqual(['linear', 'attention', 'norm', 'layout', 'other']);
     expect(names[3]).toContain('search');
-    expect(said.out).toMatch(/, in software: .*few-words-.*, 1 layer\n32x32, 5 frames, 8 tokens, f32\nadaSpa at sparsity 0\.8\n/);
+    expect(said.out).toMatch(/, in software: .*few-words-.*, 1 layer\n32x32, 5 frames, 8 tokens, f32\nadaSpa 0\.8\n/);
     expect(said.out).toMatch(/\n +density +ms +host ms +GPU ms +linear +attention +search +norm +layout +other\ndense +1\.00 /);
     expect(said.out).toMatch(/\nreuse +GPU ms +launches\nlinear +[\d.]+ +\d+\n {2}matmul/);
     expect(said.err).toMatch(/^Loading the model \.\.\.\nMeasuring dense \.\.\.\nMeasuring first search /);
+    const before = readFileSync(file, 'utf8');
+    said = { out: '', err: '' };
+    expect(await run(['step', ...TINY, '--runs', '2', '--filter', 'reuse', '--compare', file, '--out', file])).toBe(0);
+    expect(said.err).toBe('Loading the model ...\n');
+    expect(said.out).toMatch(/^reuse +[\d.]+ /m);
+    expect(said.out).toMatch(/^Beside .*step\.json:\n\n.*\n.*\/reuse +[\d.]+ +[\d.]+ +1\.00\n$/m);
+    expect(said.out).not.toMatch(/dense/);
+    expect(readFileSync(file, 'utf8')).toBe(before);
+    expect(await run(['step', ...TINY, '--runs', '3', '--out', file])).toBe(1);
+    expect(said.err).toMatch(
+      /step\.json" cannot be gone on with: its option runs is 2, not 3; give another --out, or remove the file\.\n$/,
+    );
   });
 
   test('run: dense and the method, whole', async () => {
     const words = ['run', ...TINY, '--steps', '2', '--batched', '--json'];
     expect(await run(words)).toBe(0);
-    const result = JSON.parse(said.out) as RunBench;
-    expect(result).toMatchObject({ steps: 2, branches: 2, batched: true, latents: 'sampler', method: 'adaSpa' });
-    expect(result.contenders.map(({ method, stepSeconds, finite }) => [method, stepSeconds.length, finite])).toEqual([
+    const { cases } = JSON.parse(said.out) as ResultFile<RunCase>;
+    expect(cases.map(({ method, stepSeconds, finite }) => [method, stepSeconds.length, finite])).toEqual([
       ['dense', 2, true],
-      ['adaSpa', 2, true],
+      ['adaSpa 0.8', 2, true],
     ]);
-    for (const { seconds, stepSeconds } of result.contenders) expect(seconds).toBeGreaterThanOrEqual(stepSeconds[0] + stepSeconds[1]);
-    expect(result.ratio).toBeCloseTo(result.contenders[0].seconds / result.contenders[1].seconds, 9);
+    for (const one of cases) {
+      expect(one).toMatchObject({ steps: 2, branches: 2, batched: true, latents: 'sampler' });
+      expect(one.id).toMatch(/\/2 steps x 2 in one batch$/);
+      expect(one.milliseconds.median / 1000).toBeGreaterThanOrEqual(one.stepSeconds[0] + one.stepSeconds[1]);
+    }
   });
 
   test.each(['step', 'run'])('%s: stops when it is told to, and writes nothing', async (bench) => {
