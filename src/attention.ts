@@ -3,6 +3,7 @@
 import type { Attended, Backend } from './backend/backend.ts';
 import { between, recallOf, timeOf } from './measure.ts';
 import type { Attention, Call, Layouts, Memory, Method, Phase, Site } from './method.ts';
+import { checkHeads, headLayouts, tensorsIn, withoutEmpty } from './method-heads.ts';
 import { checkPlanLayer, keptOrder, layoutsOf } from './method-order.ts';
 import { oneBlock, paddingOf, wholePlan } from './sparse3d/order.ts';
 import { type Layout, tokensOf } from './sparse3d/plan.ts';
@@ -48,6 +49,7 @@ export interface AttentionOptions {
  * @throws RangeError when q, k, v do not fit the site's grid, order and branches.
  */
 export function createAttention(ops: Backend, method: Method, { onCall }: AttentionOptions = {}): BoundAttention {
+  checkHeads(method);
   const memories = new Map<string, Kept>();
   const run = runOf(() => forget(ops, memories));
   let done = tally();
@@ -133,8 +135,9 @@ function eachItem(ops: Backend, attendItem: AttendItem, q: Tensor, k: Tensor, v:
  * beside its output.
  */
 function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: Kept, q: Tensor, k: Tensor, v: Tensor, site: Site): Answer {
-  const layout = layoutsOf(method, site);
-  checkPlanLayer(method, site, layout);
+  const known = layoutsOf(method, site);
+  checkPlanLayer(method, site, known);
+  const layout = method.layout.byHead ? headLayouts(method, due, { ops, q, k, v, site, memory }) : known;
   const ordered = site.layout !== undefined;
   if (ordered) checkOrder(site.layout, layout, site);
   const blocked = ordered ? { q, k, v } : { q: ops.gather(q, layout.q), k: ops.gather(k, layout.k), v: ops.gather(v, layout.k) };
@@ -166,8 +169,8 @@ function attendAll(ops: Backend, q: Tensor, k: Tensor, v: Tensor, layout: Layout
 function keep(call: Call, memory: Kept, method: Method): NotedCall['measured'] {
   const { ops } = call;
   const start = method.measure ? timeOf(ops, call.v, memory.lse) : undefined;
-  const plan = method.select(call, method.score(call), method.levels);
-  const density = method.checkPlans ? checkedDensity(ops, plan, call.q.shape[0], call.layout) : ops.density(plan);
+  const plan = method.select(call, withoutEmpty(call, method.score(call)), method.levels);
+  const density = method.checkPlans ? checkedDensity(ops, plan, call.q.shape[0], call.layout) : ops.density(plan, call.layout);
   density.catch(() => undefined);
   const before = memory.plan;
   for (const name of ['counts', 'blocks'] as const) {
@@ -186,8 +189,7 @@ function fullLse({ ops, layout, site }: Call, q: Tensor, k: Tensor, v: Tensor): 
 
 /** Empties all memories and frees what they hold. */
 function forget(ops: Backend, memories: Map<string, Kept>): void {
-  for (const { plan, lse, residual } of memories.values())
-    for (const held of [plan?.counts, plan?.blocks, lse, residual]) if (held) ops.release(held);
+  for (const memory of memories.values()) for (const held of tensorsIn(memory)) ops.release(held);
   memories.clear();
 }
 

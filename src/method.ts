@@ -31,6 +31,10 @@ export interface Memory {
   lse?: Tensor;
   /** What the plan left out of the output at the last search, for corrections that add it until the next one: f32. */
   residual?: Tensor;
+  /** The orders of the plan, where heads have their own. */
+  layout?: Layouts;
+  /** Where clusters of queries and of keys were at the last search, f32 [heads, clusters, dim]. */
+  centers?: { readonly q: Tensor; readonly k: Tensor };
 }
 
 /** Token orders of queries and keys. */
@@ -57,11 +61,25 @@ export interface Call {
   readonly forced?: number;
 }
 
+/** What a layout by head is found from: raster q, k, v [heads, tokens, dim] of one batch item, where it stands, and what its layer remembers. */
+export interface Tokens {
+  readonly ops: Backend;
+  readonly q: Tensor;
+  readonly k: Tensor;
+  readonly v: Tensor;
+  readonly site: Site;
+  readonly memory: Memory;
+}
+
 /**
  * The token order of queries and keys: one layout for both, or one each. Called for every attention call, so layouts keep what they made
  * per grid.
  */
-export type LayoutStage = (grid: Grid, site: Site) => Layout | Layouts;
+export interface LayoutStage {
+  (grid: Grid, site: Site, tokens?: Tokens): Layout | Layouts;
+  /** Gives each head an order of its own: called without tokens for the shape of its layouts, and with them at each search. */
+  readonly byHead?: boolean;
+}
 /** How much each query block wants each key block: f32 [heads, qBlocks, kBlocks]; +Infinity forces a block, -Infinity forbids it. */
 export interface Scorer {
   (call: Call): Tensor;

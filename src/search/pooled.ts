@@ -51,7 +51,7 @@ function logitsOf({ ops, q, layout }: Call, keys: Tensor, { scaled = true, short
     return short === 'root' ? ops.multiply(means, rootCounts(ops, of)) : means;
   };
   const logits = ops.product(meansOf(q, layout.q), meansOf(keys, layout.k), scaled ? 1 / Math.sqrt(q.shape[2]) : 1);
-  return short === 'mass' ? ops.force(logits, lnCounts(ops, layout.k)) : logits;
+  return short === 'mass' ? ops.force(logits, layout.k.heads?.lnCounts ?? lnCounts(ops, layout.k)) : logits;
 }
 
 function normalized(ops: Backend, logits: Tensor, { normalize = 'softmax' }: PooledOptions): Tensor {

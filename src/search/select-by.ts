@@ -59,6 +59,10 @@ export const refine = ({ first, levels, score, second }: RefineOptions): Selecto
 export const shrinking = (select: Selector): Selector => {
   const shrink: Selector = (call, scores, levels) => {
     const { ops, memory } = call;
+    if (call.layout.k.heads)
+      throw new TypeError(
+        'a plan only shrinks in one order of tokens; choose a layout of the grid, not one that each search makes for each head',
+      );
     if (!memory.plan) return select(call, scores, levels);
     const kept = memory.plan;
     return ops.scope(() => select(call, ops.force(scores, ops.planTable(kept, { read: 0, left: -Infinity })), levels));

@@ -34,7 +34,8 @@ export const places = (block = 64): ((grid: Grid) => Layout) => {
 /** Layer l takes layout l mod their number (VMoBA, arXiv 2506.23858: slabs, columns, boxes). @throws RangeError for none. */
 export const cyclic = (...layouts: readonly LayoutStage[]): LayoutStage => {
   if (layouts.length === 0) throw new RangeError('cyclic got no layouts to take in turn; give at least one, such as tiles(1, 8, 8)');
-  return (grid, site) => layouts[site.layer % layouts.length](grid, site);
+  const stage: LayoutStage = (grid, site, tokens) => layouts[site.layer % layouts.length](grid, site, tokens);
+  return Object.assign(stage, { byHead: layouts.some(({ byHead }) => byHead) });
 };
 
 /**

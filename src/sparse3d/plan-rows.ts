@@ -12,7 +12,7 @@ export function checkedDensity(ops: Backend, plan: Plan, heads: number, layout: 
   if (!plan?.counts || !plan.blocks || !Array.isArray(plan.levels))
     throw new TypeError('the selector of the method returned no plan; return { counts, blocks, levels }, as ops.select does');
   checkPlan(plan, heads, layout);
-  const known = Promise.all([ops.density(plan), ops.read(plan.counts), ops.read(plan.blocks)]);
+  const known = Promise.all([ops.density(plan, layout), ops.read(plan.counts), ops.read(plan.blocks)]);
   return known.then(([density, counts, blocks]) => {
     checkRows(counts, blocks, plan, layout);
     return density;
