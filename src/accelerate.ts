@@ -1,5 +1,8 @@
 // The drop-in wrapper: sets how a pipeline computes self-attention, and gives back a way to undo it.
+import { fileURLToPath } from 'node:url';
 import type { Attention, Method } from './method.ts';
+import type { OnnxOptions } from './onnx/accelerate.ts';
+import type { OnnxSession } from './onnx/session.ts';
 import type { TextToVideoPipeline } from './pipeline.ts';
 import { type DenseOverrides, isDenseAt, withDense } from './search/schedule.ts';
 
@@ -22,7 +25,29 @@ export interface Acceleration {
  * runs may overlap. Nested accelerations are undone in any order: the innermost one that still stands is in force.
  * @throws RangeError for `denseSteps` or `denseLayers` that are neither a share, a count nor a list, TypeError for measuring a bare function.
  */
-export function accelerate(pipe: TextToVideoPipeline, method: Method | Attention, options: AccelerateOptions = {}): Acceleration {
+export function accelerate(pipe: TextToVideoPipeline, method: Method | Attention, options?: AccelerateOptions): Acceleration;
+/**
+ * Opens an ONNX video transformer, by its path or file URL, so that its self-attention is computed by `method`. The file is only read; the result is
+ * called like an InferenceSession.
+ * @throws Error for a file that is missing or damaged, UnsupportedError for a graph whose attention cannot be taken (its node and why), RangeError
+ * when the tokens are not those of the grid.
+ */
+export function accelerate(path: string | URL, method: Method, options: OnnxOptions): Promise<OnnxSession>;
+export function accelerate(
+  target: TextToVideoPipeline | string | URL,
+  method: Method | Attention,
+  options: AccelerateOptions | OnnxOptions = {},
+): Acceleration | Promise<OnnxSession> {
+  if (typeof target === 'string' || target instanceof URL) return openOnnx(target, method as Method, options as OnnxOptions);
+  return accelerated(target, method, options as AccelerateOptions);
+}
+
+async function openOnnx(path: string | URL, method: Method, options: OnnxOptions): Promise<OnnxSession> {
+  const { accelerateOnnx } = await import('./onnx/accelerate.ts'); // not before: few need what reads ONNX
+  return accelerateOnnx(path instanceof URL ? fileURLToPath(path) : path, method, options);
+}
+
+function accelerated(pipe: TextToVideoPipeline, method: Method | Attention, options: AccelerateOptions): Acceleration {
   const stack = stacks.get(pipe) ?? [{ method: pipe.attention }];
   const entry = { method: adjusted(pipe, method, options) };
   stacks.set(pipe, stack);

@@ -66,7 +66,10 @@ export {
   vsa,
   xAttention,
 } from './methods.ts';
+export type { OnnxOptions } from './onnx/accelerate.ts';
+export type { OnnxSession } from './onnx/session.ts';
 export type { GenerateOptions, Settings, StepReport } from './options.ts';
+export { type Attend, attention, type OwnLoop, type OwnLoopOptions, type Place } from './own-loop.ts';
 export { type GeneratedVideo, type PipelineOptions, type RunReport, TextToVideoPipeline, type Vocabulary } from './pipeline.ts';
 export * as patterns from './search/all-patterns.ts';
 export { type BestOfOptions, bestOf } from './search/best-of.ts';

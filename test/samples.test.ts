@@ -70,6 +70,20 @@ test('look-at-plans writes pictures, and names the head that recalls least', asy
   expect(said[1]).toMatch(/^least recall: layer [04], head [0-3], 0\.\d\d of the mass at density 0\.\d\d$/);
 });
 
+test('own-loop goes from dense through a search to reuse in each layer', async () => {
+  await run(() => import('../samples/own-loop.ts'), '2', '8', '12');
+  const calls = said.map((line) => /^step (\d), layer (\d): (\w+), density (\d\.\d\d)$/.exec(line)?.slice(1));
+  expect(calls.filter((call) => call?.[1] === '1').map((call) => call?.[2])).toEqual([
+    'dense',
+    'search',
+    'reuse',
+    'reuse',
+    'search',
+    'reuse',
+  ]);
+  expect(calls.slice(4).every((call) => Number(call?.[3]) < 0.5)).toBe(true);
+});
+
 test('gpu-attention goes from dense through a search to reuse', async ({ skip }) => {
   const missing = await openWebgpu().then(
     (device) => device.dispose(),
