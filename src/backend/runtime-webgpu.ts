@@ -44,14 +44,14 @@ export async function webgpuRuntime(gpu: GpuDevice): Promise<Runtime> {
   };
 }
 
-const optionsOn = (device: GPUDevice, once = false): ort.InferenceSession.SessionOptions => ({
+const optionsOn = (device: GPUDevice, { once, places }: SessionOptions = {}): ort.InferenceSession.SessionOptions => ({
   executionProviders: [{ name: 'webgpu', device } as ort.InferenceSession.ExecutionProviderConfig],
   graphOptimizationLevel: 'all',
   // What goes wrong is thrown; ONNX Runtime would print it too.
   logSeverityLevel: 4,
   // A silent copy to the host and back at such a node would be slower than the rest of the graph.
   extra: {
-    session: { disable_cpu_ep_fallback: '1' },
+    ...(!places && { session: { disable_cpu_ep_fallback: '1' } }),
     // Constants are folded by one thread of wasm: for large weights that takes far longer than the GPU does at each run.
     ...(once && { optimization: { disable_specified_optimizers: 'ConstantFolding' } }),
   },
@@ -62,11 +62,13 @@ async function session(
   gpu: GpuDevice,
   results: GpuResults,
   model: Uint8Array,
-  { externalData, held, once }: SessionOptions,
+  options: SessionOptions,
 ): Promise<ort.InferenceSession> {
+  const { externalData, held, places } = options;
   const made = await alone(() =>
     module.InferenceSession.create(model, {
-      ...optionsOn(gpu.device, once),
+      ...optionsOn(gpu.device, options),
+      ...(places && { preferredOutputLocation: places }),
       ...(held && { preferredOutputLocation: 'gpu-buffer' as const }),
       ...(externalData && { externalData: externalData.map(({ path, data }) => ({ path, data })) }),
     }),

@@ -24,6 +24,11 @@ export interface SessionOptions {
   readonly arena?: boolean;
   /** true: results stay where the runtime computes them (see `Runtime.held`) until they are freed. Those of a CPU are host numbers all the same. */
   readonly held?: boolean;
+  /**
+   * Where single results stay; for graphs that were made elsewhere, on a GPU: what has no GPU form there, as arithmetic on shapes, then runs on
+   * the CPU.
+   */
+  readonly places?: Readonly<Record<string, 'gpu-buffer' | 'cpu'>>;
   /** true: the session runs once, so rearranging its weights beforehand does not pay where that is slow. */
   readonly once?: boolean;
 }

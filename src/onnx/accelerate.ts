@@ -1,28 +1,28 @@
 // Opens an ONNX model with its self-attention at the seam: the graph is read, cut at each attention, and the parts become sessions.
-import type * as ort from 'onnxruntime-common';
-import { ONNX_TYPE } from '../backend/onnx.ts';
 import type { RuntimeChoice } from '../backend/runtime.ts';
 import { UnsupportedError } from '../errors.ts';
 import type { Method } from '../method.ts';
-import { type Grid, tokensOf } from '../sparse3d/plan.ts';
-import { type OnnxFile, readOnnx } from './file.ts';
+import { tokensOf } from '../sparse3d/plan.ts';
+import { readOnnx } from './file.ts';
 import { type Finding, findAttention } from './find.ts';
-import { type Graph, graphOf } from './graph.ts';
-import { onCpu, type Place } from './places.ts';
+import { graphOf } from './graph.ts';
+import { openSteps } from './open.ts';
+import { onCpu, onWebgpu, type Place } from './places.ts';
+import type { NodeProto } from './schema.ts';
 import { placeSeams, SEAM } from './seams.ts';
-import { type Step, segments } from './segments.ts';
 import { type GridOption, type OnnxSession, onnxSession } from './session.ts';
 import { type StepOptions, trackSteps } from './steps.ts';
-import { type Entry, entryOf, writeSegment } from './write.ts';
 
 export interface OnnxOptions extends StepOptions {
   /** The video in tokens, with the text tokens that are in one sequence with them; a function of the feeds where sizes change from run to run. */
   readonly grid: GridOption;
-  /** So many text tokens stand before the video's, as in CogVideoX (default 0: those of the grid stand behind them). */
+  /** So many text tokens stand before the video's, as in CogVideoX: all of the grid's, or none (default 0: they stand behind them). */
   readonly textBefore?: number;
   /** Nodes of self-attention, by name, that stay as they are: attention over other tokens than the video's, or with a mask. */
   readonly leave?: readonly string[];
-  /** Which ONNX Runtime; see `loadRuntime` for what is taken by default. */
+  /** Where the model runs (default `cpu`): all of it, on one device. */
+  readonly device?: 'cpu' | 'webgpu';
+  /** Which ONNX Runtime on the CPU; see `loadRuntime` for what is taken by default. On webgpu it is onnxruntime-webgpu. */
   readonly runtime?: RuntimeChoice;
 }
 
@@ -37,42 +37,46 @@ export async function accelerateOnnx(path: string, method: Method, options: Onnx
   const graph = graphOf(file.model.graph);
   const tracked = trackSteps(options, graph.inputs);
   const taken = choose(path, findAttention(graph), options);
-  const { textBefore = 0 } = options;
+  const grid = checkedGrid(path, taken, options);
   const seamed = placeSeams(
     graph,
     taken.map(({ candidate }) => candidate!),
-    { before: textBefore },
+    { before: options.textBefore ?? 0 },
   );
   const cut = graphOf({
     ...file.model.graph,
     node: seamed.nodes,
     initializer: [...file.model.graph.initializer, ...seamed.constants],
   });
-  const place = await onCpu(method, options.runtime);
-  const opened: { session: ort.InferenceSession | undefined; step: Step }[] = [];
-  try {
-    for await (const part of open(file, cut, place, options.grid)) opened.push(part);
-  } catch (error) {
-    for (const { session } of opened) await session?.release();
+  const seams = cut.nodes.filter(({ opType }) => opType === SEAM);
+  const place = await placeFor(method, options);
+  const check = (seam: NodeProto, tokens: number): void => checkTokens(path, taken[seams.indexOf(seam)].node, tokens, grid);
+  const steps = await openSteps(file, cut, place, check).catch(async (error: Error) => {
     await place.dispose();
     throw error;
-  }
+  });
   return onnxSession({
-    ...{
-      steps: opened,
-      inputNames: graph.inputs,
-      outputNames: graph.outputs,
-      place,
-      tracked,
-      grid: options.grid,
-      stepCount: options.steps,
-    },
-    seams: cut.nodes.filter(({ opType }) => opType === SEAM),
+    steps,
+    inputNames: graph.inputs,
+    outputNames: graph.outputs,
+    place,
+    tracked,
+    grid,
+    stepCount: options.steps,
+    seams,
   });
 }
 
+function placeFor(method: Method, { device = 'cpu', runtime }: OnnxOptions): Promise<Place> {
+  if (device === 'cpu') return onCpu(method, runtime);
+  if (device !== 'webgpu') throw new TypeError(`there is no device ${JSON.stringify(device)}; choose cpu or webgpu`);
+  if (runtime !== undefined && runtime !== 'auto' && runtime !== 'onnxruntime-webgpu')
+    throw new UnsupportedError(`${runtime} does not compute on webgpu; leave the runtime out, or choose device cpu`);
+  return onWebgpu(method);
+}
+
 /** The self-attention that is taken. @throws UnsupportedError when there is none, or one that can be neither taken nor is to be left. */
-function choose(path: string, findings: readonly Finding[], { leave = [], grid }: OnnxOptions): readonly Finding[] {
+function choose(path: string, findings: readonly Finding[], { leave = [] }: OnnxOptions): readonly Finding[] {
   const unknown = leave.find((name) => !findings.some(({ node }) => node === name));
   if (unknown !== undefined)
     throw new TypeError(`leave names ${JSON.stringify(unknown)}, which is no attention of ${path}; see zoetrope inspect ${path}`);
@@ -83,8 +87,6 @@ function choose(path: string, findings: readonly Finding[], { leave = [], grid }
       `the self-attention ${bad.node} of ${path} cannot be taken: ${bad.reason}; name it in leave to keep it as it is`,
     );
   if (own.length === 0) throw new UnsupportedError(`${path} has no self-attention to accelerate (${described(findings)})`);
-  checkGrid(path, own, grid);
-  for (const { node, tokens } of own) if (tokens !== undefined && typeof grid !== 'function') checkTokens(path, node, tokens, grid);
   return own;
 }
 
@@ -95,58 +97,32 @@ function described(findings: readonly Finding[]): string {
     : 'it has no softmax and no attention node';
 }
 
-/** @throws TypeError without a grid. */
-function checkGrid(path: string, [{ node, tokens }]: readonly Finding[], grid: GridOption | undefined): void {
-  if (typeof grid === 'function') return;
+/** @throws TypeError without a grid, RangeError for one whose tokens are known not to be the model's. */
+function checkedGrid(path: string, taken: readonly Finding[], { grid, textBefore = 0 }: OnnxOptions): GridOption {
+  if (typeof grid === 'function') return grid;
+  const [{ node, tokens }] = taken;
   const stated = tokens === undefined ? `${path} leaves sizes open` : `${node} of ${path} has ${tokens} tokens`;
   if (!grid) throw new TypeError(`there is no grid, and ${stated}; give grid: { frames, height, width, text } in tokens`);
-  for (const [name, size] of Object.entries(grid))
-    if (!Number.isInteger(size) || size < (name === 'text' ? 0 : 1))
-      throw new RangeError(`grid.${name} is ${size}; give a whole number of tokens`);
-}
-
-function checkTokens(path: string, node: string, tokens: number, grid: Grid): void {
-  const { frames, height, width, text } = grid;
-  if (tokens !== tokensOf(grid))
+  for (const name of ['frames', 'height', 'width'] as const)
+    if (!Number.isInteger(grid[name]) || grid[name] < 1)
+      throw new RangeError(`grid.${name} is ${grid[name]}; give a whole number of tokens`);
+  const { text = 0 } = grid;
+  if (!Number.isInteger(text) || text < 0)
+    throw new RangeError(`grid.text is ${text}; give a whole number of text tokens, or leave it out`);
+  if (textBefore !== 0 && textBefore !== text)
     throw new RangeError(
-      `${node} of ${path} has ${tokens} tokens, but the grid ${frames} x ${height} x ${width} with ${text} text tokens has ${tokensOf(grid)}; give the model's grid, or name the node in leave`,
+      `textBefore is ${textBefore}, but the grid has ${text} text tokens; all of them stand before the video's, or none`,
     );
+  for (const one of taken) if (one.tokens !== undefined) checkTokens(path, one.node, one.tokens, grid);
+  return grid;
 }
 
-/** The sessions of a cut graph, one by one: what one says of its results is what the next is told of its inputs. */
-async function* open(
-  file: OnnxFile,
-  graph: Graph,
-  place: Place,
-  grid: GridOption,
-): AsyncGenerator<{ session: ort.InferenceSession | undefined; step: Step }> {
-  const entries = new Map<string, Entry>(
-    graph.inputs.map((name) => [name, { type: graph.type(name) || ONNX_TYPE.f32, shape: graph.shape(name) }]),
-  );
-  for (const step of segments(graph)) {
-    const { segment, seams } = step;
-    const session = segment.nodes.length > 0 ? await load(file, graph, place, step, entries) : undefined;
-    for (const output of session?.outputMetadata ?? []) if (output.isTensor) entries.set(output.name, entryOf(output.type, output.shape));
-    yield { session, step };
-    for (const { input, output, name } of seams) {
-      const tokens = entries.get(input[0])?.shape?.at(-2) ?? -1;
-      if (tokens > 0 && typeof grid !== 'function') checkTokens(file.path, name, tokens, grid);
-      entries.set(output[0], { type: ONNX_TYPE.f32 });
-    }
-  }
-}
-
-async function load(
-  file: OnnxFile,
-  graph: Graph,
-  { runtime }: Place,
-  { segment }: Step,
-  entries: ReadonlyMap<string, Entry>,
-): Promise<ort.InferenceSession> {
-  const { model, externalData } = await writeSegment(file, graph, segment, entries);
-  try {
-    return await runtime.session(model, { externalData });
-  } catch (cause) {
-    throw new UnsupportedError(`${runtime.name} cannot load a part of ${file.path} (${(cause as Error).message.split('\n')[0]})`);
-  }
+function checkTokens(path: string, node: string, tokens: number, grid: GridOption): void {
+  if (typeof grid === 'function') return;
+  const { frames, height, width, text = 0 } = grid;
+  const expected = tokensOf({ frames, height, width, text });
+  if (tokens !== expected)
+    throw new RangeError(
+      `${node} of ${path} has ${tokens} tokens, but the grid ${frames} x ${height} x ${width} with ${text} text tokens has ${expected}; give the model's grid, or name the node in leave`,
+    );
 }

@@ -3,11 +3,16 @@ import type * as ort from 'onnxruntime-common';
 import { createAttention, type StepStatistics } from '../attention.ts';
 import { openCpu } from '../backend/cpu.ts';
 import { cpuBackend } from '../backend/cpu-backend.ts';
-import type { Runtime, RuntimeChoice } from '../backend/runtime.ts';
+import { loadRuntime, type Runtime, type RuntimeChoice } from '../backend/runtime.ts';
+import { webgpuBackend } from '../backend/webgpu/backend.ts';
+import { type GpuDevice, type GpuTensor, openWebgpu } from '../backend/webgpu/device.ts';
 import type { Method, Site } from '../method.ts';
+import { elements } from '../tensor.ts';
 
 export interface Place {
   readonly runtime: Runtime;
+  /** true: f32 results between the parts of a graph stay on the GPU. */
+  readonly onGpu: boolean;
   /** Softmax attention of results [..., tokens, dim]; what is given stays the caller's. */
   attend(q: ort.Tensor, k: ort.Tensor, v: ort.Tensor, site: Site): Promise<ort.Tensor>;
   take(): Promise<StepStatistics>;
@@ -19,6 +24,7 @@ export async function onCpu(method: Method, choice: RuntimeChoice | undefined): 
   const { attention, take, reset } = createAttention(cpuBackend(device), method);
   return {
     runtime: device.runtime,
+    onGpu: false,
     async attend(q, k, v, site) {
       const out = attention(...operands(q, k, v, (tensor, shape) => device.upload(tensor.data as Float32Array, shape)), site);
       const numbers = await device.take(out);
@@ -31,6 +37,44 @@ export async function onCpu(method: Method, choice: RuntimeChoice | undefined): 
     },
   };
 }
+
+/** On one GPU device, which runs the sessions too: what goes from one to the other stays in its buffers. */
+export async function onWebgpu(method: Method): Promise<Place> {
+  const gpu = await openWebgpu();
+  try {
+    const runtime = await loadRuntime('onnxruntime-webgpu', gpu);
+    const { attention, take, reset } = createAttention(await webgpuBackend(gpu), method);
+    return {
+      runtime,
+      onGpu: true,
+      async attend(q, k, v, site) {
+        const out = attention(...operands(q, k, v, (tensor, shape) => lentTo(gpu, tensor, shape)), site) as GpuTensor;
+        // What was given may be freed, and what is given read, by work that ONNX Runtime submits.
+        gpu.flush();
+        return runtime.Tensor.fromGpuBuffer(out.lent.buffer, {
+          dataType: 'float32',
+          dims: resultShape(q, v),
+          dispose: () => gpu.release(out),
+        });
+      },
+      take,
+      async dispose() {
+        reset();
+        await runtime.dispose?.();
+        gpu.dispose();
+      },
+    };
+  } catch (error) {
+    gpu.dispose();
+    throw error;
+  }
+}
+
+/** A result of a session as a tensor of the device; its buffer stays the session's. */
+const lentTo = (owner: GpuDevice, { gpuBuffer }: ort.Tensor, shape: readonly number[]): GpuTensor => ({
+  ...{ owner, shape, dtype: 'f32' },
+  lent: { buffer: gpuBuffer as unknown as GPUBuffer, bytes: 4 * elements(shape) },
+});
 
 type Three<T> = [T, T, T];
 
@@ -45,8 +89,5 @@ function operands<T>(q: ort.Tensor, k: ort.Tensor, v: ort.Tensor, make: (tensor:
   return [q, k, v].map((tensor) => make(tensor, folded(tensor.dims))) as Three<T>;
 }
 
-const folded = (dims: readonly number[]): readonly number[] => [
-  dims.slice(0, -2).reduce((product, size) => product * size, 1),
-  ...dims.slice(-2),
-];
+const folded = (dims: readonly number[]): readonly number[] => [elements(dims.slice(0, -2)), ...dims.slice(-2)];
 const resultShape = (q: ort.Tensor, v: ort.Tensor): number[] => [...q.dims.slice(0, -1), v.dims[v.dims.length - 1]];

@@ -3,14 +3,15 @@ import type * as ort from 'onnxruntime-common';
 import type { StepStatistics } from '../attention.ts';
 import type { Site } from '../method.ts';
 import type { Grid } from '../sparse3d/plan.ts';
+import type { OpenedStep } from './open.ts';
 import type { Place } from './places.ts';
 import type { NodeProto } from './schema.ts';
-import type { Step } from './segments.ts';
 import type { Steps } from './steps.ts';
 
 export type Feeds = ort.InferenceSession.FeedsType;
-/** The grid of all runs, or of the one with these feeds. */
-export type GridOption = Grid | ((feeds: Feeds) => Grid);
+/** The grid of all runs, or of the one with these feeds; no text tokens where it names none. */
+export type GridOption = GridSizes | ((feeds: Feeds) => GridSizes);
+type GridSizes = Omit<Grid, 'text'> & Partial<Pick<Grid, 'text'>>;
 
 /** An accelerated ONNX model, called like an InferenceSession. */
 export interface OnnxSession {
@@ -32,7 +33,7 @@ export interface OnnxSession {
 }
 
 export interface Parts {
-  readonly steps: readonly { readonly session: ort.InferenceSession | undefined; readonly step: Step }[];
+  readonly steps: readonly OpenedStep[];
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
   readonly seams: readonly NodeProto[];
@@ -89,7 +90,7 @@ async function runAll(parts: Parts, feeds: Feeds, fetches: readonly string[]): P
   );
   const batch = batchOf(feeds);
   const site = { ...parts.tracked.enter(feeds, batch), steps: parts.stepCount, layers: seams.length };
-  const grid = typeof parts.grid === 'function' ? parts.grid(feeds) : parts.grid;
+  const grid = { text: 0, ...(typeof parts.grid === 'function' ? parts.grid(feeds) : parts.grid) };
   for (const { session, step } of parts.steps) {
     const given = Object.fromEntries(step.segment.inputs.map((name) => [name, values.get(name)!]));
     for (const [name, tensor] of Object.entries((await session?.run(given)) ?? {})) values.set(name, tensor);

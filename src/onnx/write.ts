@@ -78,8 +78,8 @@ const TYPES: Readonly<Record<string, number>> = {
   ...{ uint32: 12, uint64: 13 },
 };
 
-/** What a session says of a result. A rank of zero may mean that the rank is not known. */
+/** What a session says of a result. A rank of zero may mean that the rank is not known; wasm says -1 as the largest number of 32 bits. */
 export function entryOf(type: string, shape: readonly (number | string)[]): Entry {
-  const sizes = shape.map((size) => (typeof size === 'number' ? size : -1));
+  const sizes = shape.map((size) => (typeof size === 'number' && size < 2 ** 31 ? size : -1));
   return { type: TYPES[type] ?? ONNX_TYPE.f32, ...(sizes.length > 0 && { shape: sizes }) };
 }

@@ -1,0 +1,44 @@
+// An ONNX model on one GPU device: its sessions and the attention share buffers.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Tensor } from 'onnxruntime-common';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { dense } from '../../src/methods.ts';
+import { gaussianNoise } from '../../src/noise.ts';
+import { accelerateOnnx } from '../../src/onnx/accelerate.ts';
+import { relativeError } from './exports.ts';
+import { GRID, layer, products, TOKENS, WIDTH } from './layers.ts';
+
+let folder: string;
+let path: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'onnx-webgpu-'));
+  path = join(folder, 'layer.onnx');
+  writeFileSync(path, layer(products((graph, scores) => graph.node('Mul', [scores, graph.scalar(0.5)]))));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const feeds = { x: new Tensor('float32', gaussianNoise(1, TOKENS * WIDTH), [1, TOKENS, WIDTH]), t: new Tensor('float32', [0.5], [1]) };
+
+async function results(device: 'cpu' | 'webgpu') {
+  const session = await accelerateOnnx(path, dense(), { grid: GRID, steps: 4, device });
+  session.step(3);
+  const made = [(await session.run(feeds)).y, (await session.run(feeds)).y];
+  await session.release();
+  return made;
+}
+
+test('a GPU computes what the CPU does, run after run', async () => {
+  const [expected] = await results('cpu');
+  for (const result of await results('webgpu')) {
+    expect(result.dims).toEqual(expected.dims);
+    expect(relativeError(result, expected)).toBeLessThan(2e-5);
+  }
+});
+
+test('a CPU runtime on a GPU, and a device that there is not, are refused', async () => {
+  const open = (options: object) => accelerateOnnx(path, dense(), { grid: GRID, steps: 4, device: 'webgpu', ...options });
+  await expect(open({ runtime: 'onnxruntime-node' })).rejects.toThrow('onnxruntime-node does not compute on webgpu');
+  await expect(open({ device: 'cuda' })).rejects.toThrow('there is no device "cuda"; choose cpu or webgpu');
+});
