@@ -6,6 +6,7 @@ import { gridOfGroups } from '../sparse3d/gpu-memory.ts';
 import type { Plan } from '../sparse3d/plan.ts';
 import { marginOf } from './cut.ts';
 import type { Parts } from './gpu-score.ts';
+import { reachTogether } from './gpu-together.ts';
 import { planWidth } from './width.ts';
 
 /** `Backend.recall`. */
@@ -95,7 +96,7 @@ export function select(parts: Parts, scores: GpuTensor, selection: Selection): P
   device.scope(() => {
     const sorted = device.tensor([rows, capacity, 2], 'i32');
     const reached = device.tensor([heads, qBlocks, levels.length], 'i32');
-    if (over !== 'row') reachTogether(parts, scores, selection, reached);
+    if (over !== 'row') reachTogether(parts, scores, selection, uniformOf, reached);
     for (let first = 0; first < heads * qBlocks; first += rows)
       selectRows(parts, { scores, selection, plan, sorted, reached }, first, Math.min(rows, heads * qBlocks - first));
   });
@@ -135,20 +136,6 @@ function selectRows(parts: Parts, { scores, selection, plan, sorted, reached }: 
     run('selectReach', { ...flags, MARGIN: measure === 'margin', ZERO: anchor === 'zero' }, [sorted, factors, reached]);
   const tables = [sorted, caps, factors, reached, plan.counts, plan.blocks];
   run('selectCut', { ...flags, REACHED: over !== 'row' || measure !== 'rank', CAPPED: cap !== undefined }, tables);
-}
-
-/** Where cuts over a head or all heads fall in each row. */
-function reachTogether({ device, kernels }: Parts, scores: GpuTensor, selection: Selection, reached: GpuTensor): void {
-  const { measure, over, levels, budgets } = selection;
-  const [heads, qBlocks] = scores.shape;
-  const rows = over === 'head' ? qBlocks : heads * qBlocks;
-  device.dispatch({
-    kernel: { ...kernels.selectTogether, shared: [kernels.selectShared] },
-    header: { constants: { LEVELS: levels.length, MASS: measure === 'mass', BUDGETED: budgets !== undefined } },
-    tensors: [scores, (budgets ?? scores) as GpuTensor, reached],
-    uniform: uniformOf(scores, selection, { first: 0, rows, width: 0 }),
-    workgroups: [(heads * qBlocks) / rows],
-  });
 }
 
 /** `Selection` in select-shared.wgsl. */

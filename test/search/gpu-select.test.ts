@@ -126,6 +126,11 @@ describe.skipIf(!ops)('selection on the GPU', () => {
     await same(scores, [1, 270, 3], { measure: 'rank', over: 'head', levels: upTo(0.9) });
   });
 
+  test('more scores than one workgroup looks at', async () => {
+    const scores = separated([1, 1, 84 * 200], 14, 0.9999);
+    await same(scores, [1, 84, 200], { measure: 'rank', over: 'head', levels: upTo(0.2) });
+  });
+
   test('budgets scale a head over all its rows', async () => {
     const scores = separated([1, 1, 600], 1, 0.999);
     for (const measure of ['rank', 'mass'] as const)
