@@ -6,6 +6,7 @@ import { type GenerateArguments, generateArguments, generateOptions } from './ge
 import { type InspectArguments, inspectCommand } from './inspect-arguments.ts';
 import type { InspectOnnxArguments } from './inspect-onnx.ts';
 import type { MethodsArguments } from './methods.ts';
+import { type ReportArguments, reportCommand } from './report.ts';
 
 export interface VocabularyArguments {
   readonly command: 'vocab';
@@ -31,6 +32,7 @@ export type Arguments =
   | VocabularyArguments
   | MethodsArguments
   | DoctorArguments
+  | ReportArguments
   | BenchArguments
   | BenchVideoArguments
   | HelpArguments;
@@ -47,6 +49,7 @@ Examples:
   zoetrope inspect dit.onnx
   zoetrope doctor
   zoetrope bench step --profile
+  zoetrope report bench/results/*.json -o report.html
   zoetrope bench video --quick
 
 Files: .mp4 and .webm (need an ffmpeg), .gif and .webp (animated), name-%05d.png or a folder that ends in "/" (a picture a frame).`;
@@ -94,6 +97,9 @@ export function parseArguments(words: readonly string[], version: string): Argum
       parsed = { command: 'doctor', json };
     });
   inspectCommand(program, (args) => {
+    parsed = args;
+  });
+  reportCommand(program, (args) => {
     parsed = args;
   });
   benchCommand(program, (args) => {

@@ -17,6 +17,7 @@ export async function main(words: readonly string[], terminal: Terminal, signal:
     else if (args.command === 'methods') (await import('./methods.ts')).showMethods(args, terminal);
     else if (args.command === 'doctor') return await (await import('./doctor.ts')).doctor(args, version, terminal);
     else if (args.command === 'generate') await (await import('./generate.ts')).generate(args, terminal, signal);
+    else if (args.command === 'report') await (await import('./report.ts')).report(args, version, terminal);
     else if (args.command === 'inspect') await (await import('./inspect.ts')).inspect(args, terminal, signal);
     else if (args.command === 'inspect onnx') await (await import('./inspect-onnx.ts')).inspectOnnx(args, terminal);
     else if (args.command === 'bench video') await (await import('./bench-video.ts')).videoBench(args, version, terminal, signal);

@@ -1,0 +1,156 @@
+// Charts of points and lines by Chart.js, in the page's colours, with intervals and names drawn beside points.
+import {
+  Chart,
+  type ChartDataset,
+  type ChartOptions,
+  LinearScale,
+  LineController,
+  LineElement,
+  LogarithmicScale,
+  type Plugin,
+  PointElement,
+  ScatterController,
+  Tooltip,
+} from 'chart.js';
+import { h } from './dom.ts';
+import { colour, onTheme, resolved } from './theme.ts';
+
+Chart.register(LinearScale, LineController, LineElement, LogarithmicScale, PointElement, ScatterController, Tooltip);
+
+export interface Point {
+  readonly x: number;
+  readonly y: number;
+  /** Ends of intervals. */
+  readonly xs?: readonly [number, number];
+  readonly ys?: readonly [number, number];
+  /** Drawn beside the point. */
+  readonly name?: string;
+  /** Lines of what is shown when it is pointed at. */
+  readonly tip: readonly string[];
+}
+
+export interface Series {
+  readonly colour: string;
+  readonly points: readonly Point[];
+  readonly line?: 'solid' | 'dashed';
+  /** Radius of points in pixels; 0 draws none. */
+  readonly radius?: number;
+  readonly mark?: 'circle' | 'rectRot';
+}
+
+export interface Axis {
+  readonly title: string;
+  readonly logarithmic?: boolean;
+  readonly from?: number;
+  readonly to?: number;
+  /** Greater numbers to the left or below. */
+  readonly reversed?: boolean;
+}
+
+export interface ChartData {
+  readonly x: Axis;
+  readonly y: Axis;
+  readonly series: readonly Series[];
+}
+
+/** A chart that draws what `data` gives whenever `draw` is called, and when light turns to dark. */
+export function chart(label: string, data: () => ChartData, height = 380): { readonly element: HTMLElement; draw(): void } {
+  const canvas = h('canvas', { role: 'img', 'aria-label': label });
+  const element = h('div', { class: 'chart', style: `height: ${height}px` }, canvas);
+  let drawn: Chart<'scatter'> | undefined;
+  const draw = () => {
+    drawn?.destroy();
+    const { x, y, series } = data();
+    drawn = new Chart(canvas, {
+      type: 'scatter',
+      data: { datasets: series.map(datasetOf) },
+      options: optionsOf(x, y),
+      plugins: [marks],
+    });
+  };
+  onTheme(draw);
+  // Chart.js measures its parent, which must be in the page.
+  requestAnimationFrame(draw);
+  return { element, draw };
+}
+
+function datasetOf({ colour: reference, points, line, radius = 5, mark = 'circle' }: Series): ChartDataset<'scatter', Point[]> {
+  const own = resolved(reference);
+  return {
+    data: [...points],
+    ...{ borderColor: own, backgroundColor: own, pointRadius: radius, pointHoverRadius: radius + 2, pointStyle: mark, pointHitRadius: 8 },
+    ...{ showLine: line !== undefined, borderWidth: 2, borderDash: line === 'dashed' ? [6, 5] : [], tension: 0 },
+    ...{ pointBorderColor: colour('--card'), pointBorderWidth: radius > 3 ? 1.5 : 0 },
+  };
+}
+
+function optionsOf(x: Axis, y: Axis): ChartOptions<'scatter'> {
+  const [ink, muted, line, card] = ['--ink', '--muted', '--line', '--card'].map(colour);
+  const font = { family: getComputedStyle(document.body).fontFamily, size: 12 };
+  const scale = ({ title, logarithmic, from, to, reversed }: Axis) => ({
+    type: logarithmic ? ('logarithmic' as const) : ('linear' as const),
+    ...{ min: from, max: to, reverse: reversed, grace: logarithmic || to !== undefined ? 0 : '6%' },
+    title: { display: true, text: title, color: muted, font: { ...font, weight: 600 } },
+    ticks: { color: muted, font, maxTicksLimit: 8, callback: logarithmic ? logarithmicTick : undefined },
+    ...{ grid: { color: line }, border: { display: false } },
+  });
+  return {
+    ...{ animation: false, maintainAspectRatio: false, layout: { padding: { top: 18, right: 24 } } },
+    scales: { x: scale(x), y: scale(y) },
+    plugins: {
+      tooltip: {
+        ...{ backgroundColor: card, bodyColor: ink, borderColor: line, borderWidth: 1, padding: 10, displayColors: false, bodyFont: font },
+        callbacks: { label: ({ raw }) => [...(raw as Point).tip] },
+        filter: ({ raw }) => (raw as Point).tip.length > 0,
+      },
+    },
+  };
+}
+
+/** Names 1, 2 and 5 of each decade. */
+function logarithmicTick(value: number | string): string {
+  const number = Number(value);
+  return ['1', '2', '5'].includes(number.toExponential(0)[0]) ? String(Number(number.toPrecision(3))) : '';
+}
+
+/** Whiskers of intervals below the points, names above them. */
+const marks: Plugin<'scatter'> = {
+  id: 'marks',
+  beforeDatasetsDraw({ ctx, data, scales: { x, y } }) {
+    ctx.save();
+    for (const { data: points, borderColor } of data.datasets) {
+      ctx.strokeStyle = String(borderColor);
+      ctx.globalAlpha = 0.35;
+      ctx.lineWidth = 1.5;
+      for (const { x: at, y: up, xs, ys } of points as Point[]) {
+        if (xs) stroke(ctx, x.getPixelForValue(xs[0]), y.getPixelForValue(up), x.getPixelForValue(xs[1]), y.getPixelForValue(up));
+        if (ys) stroke(ctx, x.getPixelForValue(at), y.getPixelForValue(ys[0]), x.getPixelForValue(at), y.getPixelForValue(ys[1]));
+      }
+    }
+    ctx.restore();
+  },
+  afterDatasetsDraw({ ctx, data, chartArea, scales: { x, y } }) {
+    ctx.save();
+    ctx.font = `600 12px ${getComputedStyle(document.body).fontFamily}`;
+    ctx.fillStyle = colour('--ink');
+    ctx.strokeStyle = colour('--card');
+    ctx.lineWidth = 4;
+    ctx.lineJoin = 'round';
+    for (const { x: at, y: up, name } of data.datasets.flatMap(({ data: points }) => points as Point[])) {
+      if (name === undefined) continue;
+      const half = ctx.measureText(name).width / 2;
+      const left = Math.min(Math.max(x.getPixelForValue(at) - half, chartArea.left + 4), chartArea.right + 20 - 2 * half);
+      const base = y.getPixelForValue(up) - 11;
+      ctx.strokeText(name, left, base);
+      ctx.fillText(name, left, base);
+    }
+    ctx.restore();
+  },
+};
+
+function stroke(ctx: CanvasRenderingContext2D, fromX: number, fromY: number, toX: number, toY: number): void {
+  ctx.beginPath();
+  ctx.moveTo(fromX, fromY);
+  ctx.lineTo(toX, toY);
+  ctx.stroke();
+}

@@ -1,0 +1,46 @@
+// The page of a report: reads the data that is in it and shows each section that has some.
+import type { ReportData, Source } from '../data.ts';
+import { h, table } from './dom.ts';
+import { rooflineSection, timesSection } from './measured.ts';
+import { plansSection } from './plans.ts';
+import './style.css';
+import { videoSection } from './video.ts';
+
+const data = JSON.parse(document.getElementById('report-data')!.textContent!) as ReportData | null;
+const page = document.getElementById('page')!;
+if (data === null) page.append(h('p', {}, 'This page has no data; make a report with zoetrope report.'));
+else page.append(header(data), ...sections(data), sourcesPart(data.sources));
+
+function sections({ videos, rooflines, times, plans }: ReportData): HTMLElement[] {
+  return [...videos.map(videoSection), ...plans.map(plansSection), ...rooflines.map(rooflineSection), ...times.map(timesSection)];
+}
+
+function header({ date, version, sources }: ReportData): HTMLElement {
+  const machines = [...new Set(sources.map(({ machine }) => machine).filter(Boolean))];
+  return h(
+    'header',
+    {},
+    h('h1', {}, 'zoetrope', h('span', {}, ' report')),
+    h(
+      'p',
+      {},
+      `${date} · version ${version} · ${sources.length} ${sources.length === 1 ? 'file' : 'files'}${machines.length > 0 ? ` · ${machines.join(' · ')}` : ''}`,
+    ),
+    machines.length > 1 &&
+      h(
+        'p',
+        { class: 'warning' },
+        `These results are of ${machines.length} machines. Each chart is of one; do not compare times between them.`,
+      ),
+  );
+}
+
+function sourcesPart(sources: readonly Source[]): HTMLElement {
+  const rows = sources.map(({ file, what, date, version, machine, cases }) => [file, what, machine, date, version, String(cases)]);
+  return h(
+    'details',
+    { class: 'sources' },
+    h('summary', {}, 'Files of this report'),
+    table(['file', 'bench', 'machine', 'date', 'version', 'cases'], rows),
+  );
+}

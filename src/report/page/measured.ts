@@ -1,0 +1,64 @@
+// Kernels and times on the page: attention's rate against the machine's ceiling, and bars of everything that was timed.
+import type { Roofline, TimeBar, TimesSection } from '../data.ts';
+import { type ChartData, chart } from './chart.ts';
+import { h, part } from './dom.ts';
+import { coloursOf } from './theme.ts';
+
+/** Attention of one machine and shape, over density. */
+export function rooflineSection({ machine, shape, ceiling, series }: Roofline): HTMLElement {
+  const colours = coloursOf(series.map(({ label }) => label));
+  const [factor, unit] = ceiling.teraflops < 1 ? [1000, 'GFLOP/s'] : [1, 'TFLOP/s'];
+  const all = series.flatMap(({ points }) => points);
+  const least = Math.min(...all.map(({ density }) => density)) * 0.8;
+  const shown = (rate: number) => `${Number((rate * factor).toPrecision(3))} ${unit}`;
+  const data = (): ChartData => ({
+    x: { title: 'density, share of full attention', logarithmic: true, from: least, to: 1.15 },
+    y: { title: unit, logarithmic: true, to: ceiling.teraflops * factor * 1.6 },
+    series: [
+      {
+        colour: 'var(--muted)',
+        line: 'dashed',
+        radius: 0,
+        points: [least, 1.15].map((x) => ({ x, y: ceiling.teraflops * factor, tip: [] })),
+      },
+      ...series.map(({ label, points }) => ({
+        colour: colours.get(label)!,
+        line: points.length > 1 ? ('solid' as const) : undefined,
+        points: points.map(({ work, density, teraflops, milliseconds }) => ({
+          ...{ x: density, y: teraflops * factor },
+          tip: [label, `${work}: ${shown(teraflops)}, ${Number(milliseconds.toPrecision(3))} ms`],
+        })),
+      })),
+    ],
+  });
+  const { element } = chart(`Attention rate over density, ${shape}`, data, 400);
+  const legend = series.map(({ label }) => h('span', { class: 'key', style: `--dot: ${colours.get(label)}` }, label));
+  const note = `Rate of the work that is left. Dashed: the highest rate measured on this machine, ${shown(ceiling.teraflops)} by ${ceiling.by}.`;
+  const section = part(`Attention against the ceiling: ${shape}`, note, element, h('div', { class: 'keys' }, ...legend));
+  section.classList.add('wide');
+  return h('article', {}, h('h2', {}, 'Roofline'), h('p', { class: 'where' }, machine), section);
+}
+
+/** Bars of what was timed on one machine. */
+export function timesSection({ machine, what, groups }: TimesSection): HTMLElement {
+  const parts = groups.map(({ title, bars }) => {
+    const longest = Math.max(...bars.map(({ milliseconds }) => milliseconds));
+    const section = part(title, '', h('div', { class: 'times' }, ...bars.flatMap((bar) => timeRow(bar, longest))));
+    section.classList.add('wide');
+    return section;
+  });
+  return h('article', {}, h('h2', {}, what), h('p', { class: 'where' }, machine), h('div', { class: 'parts' }, ...parts));
+}
+
+function timeRow({ label, milliseconds, low, high, runs, density }: TimeBar, longest: number): HTMLElement[] {
+  const more = `${runs} ${runs === 1 ? 'run' : 'runs'}, middle half ${duration(low)} – ${duration(high)}${density === undefined ? '' : `, density ${density.toFixed(3)}`}`;
+  return [
+    h('div', { class: 'name' }, label),
+    h('div', { class: 'track', title: more }, h('i', { style: `width: ${Math.max(0.3, (100 * milliseconds) / longest)}%` })),
+    h('div', { class: 'value' }, duration(milliseconds)),
+    h('div', { class: 'density' }, density === undefined ? '' : density.toFixed(2)),
+  ];
+}
+
+const duration = (milliseconds: number): string =>
+  milliseconds < 1000 ? `${Number(milliseconds.toPrecision(3))} ms` : `${Number((milliseconds / 1000).toPrecision(3))} s`;

@@ -1,0 +1,89 @@
+// An inspection on the page: density of every layer and head over the steps, and the pictures of plans with their recall.
+import type { PlansSection } from '../data.ts';
+import { choice, h, part } from './dom.ts';
+import { heatMap, scale } from './heat.ts';
+
+/** Colours of levels in pictures of plans, finest first. */
+const LEVELS = ['#ffd166', '#40c4aa', '#3a86ff', '#8356dc', '#5c677d'];
+
+export function plansSection(section: PlansSection): HTMLElement {
+  const { method, prompt, seed, width, height, numFrames, steps, grid } = section;
+  const tokens = grid.frames * grid.height * grid.width + grid.text;
+  return h(
+    'article',
+    {},
+    h('h2', {}, `Plans of ${method}`),
+    h(
+      'p',
+      { class: 'where' },
+      `“${prompt}”, seed ${seed} · ${width}x${height}, ${numFrames} frames, ${steps} steps, ${tokens.toLocaleString('en')} tokens`,
+    ),
+    densityPart(section),
+    section.plans.length > 0 && picturesPart(section),
+  );
+}
+
+/** The whole run, and a step of it by layer and head. */
+function densityPart({ calls, layers, heads, steps }: PlansSection): HTMLElement {
+  const table = Array.from({ length: steps }, (_, step) =>
+    Array.from(
+      { length: layers },
+      (_, layer) => calls.find((call) => call.step === step && call.layer === layer)?.density ?? Array<number>(heads).fill(0),
+    ),
+  );
+  const mean = (row: readonly number[]) => row.reduce((sum, x) => sum + x, 0) / row.length;
+  const whole = {
+    title: 'Every step',
+    values: table[0].map((_, layer) => table.map((row) => mean(row[layer]))),
+    rows: 'layer',
+    columns: 'step',
+  };
+  const one = h('div', {});
+  const slider = h('input', { type: 'range', min: 0, max: steps - 1, value: steps - 1, 'aria-label': 'Step', input: () => draw() });
+  const draw = () => {
+    one.replaceChildren(heatMap({ title: `Step ${slider.value}`, values: table[Number(slider.value)], rows: 'layer', columns: 'head' }));
+  };
+  draw();
+  const bar = h('div', { class: 'bar' }, h('label', { class: 'choice' }, 'Step', slider), scale('none', 'all of it'));
+  const section = part('Density', 'Share of full attention that was computed.', bar, h('div', { class: 'maps two' }, heatMap(whole), one));
+  section.classList.add('wide');
+  return section;
+}
+
+function picturesPart({ plans }: PlansSection): HTMLElement {
+  const stage = h('div', { class: 'heads' });
+  const legend = h('div', { class: 'keys' });
+  const draw = (at: number) => {
+    const { heads, pools } = plans[at];
+    legend.replaceChildren(
+      ...pools.map((pool, level) => key(pool === 1 ? 'read in full' : `read at 1/${pool}`, LEVELS[Math.min(level, LEVELS.length - 1)])),
+      ...[key('not read', '#151922'), key('the query block', '#ff2d78')],
+    );
+    stage.replaceChildren(...heads.map(headFigure));
+  };
+  draw(0);
+  const names = plans.map(
+    ({ step, layer, layout, isRead }) => `step ${step}, layer ${layer}, ${layout}${isRead ? '' : ', for the next step'}`,
+  );
+  const note =
+    'Above, query blocks from top to bottom and key blocks from left to right. Below, what the query block in the middle of the video reads, frame by frame: bright in full, tinted coarsely, dark not at all.';
+  const section = part('Block maps and neighbourhoods', note, h('div', { class: 'bar' }, choice('Plan', names, draw), legend), stage);
+  section.classList.add('wide');
+  return section;
+}
+
+const key = (text: string, colour: string): HTMLElement => h('span', { class: 'key', style: `--dot: ${colour}` }, text);
+
+function headFigure(
+  { density, read, full, map, neighbourhood }: PlansSection['plans'][number]['heads'][number],
+  head: number,
+): HTMLElement {
+  const recall = full === read ? read.toFixed(3) : `${read.toFixed(3)}, ${full.toFixed(3)} in full`;
+  return h(
+    'figure',
+    { class: 'head' },
+    h('figcaption', {}, h('b', {}, `Head ${head}`), h('span', {}, `density ${density.toFixed(3)}`), h('span', {}, `recall ${recall}`)),
+    map && h('img', { class: 'map', src: map, alt: `block map of head ${head}` }),
+    neighbourhood && h('img', { src: neighbourhood, alt: `what one query block of head ${head} reads` }),
+  );
+}
