@@ -1,11 +1,11 @@
 // attend.matrix.wgsl for more query rows a workgroup, where memory allows: half as many keys and values are fetched for a row, and there are
-// two barriers a tile instead of five. Scores of the next tile and the output of this one are made between the same barriers.
+// two barriers a tile instead of five. Scores of the next tile and the output of this one are made between the same barriers,
+// scores of the first before the loop: one that began with a turn of scores alone took an eighth longer.
 // Pairs of subgroups own 32 rows each, ROW_SIDES of them (four on an H100, which then keeps one workgroup a core); the header gives the rest too.
 
 const ROWS = 32 * ROW_SIDES;
 const THREADS = 64 * ROW_SIDES;
 const WEIGHTS = KEYS / 8 + 1;
-
 var<workgroup> keyRows: array<vec4u, KEYS * STRIDE>;
 var<workgroup> valueRows: array<vec4u, KEYS * STRIDE>;
 var<workgroup> weightRows: array<vec4u, ROWS * WEIGHTS>;
@@ -15,11 +15,7 @@ fn put(row: u32, part: u32, weights: vec4u) {
 }
 
 @compute @workgroup_size(THREADS)
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(subgroup_id) subgroup: u32,
-  @builtin(subgroup_invocation_id) lane: u32,
-) {
+fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
   let thread = subgroup * 32 + lane;
   let pair = subgroup / 2; // the rows, and the keys or dimensions, that are this subgroup's
   let side = subgroup % 2;
@@ -54,29 +50,47 @@ fn main(
   var keys: Fetched;
   var values: Fetched;
   for (var i = 0u; i < LOADS; i++) { // unroll
-    keys[i] = keyVector(head, 0, thread + i * THREADS);
+    keyRows[place(thread + i * THREADS)] = keyVector(head, 0, thread + i * THREADS);
   }
+  workgroupBarrier();
+  for (var i = 0u; i < LOADS; i++) { // unroll
+    keys[i] = keyVector(head, 1, thread + i * THREADS);
+    values[i] = valueVector(head, 0, thread + i * THREADS);
+  }
+  for (var c = 0u; c < KEY_TILES; c++) { // unroll
+    let key = (side * KEY_TILES + c) * N;
+    var products: array<Sum, QUERY_TILES>;
+    for (var r = 0u; r < QUERY_TILES; r++) { // unroll
+      products[r] = Sum(0.0);
+    }
+    for (var d = 0u; d < DEPTH; d++) { // unroll
+      let right = subgroupMatrixLoad<Right, col_major>(&keyRows, key * STRIDE + d * K / 8, STRIDE);
+      for (var r = 0u; r < QUERY_TILES; r++) { // unroll
+        products[r] = subgroupMatrixMultiplyAccumulate(queries[r * DEPTH + d], right, products[r]);
+      }
+    }
+    for (var r = 0u; r < QUERY_TILES; r++) { // unroll
+      subgroupMatrixStore<row_major>(&scores, (pair * QUERY_TILES + r) * M * SCORES + key / 4, products[r], SCORES);
+    }
+  }
+  workgroupBarrier();
   let tiles = (tile.keys + KEYS - 1) / KEYS;
-  // The first turn makes scores alone: its weights and values are zero.
-  for (var turn = 0u; turn <= tiles && tiles > 0; turn++) {
-    let t = turn - 1;
-    if (turn > 0) {
-      weigh(t, thread, &state);
-    }
+  for (var t = 0u; t < tiles; t++) {
+    weigh(t, thread, &state);
     for (var i = 0u; i < LOADS; i++) { // unroll
-      keyRows[place(thread + i * THREADS)] = keys[i];
       valueRows[place(thread + i * THREADS)] = values[i];
+      keyRows[place(thread + i * THREADS)] = keys[i];
     }
-    if (turn > AHEAD && t % AHEAD == 0 && thread < AHEAD * KEYS) {
+    if (t % AHEAD == 0 && t > 0 && thread < AHEAD * KEYS) {
       find((t + AHEAD) * KEYS + thread, tile);
     }
     if (workgroupUniformLoad(&grown) != 0) {
       for (var i = 0u; i < OUTPUTS; i++) { // unroll
         subgroupMatrixStore<row_major>(&scores, subgroup * TILE, output[i], ACROSS);
         workgroupBarrier();
-        for (var at = subgroup * TILE + lane; at < subgroup * TILE + TILE; at += 32) {
-          let row = (pair * QUERY_TILES + i / DIM_TILES) * M + (at - subgroup * TILE) / ACROSS;
-          scores[at] = bitcast<vec4u>(bitcast<vec4f>(scores[at]) * factor[row]);
+        for (var at = lane; at < TILE; at += 32) {
+          let row = (pair * QUERY_TILES + i / DIM_TILES) * M + at / ACROSS;
+          scores[subgroup * TILE + at] = bitcast<vec4u>(bitcast<vec4f>(scores[subgroup * TILE + at]) * factor[row]);
         }
         workgroupBarrier();
         output[i] = subgroupMatrixLoad<Sum, row_major>(&scores, subgroup * TILE, ACROSS);
@@ -85,11 +99,11 @@ fn main(
       grown = 0;
     }
     for (var i = 0u; i < LOADS; i++) { // unroll
-      values[i] = valueVector(head, turn, thread + i * THREADS);
-      keys[i] = keyVector(head, turn + 1, thread + i * THREADS);
+      values[i] = valueVector(head, t + 1, thread + i * THREADS);
+      keys[i] = keyVector(head, t + 2, thread + i * THREADS);
     }
-    if (turn > 0 && turn % AHEAD == 0 && thread < AHEAD) {
-      biased[(turn + AHEAD + thread) % RING] = 0;
+    if ((t + 1) % AHEAD == 0 && thread < AHEAD) {
+      biased[(t + 1 + AHEAD + thread) % RING] = 0;
     }
     for (var z = 0u; z < KEYS_DEEP; z++) { // unroll
       var weights: array<Left, QUERY_TILES>;
@@ -121,7 +135,6 @@ fn main(
     }
     workgroupBarrier();
   }
-
   settle(tile, thread, state);
   workgroupBarrier();
   for (var i = 0u; i < OUTPUTS; i++) { // unroll
