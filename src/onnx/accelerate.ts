@@ -2,6 +2,7 @@
 import type { RuntimeChoice } from '../backend/runtime.ts';
 import { UnsupportedError } from '../errors.ts';
 import type { Method } from '../method.ts';
+import { type DenseOverrides, withDense } from '../search/schedule.ts';
 import { tokensOf } from '../sparse3d/plan.ts';
 import { readOnnx } from './file.ts';
 import { type Finding, findAttention } from './find.ts';
@@ -13,7 +14,7 @@ import { placeSeams, SEAM } from './seams.ts';
 import { type GridOption, type OnnxSession, onnxSession } from './session.ts';
 import { type StepOptions, trackSteps } from './steps.ts';
 
-export interface OnnxOptions extends StepOptions {
+export interface OnnxOptions extends StepOptions, DenseOverrides {
   /** The video in tokens, with the text tokens that are in one sequence with them; a function of the feeds where sizes change from run to run. */
   readonly grid: GridOption;
   /** So many text tokens stand before the video's, as in CogVideoX: all of the grid's, or none (default 0: they stand behind them). */
@@ -49,7 +50,7 @@ export async function accelerateOnnx(path: string, method: Method, options: Onnx
     initializer: [...file.model.graph.initializer, ...seamed.constants],
   });
   const seams = cut.nodes.filter(({ opType }) => opType === SEAM);
-  const place = await placeFor(method, options);
+  const place = await placeFor(adjusted(method, options), options);
   const check = (seam: NodeProto, tokens: number): void => checkTokens(path, taken[seams.indexOf(seam)].node, tokens, grid);
   const steps = await openSteps(file, cut, place, check).catch(async (error: Error) => {
     await place.dispose();
@@ -66,6 +67,11 @@ export async function accelerateOnnx(path: string, method: Method, options: Onnx
     seams,
   });
 }
+
+const adjusted = (method: Method, options: DenseOverrides): Method =>
+  options.denseSteps === undefined && options.denseLayers === undefined
+    ? method
+    : { ...method, schedule: withDense(method.schedule, options) };
 
 function placeFor(method: Method, { device = 'cpu', runtime }: OnnxOptions): Promise<Place> {
   if (device === 'cpu') return onCpu(method, runtime);

@@ -4,7 +4,7 @@ import { type Finding, findAttention } from './find.ts';
 import { graphOf } from './graph.ts';
 import { numberOf } from './schema.ts';
 
-/** One attention of a file. */
+/** One attention of a file, and whether `accelerate` takes it. */
 export interface ListedAttention extends Omit<Finding, 'candidate'> {
   readonly taken: boolean;
 }

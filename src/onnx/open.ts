@@ -9,10 +9,10 @@ import type { NodeProto } from './schema.ts';
 import { type Segment, type Step, segments } from './segments.ts';
 import { type Entry, entryOf, writeSegment } from './write.ts';
 
-/** A part of a graph, with its session where it computes anything. */
-export interface OpenedStep {
+/** A part of a graph as it runs, with its session where it computes anything. It holds nothing of the file. */
+export interface OpenedStep extends Pick<Step, 'seams' | 'spent'> {
   readonly session: ort.InferenceSession | undefined;
-  readonly step: Step;
+  readonly inputs: readonly string[];
 }
 
 /**
@@ -32,7 +32,7 @@ export async function openSteps(
   try {
     for (const step of segments(graph)) {
       const session = step.segment.nodes.length > 0 ? await load(file, graph, place, step.segment, known) : undefined;
-      opened.push({ session, step });
+      opened.push({ session, inputs: step.segment.inputs, seams: step.seams, spent: step.spent });
       for (const output of session?.outputMetadata ?? []) if (output.isTensor) known.set(output.name, entryOf(output.type, output.shape));
       for (const seam of step.seams) {
         const tokens = known.get(seam.input[0])?.shape?.at(-2) ?? -1;

@@ -91,12 +91,12 @@ async function runAll(parts: Parts, feeds: Feeds, fetches: readonly string[]): P
   const batch = batchOf(feeds);
   const site = { ...parts.tracked.enter(feeds, batch), steps: parts.stepCount, layers: seams.length };
   const grid = { text: 0, ...(typeof parts.grid === 'function' ? parts.grid(feeds) : parts.grid) };
-  for (const { session, step } of parts.steps) {
-    const given = Object.fromEntries(step.segment.inputs.map((name) => [name, values.get(name)!]));
+  for (const { session, inputs, seams: following, spent } of parts.steps) {
+    const given = Object.fromEntries(inputs.map((name) => [name, values.get(name)!]));
     for (const [name, tensor] of Object.entries((await session?.run(given)) ?? {})) values.set(name, tensor);
-    for (const node of step.seams)
+    for (const node of following)
       values.set(node.output[0], await attend(parts, node, values, { ...site, grid, layer: seams.indexOf(node) }));
-    for (const name of step.spent) {
+    for (const name of spent) {
       if (!(name in feeds)) values.get(name)?.dispose();
       values.delete(name);
     }

@@ -3,8 +3,8 @@
 import { ONNX_TYPE } from '../backend/onnx.ts';
 import type { ExternalBytes } from '../backend/runtime.ts';
 import { isExternal, type OnnxFile } from './file.ts';
-import { type Graph, readsOf } from './graph.ts';
-import { modelType, type TensorProto, type ValueInfoProto } from './schema.ts';
+import { type Graph, intOf, readsOf } from './graph.ts';
+import { modelType, type NodeProto, type TensorProto, type ValueInfoProto } from './schema.ts';
 import type { Segment } from './segments.ts';
 
 /** What is known of a value that enters a segment. */
@@ -42,13 +42,30 @@ export async function writeSegment(
     functions: file.model.functions ?? [],
     graph: {
       name: file.model.graph.name || 'segment',
-      node: segment.nodes,
+      node: withoutCasts(graph, segment),
       initializer,
       input: segment.inputs.map((name) => info(name, entries.get(name))),
       output: segment.outputs.map((name) => ({ name })),
     },
   };
   return { model: modelType.encode(proto).finish(), externalData };
+}
+
+/**
+ * The nodes less casts to the type that a value has, as exporters write them around norms: ONNX Runtime 1.30 refuses some graphs with them. Those
+ * whose result is read elsewhere, or inside a body, stay.
+ */
+function withoutCasts(graph: Graph, { nodes, outputs }: Segment): readonly NodeProto[] {
+  const kept = new Set([...outputs, ...nodes.flatMap((node) => readsOf(node).slice(node.input.filter(Boolean).length))]);
+  const behind = new Map<string, string>();
+  return nodes.flatMap((node) => {
+    const [value] = node.input;
+    const input = node.input.map((name) => behind.get(name) ?? name);
+    const isIdle = node.opType === 'Cast' && !node.domain && intOf(node, 'to', 0) === graph.type(value) && !kept.has(node.output[0]);
+    if (!isIdle) return [{ ...node, input }];
+    behind.set(node.output[0], input[0]);
+    return [];
+  });
 }
 
 async function placed(file: OnnxFile, tensor: TensorProto, externalData: ExternalBytes[]): Promise<TensorProto> {

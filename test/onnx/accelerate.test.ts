@@ -1,6 +1,6 @@
 // ONNX models as PyTorch exports them, by both exporters: read, cut, and run with their self-attention at the seam.
 import { readFileSync, rmSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { dense, pyramidSparse } from '../../src/methods.ts';
 import { accelerateOnnx } from '../../src/onnx/accelerate.ts';
 import { listAttention } from '../../src/onnx/list.ts';
@@ -11,6 +11,9 @@ beforeAll(async () => {
   exports = await unpackExports();
 });
 afterAll(() => rmSync(exports.folder, { recursive: true }));
+
+// ONNX Runtime 1.30 itself refuses these for casts around their norms, which the wrapper leaves out.
+const UNLOADED = /^(wan|ltx)-.*-script-/;
 
 const optionsOf = (name: string) => ({ steps: 4, ...(name.startsWith('joint') ? JOINT : { grid: GRID }) });
 
@@ -26,7 +29,7 @@ test('exports of three models by both exporters equal their plain session and Py
     await session.release();
     expect(Object.keys(result), name).toEqual(['output']);
     expect(result.output.dims, name).toEqual(output.dims);
-    expect(relativeError(result.output, await exports.plain(name)), name).toBeLessThan(2e-5);
+    if (!UNLOADED.test(name)) expect(relativeError(result.output, await exports.plain(name)), name).toBeLessThan(2e-5);
     expect(relativeError(result.output, output), name).toBeLessThan(2e-5);
     expect(readFileSync(exports.path(name)).equals(before), name).toBe(true);
   }
@@ -86,6 +89,9 @@ describe('a session', () => {
     const open = (options: object) => accelerateOnnx(exports.path(name), dense(), { grid: GRID, steps: 3, ...options });
     await expect(open({ grid: undefined })).rejects.toThrow(/there is no grid, and .* has 72 tokens; give grid/);
     await expect(open({ grid: { ...GRID, frames: 4 } })).rejects.toThrow(/has 72 tokens, but the grid 4 x 4 x 6 with 0 text tokens has 96/);
+    await expect(open({ grid: { ...GRID, text: 1.5 } })).rejects.toThrow(/grid.text is 1.5; give a whole number of text tokens/);
+    await expect(open({ textBefore: 5 })).rejects.toThrow(/textBefore is 5, but the grid has 0 text tokens/);
+    await expect(open({ denseSteps: -1 })).rejects.toThrow(/denseSteps/);
     await expect(open({ steps: 0 })).rejects.toThrow(/steps is 0; give the number/);
     await expect(open({ timestepInput: 'time' })).rejects.toThrow(/there is no input "time"/);
     await expect(open({ leave: ['nothing'] })).rejects.toThrow(/leave names "nothing", which is no attention/);
@@ -107,4 +113,18 @@ describe('a session', () => {
     expect(session.layers).toBe(1);
     expect(relativeError(output, await exports.plain(name))).toBeLessThan(2e-5);
   });
+});
+
+test('the sample runs a loop on an export', async () => {
+  const words = process.argv;
+  const said: string[] = [];
+  vi.spyOn(console, 'log').mockImplementation((line) => void said.push(line));
+  process.argv = [...words.slice(0, 2), exports.path('wan-sdpa-dynamo-18'), '3', '4', '6', '3'];
+  await import('../../samples/onnx-model.ts');
+  process.argv = words;
+  vi.restoreAllMocks();
+  expect(said[0]).toMatch(
+    /opset 18, written by pytorch 2\.11.*\n {2}inputs hidden_states \[1, 4, 3, 8, 12\], .*\n {2}4 attentions, 2 taken:/,
+  );
+  expect(said.slice(1)).toEqual([0, 1, 2].map((step) => expect.stringMatching(new RegExp(`^step ${step}: density [01]\\.\\d\\d$`))));
 });

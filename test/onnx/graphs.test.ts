@@ -89,6 +89,23 @@ test('every form of self-attention equals the plain session', async () => {
   }
 });
 
+test('a model of half precision meets f32 at the seam alone', async () => {
+  const graph = new OnnxGraph(20);
+  const x = graph.node('Cast', [graph.input('x', 'f32', [1, TOKENS, WIDTH])], { to: 10 });
+  const [q, k, v] = [2, 3, 4].map((seed) => graph.node('MatMul', [x, graph.node('Cast', [weight(graph, seed)], { to: 10 })]));
+  const scores = graph.node('MatMul', [q, graph.node('Transpose', [k], { perm: [0, 2, 1] })]);
+  const half = graph.node('MatMul', [graph.node('Softmax', [scores], { axis: -1 }), v]);
+  graph.output(graph.node('Cast', [graph.node('Add', [half, x])], { to: 1 }, '', 'y'), 'f32', [1, TOKENS, WIDTH]);
+  const path = save('half', graph.build());
+  const plain = await runtime.session(readFileSync(path));
+  const session = await accelerateOnnx(path, dense(), { grid: GRID, steps: 1 });
+  session.step(0);
+  const [{ y }, expected] = [await session.run({ x: feeds.x }), await plain.run({ x: feeds.x })];
+  expect(relativeError(y, expected.y)).toBeLessThan(2e-3);
+  await session.release();
+  await plain.release();
+});
+
 const masked = (change: Parameters<typeof products>[0]) => layer(products(change));
 const lower = (): Float32Array => Float32Array.from({ length: TOKENS ** 2 }, (_, at) => (at % TOKENS > Math.floor(at / TOKENS) ? -1e9 : 0));
 
