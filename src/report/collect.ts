@@ -12,7 +12,8 @@ export interface Read {
 }
 
 /** @throws Error with one sentence when there is nothing to show. */
-export function collect({ results, plans }: Read, version: string, date: string): ReportData {
+export function collect({ results: read, plans }: Read, version: string, date: string): ReportData {
+  const results = withOneName(read);
   const videos = results.filter(isVideo).map(videoSection);
   const timed = results.filter((result) => !isVideo(result));
   const data: ReportData = {
@@ -28,6 +29,18 @@ export function collect({ results, plans }: Read, version: string, date: string)
       `There is nothing to report: ${results.map(({ file }) => `"${file}"`).join(', ')} hold no case that was measured; run zoetrope bench first.`,
     );
   return data;
+}
+
+/** Different programs name a GPU differently: each is called by the first of its names. */
+function withOneName(results: readonly ReadResult[]): ReadResult[] {
+  const names = new Map<string, string>();
+  const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]+/g, '-');
+  return results.map((result) => {
+    const { gpu } = result.machine;
+    if (gpu === undefined) return result;
+    if (!names.has(plain(gpu))) names.set(plain(gpu), gpu);
+    return { ...result, machine: { ...result.machine, gpu: names.get(plain(gpu))! } };
+  });
 }
 
 const sourceOf = ({ file, bench, date, version, machine, cases }: ReadResult): Source => ({
@@ -85,14 +98,16 @@ function rooflines(results: readonly ReadResult[]): Roofline[] {
       const [contender, ...work] = rest.length > 1 ? rest : ['', ...rest];
       const teraflops = rateOf(one, shape);
       if (!one.milliseconds || one.density === undefined || teraflops === undefined) continue;
-      const key = `${plain(machineName(machine))}/${shape}`;
+      const key = `${machineName(machine)}/${shape}`;
       const chart = charts.get(key) ?? { machine: machineName(machine), shape, series: new Map<string, RooflinePoint[]>() };
       charts.set(key, chart);
       const label = [contender, device].filter(Boolean).join(', ');
       const point = { work: work.join('/'), density: one.density, teraflops, milliseconds: one.milliseconds.median };
       chart.series.set(label, [...(chart.series.get(label) ?? []), point]);
     }
-  return [...charts.values()].map(({ machine, shape, series }) => {
+  // A single point says no more than its time does.
+  const worth = [...charts.values()].filter(({ series }) => [...series.values()].flat().length > 1);
+  return worth.map(({ machine, shape, series }) => {
     const all = [...series].flatMap(([label, points]) => points.map((point) => ({ label, ...point })));
     const highest = all.reduce((best, one) => (one.teraflops > best.teraflops ? one : best));
     return {
@@ -110,9 +125,6 @@ function rateOf({ teraflops, density, milliseconds, tokens, heads, dim }: Attend
   return n === undefined ? undefined : (density * 4 * h * n ** 2 * d) / milliseconds.median / 1e9;
 }
 
-/** One GPU by the names that different programs give it. */
-const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]+/g, '-');
-
 const TITLES: Readonly<Record<string, string>> = {
   attention: 'Attention',
   step: 'One forward of the transformer',
@@ -128,7 +140,7 @@ function timesOf(results: readonly ReadResult[]): TimesSection[] {
       if (!one.milliseconds) continue;
       const what = bench.replace(/^bench /, '');
       const name = machineName(machine);
-      const key = `${what}/${plain(name)}`;
+      const key = `${what}/${name}`;
       const section = sections.get(key) ?? { machine: name, what: TITLES[what] ?? what, groups: new Map<string, TimeBar[]>() };
       sections.set(key, section);
       const [title, ...rest] = one.id.split('/');

@@ -45,6 +45,8 @@ export interface Axis {
   readonly to?: number;
   /** Greater numbers to the left or below. */
   readonly reversed?: boolean;
+  /** A value whose line stands out. */
+  readonly baseline?: number;
 }
 
 export interface ChartData {
@@ -79,7 +81,7 @@ function datasetOf({ colour: reference, points, line, radius = 5, mark = 'circle
   return {
     data: [...points],
     ...{ borderColor: own, backgroundColor: own, pointRadius: radius, pointHoverRadius: radius + 2, pointStyle: mark, pointHitRadius: 8 },
-    ...{ showLine: line !== undefined, borderWidth: 2, borderDash: line === 'dashed' ? [6, 5] : [], tension: 0 },
+    ...{ clip: 10, showLine: line !== undefined, borderWidth: 2, borderDash: line === 'dashed' ? [6, 5] : [], tension: 0 },
     ...{ pointBorderColor: colour('--card'), pointBorderWidth: radius > 3 ? 1.5 : 0 },
   };
 }
@@ -87,12 +89,15 @@ function datasetOf({ colour: reference, points, line, radius = 5, mark = 'circle
 function optionsOf(x: Axis, y: Axis): ChartOptions<'scatter'> {
   const [ink, muted, line, card] = ['--ink', '--muted', '--line', '--card'].map(colour);
   const font = { family: getComputedStyle(document.body).fontFamily, size: 12 };
-  const scale = ({ title, logarithmic, from, to, reversed }: Axis) => ({
+  const scale = ({ title, logarithmic, from, to, reversed, baseline }: Axis) => ({
     type: logarithmic ? ('logarithmic' as const) : ('linear' as const),
     ...{ min: from, max: to, reverse: reversed, grace: logarithmic || to !== undefined ? 0 : '6%' },
     title: { display: true, text: title, color: muted, font: { ...font, weight: 600 } },
     ticks: { color: muted, font, maxTicksLimit: 8, callback: logarithmic ? logarithmicTick : undefined },
-    ...{ grid: { color: line }, border: { display: false } },
+    ...{
+      grid: { color: ({ tick }: { tick?: { value: number } }) => (tick && tick.value === baseline ? muted : line) },
+      border: { display: false },
+    },
   });
   return {
     ...{ animation: false, maintainAspectRatio: false, layout: { padding: { top: 18, right: 24 } } },
@@ -109,8 +114,15 @@ function optionsOf(x: Axis, y: Axis): ChartOptions<'scatter'> {
 
 /** Names 1, 2 and 5 of each decade. */
 function logarithmicTick(value: number | string): string {
-  const number = Number(value);
-  return ['1', '2', '5'].includes(number.toExponential(0)[0]) ? String(Number(number.toPrecision(3))) : '';
+  const number = Number(Number(value).toPrecision(6));
+  return /^[125]e/.test(number.toExponential()) ? String(number) : '';
+}
+
+/** The next of 1, 2 and 5 times a power of ten, down or up: where a logarithmic axis may end. */
+export function roundTo(side: 'down' | 'up', value: number): number {
+  const decade = 10 ** Math.floor(Math.log10(value));
+  const steps = [1, 2, 5, 10].map((step) => step * decade);
+  return side === 'down' ? steps.findLast((step) => step <= value)! : steps.find((step) => step >= value)!;
 }
 
 /** Whiskers of intervals below the points, names above them. */

@@ -16,7 +16,12 @@ export interface HeatMap {
 export function heatMap({ title, values, rows, columns }: HeatMap): HTMLElement {
   const [down, across] = [values.length, values[0].length];
   const svg = document.createElementNS(SVG, 'svg');
-  for (const [name, value] of Object.entries({ viewBox: `0 0 ${across} ${down}`, preserveAspectRatio: 'none', role: 'img' }))
+  for (const [name, value] of Object.entries({
+    viewBox: `0 0 ${across} ${down}`,
+    preserveAspectRatio: 'none',
+    role: 'img',
+    'shape-rendering': 'crispEdges',
+  }))
     svg.setAttribute(name, value);
   svg.setAttribute('aria-label', `${title}: density by ${rows} and ${columns}`);
   values.forEach((row, y) => {
@@ -36,7 +41,7 @@ export function heatMap({ title, values, rows, columns }: HeatMap): HTMLElement 
 
 function cell(x: number, y: number, value: number, text: string): SVGElement {
   const rect = document.createElementNS(SVG, 'rect');
-  const size = { x, y, width: 1.02, height: 1.02 };
+  const size = { x, y, width: 1, height: 1 };
   for (const [name, number] of Object.entries(size)) rect.setAttribute(name, String(number));
   rect.style.fill = `color-mix(in oklab, var(--full) ${(100 * Math.min(1, value)).toFixed(1)}%, var(--none))`;
   const title = document.createElementNS(SVG, 'title');

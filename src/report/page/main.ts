@@ -1,9 +1,10 @@
 // The page of a report: reads the data that is in it and shows each section that has some.
-import type { ReportData, Source } from '../data.ts';
+import type { ReportData, Roofline, Source } from '../data.ts';
 import { h, table } from './dom.ts';
 import { rooflineSection, timesSection } from './measured.ts';
 import { plansSection } from './plans.ts';
 import './style.css';
+import './figures.css';
 import { videoSection } from './video.ts';
 
 const data = JSON.parse(document.getElementById('report-data')!.textContent!) as ReportData | null;
@@ -12,7 +13,18 @@ if (data === null) page.append(h('p', {}, 'This page has no data; make a report 
 else page.append(header(data), ...sections(data), sourcesPart(data.sources));
 
 function sections({ videos, rooflines, times, plans }: ReportData): HTMLElement[] {
-  return [...videos.map(videoSection), ...plans.map(plansSection), ...rooflines.map(rooflineSection), ...times.map(timesSection)];
+  return [
+    ...videos.map(videoSection),
+    ...plans.map(plansSection),
+    ...byMachine(rooflines).map(rooflineSection),
+    ...times.map(timesSection),
+  ];
+}
+
+/** Rooflines of one machine belong together. */
+function byMachine(rooflines: readonly Roofline[]): Roofline[][] {
+  const machines = [...new Set(rooflines.map(({ machine }) => machine))];
+  return machines.map((machine) => rooflines.filter((one) => one.machine === machine));
 }
 
 function header({ date, version, sources }: ReportData): HTMLElement {

@@ -1,25 +1,36 @@
 // Kernels and times on the page: attention's rate against the machine's ceiling, and bars of everything that was timed.
 import type { Roofline, TimeBar, TimesSection } from '../data.ts';
-import { type ChartData, chart } from './chart.ts';
+import { type ChartData, chart, roundTo } from './chart.ts';
 import { h, part } from './dom.ts';
 import { coloursOf } from './theme.ts';
 
-/** Attention of one machine and shape, over density. */
-export function rooflineSection({ machine, shape, ceiling, series }: Roofline): HTMLElement {
+/** Attention of one machine over density, a chart for each shape. */
+export function rooflineSection(rooflines: readonly Roofline[]): HTMLElement {
+  return h(
+    'article',
+    {},
+    h('h2', {}, 'Attention against the ceiling'),
+    h('p', { class: 'where' }, rooflines[0].machine),
+    ...rooflines.map(rooflinePart),
+  );
+}
+
+function rooflinePart({ shape, ceiling, series }: Roofline): HTMLElement {
   const colours = coloursOf(series.map(({ label }) => label));
   const [factor, unit] = ceiling.teraflops < 1 ? [1000, 'GFLOP/s'] : [1, 'TFLOP/s'];
   const all = series.flatMap(({ points }) => points);
-  const least = Math.min(...all.map(({ density }) => density)) * 0.8;
+  const least = roundTo('down', Math.min(0.5, ...all.map(({ density }) => density)));
+  const lowest = roundTo('down', Math.min(...all.map(({ teraflops }) => teraflops * factor)));
   const shown = (rate: number) => `${Number((rate * factor).toPrecision(3))} ${unit}`;
   const data = (): ChartData => ({
-    x: { title: 'density, share of full attention', logarithmic: true, from: least, to: 1.15 },
-    y: { title: unit, logarithmic: true, to: ceiling.teraflops * factor * 1.6 },
+    x: { title: 'density, share of full attention', logarithmic: true, from: least, to: 1 },
+    y: { title: unit, logarithmic: true, from: lowest, to: roundTo('up', ceiling.teraflops * factor * 1.05) },
     series: [
       {
         colour: 'var(--muted)',
         line: 'dashed',
         radius: 0,
-        points: [least, 1.15].map((x) => ({ x, y: ceiling.teraflops * factor, tip: [] })),
+        points: [least, 1].map((x) => ({ x, y: ceiling.teraflops * factor, tip: [] })),
       },
       ...series.map(({ label, points }) => ({
         colour: colours.get(label)!,
@@ -34,9 +45,9 @@ export function rooflineSection({ machine, shape, ceiling, series }: Roofline): 
   const { element } = chart(`Attention rate over density, ${shape}`, data, 400);
   const legend = series.map(({ label }) => h('span', { class: 'key', style: `--dot: ${colours.get(label)}` }, label));
   const note = `Rate of the work that is left. Dashed: the highest rate measured on this machine, ${shown(ceiling.teraflops)} by ${ceiling.by}.`;
-  const section = part(`Attention against the ceiling: ${shape}`, note, element, h('div', { class: 'keys' }, ...legend));
+  const section = part(shape, note, element, h('div', { class: 'keys' }, ...legend));
   section.classList.add('wide');
-  return h('article', {}, h('h2', {}, 'Roofline'), h('p', { class: 'where' }, machine), section);
+  return section;
 }
 
 /** Bars of what was timed on one machine. */

@@ -19,8 +19,16 @@ export function tradeOff(rows: readonly VideoRow[], colours: ReadonlyMap<string,
   const note = h('p', { class: 'note' });
   const data = (): ChartData => {
     note.textContent = `${measure.note} Right and up is better; lines through points are intervals of 95 %. The line joins those that no other beats; diamonds are the floor, dense attention with other numbers or steps.`;
-    const x = { title: `${measure.name}${measure.moreIsBetter ? '' : ' (less is better)'}`, reversed: !measure.moreIsBetter };
-    return { x, y: { title: `times as fast as dense, ${speed.name}` }, series: seriesOf(rows, measure, speed, colours) };
+    const x = {
+      title: `${measure.name}${measure.moreIsBetter ? '' : ' (less is better)'}`,
+      reversed: !measure.moreIsBetter,
+      from: measure.moreIsBetter ? undefined : 0,
+    };
+    return {
+      x,
+      y: { title: `times as fast as dense, ${speed.name}`, from: 0, baseline: 1 },
+      series: seriesOf(rows, measure, speed, colours),
+    };
   };
   const { element, draw } = chart('Speed against quality', data, 460);
   const section = part(

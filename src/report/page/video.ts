@@ -49,17 +49,17 @@ export function videoSection(section: VideoSection): HTMLElement {
   );
 }
 
-/** Names of those that no other beats by speed and the first measure there is. */
+/** Names of those that no other beats by speed and the first measure there is, then of those nearest to dense attention. */
 function bestOf(contenders: readonly VideoRow[]): string[] {
   const [measure] = measuresOf(contenders);
   if (!measure) return contenders.map(({ contender }) => contender);
-  const points = contenders.flatMap(({ contender, role, denoiseSpeedup }, at) => {
-    const quality = measure.of(contenders[at]);
-    return role === 'contender' && denoiseSpeedup && quality
-      ? [{ contender, x: measure.moreIsBetter ? quality.mean : -quality.mean, y: denoiseSpeedup.mean }]
-      : [];
+  const points = contenders.flatMap((row) => {
+    const [quality, speed] = [measure.of(row), row.denoiseSpeedup];
+    if (row.role !== 'contender' || !quality || !speed) return [];
+    return [{ contender: row.contender, x: measure.moreIsBetter ? quality.mean : -quality.mean, y: speed.mean }];
   });
-  return pareto(points).map(({ contender }) => contender);
+  const nearest = [...points].sort((a, b) => b.x - a.x);
+  return [...new Set([...pareto(points), ...nearest].map(({ contender }) => contender))];
 }
 
 type Visible = () => readonly VideoRow[];
@@ -74,7 +74,11 @@ function stepParts(visible: Visible, colours: ReadonlyMap<string, string>, redra
       });
     const drawn = chart(
       title,
-      () => ({ x: { title: 'step' }, y: { title: unit || title.toLowerCase(), from: 0, to }, series: series() }),
+      () => ({
+        x: { title: 'step', from: 0, to: Math.max(1, ...series().map(({ points }) => points.length - 1)) },
+        y: { title: unit || title.toLowerCase(), from: 0, to },
+        series: series(),
+      }),
       300,
     );
     redraws.push(drawn.draw);
@@ -82,7 +86,7 @@ function stepParts(visible: Visible, colours: ReadonlyMap<string, string>, redra
   };
   return [
     lines('Time per step', 'milliseconds', ({ steps }) => steps?.milliseconds),
-    lines('Density of steps', '', ({ steps }) => steps?.density, 1.02),
+    lines('Density of steps', '', ({ steps }) => steps?.density, 1),
     ...(visible().some(({ steps }) => steps?.error) ? [lines('Latent error', 'relative error', ({ steps }) => steps?.error)] : []),
   ];
 }
