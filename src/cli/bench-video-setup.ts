@@ -4,6 +4,7 @@ import type { BenchPrompt } from '../bench/video/bench.ts';
 import { caseId, plansId } from '../bench/video/case.ts';
 import type { VideoSettings } from '../bench/video/clip.ts';
 import { type NamedMethod, reference, type VideoContender, videoContenders } from '../bench/video/contenders.ts';
+import { type Judging, openJudging } from '../bench/video/judging.ts';
 import { type Shrink, shrinker } from '../bench/video/pictures.ts';
 import { benchPrompts } from '../bench/video/prompts.ts';
 import { factsOf, openVideoResult, type VideoWriter } from '../bench/video/result.ts';
@@ -33,16 +34,11 @@ export async function videoSetup(
   args: BenchVideoArguments,
   version: string,
   pipe: TextToVideoPipeline,
-  otherDtype?: 'f32' | 'f16',
+  { otherDtype, judging }: { readonly otherDtype?: 'f32' | 'f16'; readonly judging?: Judging },
 ): Promise<VideoSetup> {
-  const { defaults } = pipe;
-  const settings: VideoSettings = {
-    ...(args.size ?? { width: defaults.width, height: defaults.height }),
-    numFrames: args.numFrames ?? defaults.numFrames,
-    numInferenceSteps: args.steps ?? defaults.numInferenceSteps,
-  };
+  const settings = settingsOf(args, pipe);
   pipe.estimate(settings); // refuses a size that the model cannot make
-  const prompts = await benchPrompts(pipe, args);
+  const prompts = await benchPrompts(pipe, { ...args, ...(judging && { judge: judging.judge }) });
   const contenders = videoContenders({ methods: await methodsOf(args), caches: args.cache, floor: args.floor, otherDtype });
   const ids = everyId(args, prompts, contenders);
   const wanted = (id: string): boolean => isWanted(id, args.filter);
@@ -56,6 +52,12 @@ export async function videoSetup(
   const isDue = (id: string): boolean => !writer.known.has(id) && (id.startsWith('dense/') || wanted(id));
   return { contenders, prompts, settings, writer, isDue, due: ids.filter(isDue).length };
 }
+
+const settingsOf = ({ size, numFrames, steps }: BenchVideoArguments, { defaults }: TextToVideoPipeline): VideoSettings => ({
+  ...(size ?? { width: defaults.width, height: defaults.height }),
+  numFrames: numFrames ?? defaults.numFrames,
+  numInferenceSteps: steps ?? defaults.numInferenceSteps,
+});
 
 /** Ids of all cases but the dense ones. */
 function everyId({ recall }: BenchVideoArguments, prompts: readonly BenchPrompt[], contenders: readonly VideoContender[]): string[] {
@@ -109,6 +111,14 @@ export async function otherPipe(
     lines.note(`There is no row in ${dtype}: ${error.message}.`);
     return undefined;
   }
+}
+
+/** The judge of the model's videos, if there is one for them; says what is not judged and why. */
+export async function judgingOf(args: BenchVideoArguments, pipe: TextToVideoPipeline, lines: Lines): Promise<Judging | undefined> {
+  const judging = await openJudging(pipe.vocabulary, settingsOf(args, pipe).numFrames);
+  const without = typeof judging === 'string' ? judging : judging.without;
+  if (without !== undefined) lines.note(`Note: ${without}.`);
+  return typeof judging === 'string' ? undefined : judging;
 }
 
 /** What makes small frames, if any are to be kept; says why where there can be none. */

@@ -6,7 +6,7 @@ import { comparedMarkdown, videoMarkdown } from '../bench/video/table.ts';
 import { TextToVideoPipeline } from '../pipeline.ts';
 import { checkPlace } from '../video/place.ts';
 import type { BenchVideoArguments } from './bench-video-arguments.ts';
-import { otherPipe, shrinkOf, type VideoSetup, videoSetup } from './bench-video-setup.ts';
+import { judgingOf, otherPipe, shrinkOf, type VideoSetup, videoSetup } from './bench-video-setup.ts';
 import { formatDevice, formatDuration } from './progress.ts';
 import { type Lines, linesOn, type Terminal } from './terminal.ts';
 
@@ -22,12 +22,14 @@ export async function videoBench(args: BenchVideoArguments, version: string, ter
   lines.show('Loading the model ...');
   const { model, device, dtype } = args;
   const pipe = await TextToVideoPipeline.fromPretrained(model, { device, ...(dtype && { dtype }) });
-  const opened = [pipe];
+  const opened: { dispose(): Promise<void> }[] = [pipe];
   try {
     if (device === 'auto') lines.note(formatDevice(pipe.device));
     const other = await otherPipe(args, pipe, lines);
     if (other) opened.push(other);
-    const setup = await videoSetup(args, version, pipe, other?.device.dtype);
+    const judging = await judgingOf(args, pipe, lines);
+    if (judging) opened.push(judging);
+    const setup = await videoSetup(args, version, pipe, { otherDtype: other?.device.dtype, ...(judging && { judging }) });
     const outcome = await measured(pipe, other, setup, args, lines, signal, start);
     const result = await setup.writer.finish();
     lines.clear();

@@ -1,7 +1,6 @@
 // The sprites that the embedded model was trained on, as pictures to look for in its clips: twin of `templates` in samples/train/track.py.
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import sharp from 'sharp';
 import { VIEW_SIZE } from './view.ts';
 import { heightOf, JUDGE_FILES, type World } from './world.ts';
 
@@ -61,6 +60,7 @@ export async function templatesOf(world: World, subject: string, size: string): 
 }
 
 async function cellsOf({ folder }: World, { code, n, cols }: Sheet): Promise<Cell[]> {
+  const { default: sharp } = await import('sharp'); // not before: the probe works without it
   const file = join(folder, JUDGE_FILES[3].replace('*', code));
   const { data, info } = await sharp(file).ensureAlpha().raw().toBuffer({ resolveWithObject: true });
   return PHASES.map((phase) => {

@@ -71,6 +71,7 @@ test('one pair: times, density, warm-up, error by step, nearness, frames and pla
   expect(result.summary.map(({ contender, pairs }) => [contender, pairs])).toEqual(
     ['dense', ...labels, 'dense, 1 step more'].map((label) => [label, 1]),
   );
+  expect(said.err).toContain('adherence is not judged: that takes 8 frames, and a video has 5');
   expect(said.out).toContain('| adaSpa 0.8 | 1 |');
   expect(said.out).toContain('no evidence for Wan itself');
 });
@@ -117,6 +118,17 @@ export default { name: 'wrong', layout, score: ({ ops }) => ops.upload(new Float
   expect(failures[0].failed).toContain('reads no key block');
   expect(cases).toHaveLength(5);
   expect(summary.find(({ contender }) => contender === 'wrong')).toMatchObject({ pairs: 0, failed: failures[0].failed });
+});
+
+test('captions that were never seen, each with a seed of its own, are judged in both videos of a pair', async () => {
+  const words = '--size 32x32 --num-frames 9 --steps 1 --captions held-out --prompts 2 --methods radial --no-floor --json'.split(' ');
+  expect(await run(words)).toBe(0);
+  const { cases, summary } = JSON.parse(said.out) as VideoResultFile;
+  expect(cases.map(({ contender, seed }) => `${contender} ${seed}`)).toEqual(['dense 1', 'radial 1', 'dense 2', 'radial 2']);
+  expect(new Set(cases.map(({ prompt }) => prompt)).size).toBe(2);
+  for (const { adherence } of cases)
+    expect(adherence).toMatchObject({ subject: expect.any(Boolean), scene: expect.any(Boolean), motion: expect.any(Boolean) });
+  expect(summary[1].adherence!.subject!.change.count).toBe(2);
 });
 
 test('an abort keeps what was measured, where there is a file', async () => {

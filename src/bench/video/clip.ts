@@ -7,6 +7,7 @@ import type { VideoContender } from './contenders.ts';
 
 /** Size, steps and what else all videos of a bench have in common. */
 export type VideoSettings = Omit<GenerateOptions, 'attention' | 'cache' | 'onStep' | 'signal' | 'seed'> & {
+  readonly numFrames: number;
   readonly numInferenceSteps: number;
 };
 

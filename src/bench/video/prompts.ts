@@ -23,15 +23,14 @@ export interface PromptOptions {
  */
 export async function benchPrompts({ vocabulary }: TextToVideoPipeline, options: PromptOptions): Promise<readonly BenchPrompt[]> {
   const { prompt, prompts, captions, seeds, judge } = options;
-  const seedsFrom = (first: number): number[] => Array.from({ length: seeds }, (_, at) => first + at);
   if (captions && !vocabulary)
     throw new RangeError('--captions needs a model that says what it was trained on; give each prompt with --prompt');
   const world = vocabulary && (captions || judge) ? await loadWorld() : undefined;
-  const judged = (text: string, own: readonly number[]): BenchPrompt => {
-    const truth = world && fullTruth(world, text);
-    return { text, seeds: own, ...(judge && truth && { judge: (frames) => judge(frames, truth) }) };
-  };
-  if (captions) return drawPrompts(world!, captions, prompts).map(({ text }, at) => judged(text, seedsFrom(1 + at * seeds)));
+  const judged = (text: string, first: number, truth = world && fullTruth(world, text)): BenchPrompt => ({
+    ...{ text, seeds: Array.from({ length: seeds }, (_, at) => first + at) },
+    ...(judge && truth && { judge: (frames: readonly Frame[]) => judge(frames, truth) }),
+  });
+  if (captions) return drawPrompts(world!, captions, prompts).map(({ text, truth }, at) => judged(text, 1 + at * seeds, truth));
   const texts = prompt ?? vocabulary?.prompts.slice(0, prompts) ?? [];
   if (!prompt && texts.length < prompts)
     throw new RangeError(
@@ -39,7 +38,7 @@ export async function benchPrompts({ vocabulary }: TextToVideoPipeline, options:
         ? `this model has ${texts.length} prompts of its own, not ${prompts}; ask for fewer, or for --captions`
         : 'this model has no prompts of its own; give each with --prompt',
     );
-  return texts.map((text) => judged(text, seedsFrom(1)));
+  return texts.map((text) => judged(text, 1));
 }
 
 /** What a prompt asks for, if it names everything that is judged. */
