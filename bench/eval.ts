@@ -42,23 +42,27 @@ async function main(): Promise<void> {
     const trials = promptsOf(judge.world, args).flatMap((prompt, at) =>
       Array.from({ length: args.seeds }, (_, seed) => ({ prompt, seed: 1000 * (seed + 1) + at, id: idOf(prompt, 1000 * (seed + 1) + at) })),
     );
-    const start = performance.now();
     for (const [at, { prompt, seed, id }] of trials.entries()) {
       if (!log.wants(id)) continue;
-      console.error(`${at + 1}/${trials.length}, ${Math.round((performance.now() - start) / 1000)} s: ${prompt.text}`);
+      console.error(`${at + 1}/${trials.length}, ${Math.round(performance.now() / 1000)} s: ${prompt.text}`);
       await log.add([{ id, ...(await judgedClip(pipe, judge, prompt, { ...settings, seed })) }]);
     }
-    const { width, height, numFrames, numInferenceSteps } = settings;
-    const size = `${width}x${height}x${numFrames}`;
-    console.log(`${version}, ${size}, ${numInferenceSteps} steps, ${pipe.device.name} ${pipe.device.dtype}`);
-    const evaluation = await trainingFigures(pipe.folder);
-    const anchors = { seen: anchorsOf(evaluation, size, 'seen'), 'held-out': anchorsOf(evaluation, size, 'held-out') };
     const clips = (log.result.cases as readonly ClipCase[]).filter(({ id }) => log.asked.has(id));
-    console.log(evaluationText({ clips, anchors }));
+    await report(pipe, settings, clips);
   } finally {
     await pipe.dispose();
     await judge.dispose();
   }
+}
+
+async function report(pipe: TextToVideoPipeline, settings: Required<ClipSettings>, clips: readonly ClipCase[]): Promise<void> {
+  const { width, height, numFrames, numInferenceSteps } = settings;
+  const size = `${width}x${height}x${numFrames}`;
+  const file = join(pipe.folder, 'eval.json');
+  const measured: unknown = existsSync(file) ? JSON.parse(await readFile(file, 'utf8')) : undefined;
+  const anchors = { seen: anchorsOf(measured, size, 'seen'), 'held-out': anchorsOf(measured, size, 'held-out') };
+  console.log(`${pipe.defaults.version ?? 'unknown'}, ${size}, ${numInferenceSteps} steps, ${pipe.device.name} ${pipe.device.dtype}`);
+  console.log(evaluationText({ clips, anchors }));
 }
 
 type Arguments = ReturnType<typeof argumentsOf>;
@@ -92,15 +96,14 @@ function settingsOf({ quick, size, numFrames, steps }: Arguments, { defaults }: 
   };
 }
 
-const promptsOf = (world: World, { gallery, prompts }: Arguments): TruePrompt[] =>
-  gallery ? galleryPrompts(world) : [...drawPrompts(world, 'seen', prompts), ...drawPrompts(world, 'held-out', prompts)];
+function promptsOf(world: World, { gallery, prompts }: Arguments): TruePrompt[] {
+  return gallery ? galleryPrompts(world) : [...drawPrompts(world, 'seen', prompts), ...drawPrompts(world, 'held-out', prompts)];
+}
 
-const idOf = ({ split, text }: TruePrompt, seed: number): string => `${split}/${text}/seed ${seed}`;
+function idOf({ split, text }: TruePrompt, seed: number): string {
+  return `${split}/${text}/seed ${seed}`;
+}
 
-const packageVersion = (): string => JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
-
-/** What training measured of its own model. */
-async function trainingFigures(folder: string): Promise<unknown> {
-  const file = join(folder, 'eval.json');
-  return existsSync(file) ? JSON.parse(await readFile(file, 'utf8')) : undefined;
+function packageVersion(): string {
+  return JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version;
 }
