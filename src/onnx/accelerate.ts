@@ -6,7 +6,7 @@ import { type DenseOverrides, withDense } from '../search/schedule.ts';
 import { tokensOf } from '../sparse3d/plan.ts';
 import { readOnnx } from './file.ts';
 import { type Finding, findAttention } from './find.ts';
-import { graphOf } from './graph.ts';
+import { type Graph, graphOf } from './graph.ts';
 import { openSteps } from './open.ts';
 import { onCpu, onWebgpu, type Place } from './places.ts';
 import type { NodeProto } from './schema.ts';
@@ -37,7 +37,7 @@ export async function accelerateOnnx(path: string, method: Method, options: Onnx
   const file = await readOnnx(path);
   const graph = graphOf(file.model.graph);
   const tracked = trackSteps(options, graph.inputs);
-  const taken = choose(path, findAttention(graph), options);
+  const taken = inOrder(graph, choose(path, findAttention(graph), options));
   const grid = checkedGrid(path, taken, options);
   const seamed = placeSeams(
     graph,
@@ -50,23 +50,22 @@ export async function accelerateOnnx(path: string, method: Method, options: Onnx
     initializer: [...file.model.graph.initializer, ...seamed.constants],
   });
   const seams = cut.nodes.filter(({ opType }) => opType === SEAM);
+  const names = taken.map(({ node }) => node);
   const place = await placeFor(adjusted(method, options), options);
-  const check = (seam: NodeProto, tokens: number): void => checkTokens(path, taken[seams.indexOf(seam)].node, tokens, grid);
+  const check = (seam: NodeProto, tokens: number): void => checkTokens(path, names[seams.indexOf(seam)], tokens, grid);
   const steps = await openSteps(file, cut, place, check).catch(async (error: Error) => {
     await place.dispose();
     throw error;
   });
-  return onnxSession({
-    steps,
-    inputNames: graph.inputs,
-    outputNames: graph.outputs,
-    place,
-    tracked,
-    grid,
-    stepCount: options.steps,
-    seams,
-  });
+  const { inputs: inputNames, outputs: outputNames } = graph;
+  return onnxSession({ steps, inputNames, outputNames, place, tracked, grid, stepCount: options.steps, seams, names });
 }
+
+/** In the order in which their results are made, which is that of layers. */
+const inOrder = (graph: Graph, taken: readonly Finding[]): readonly Finding[] => {
+  const place = new Map(graph.nodes.map((node, index) => [node, index]));
+  return [...taken].sort((a, b) => place.get(a.candidate!.end)! - place.get(b.candidate!.end)!);
+};
 
 const adjusted = (method: Method, options: DenseOverrides): Method =>
   options.denseSteps === undefined && options.denseLayers === undefined

@@ -1,5 +1,6 @@
 // Finds the attention of a graph and decides of each whether it is self-attention that can go through the seam.
 import { type Candidate, nameOf, type Stray } from './candidate.ts';
+import { firstOfEqual } from './equal.ts';
 import { readFused } from './fused.ts';
 import type { Graph } from './graph.ts';
 import type { GraphProto, NodeProto } from './schema.ts';
@@ -22,18 +23,19 @@ export interface Finding {
 }
 
 export function findAttention(graph: Graph): readonly Finding[] {
+  const firstOf = firstOfEqual(graph);
   return graph.nodes.flatMap((node) => {
     const found = node.opType === 'Softmax' && !node.domain ? readSoftmax(graph, node) : readFused(graph, node);
-    if (found) return [judge(graph, found)];
+    if (found) return [judge(graph, found, firstOf)];
     return bodiesOf(node).some(holdsSoftmax) ? [inside(node)] : [];
   });
 }
 
-function judge(graph: Graph, found: Candidate | Stray): Finding {
+function judge(graph: Graph, found: Candidate | Stray, firstOf: (value: string) => string): Finding {
   const { form } = found;
   const node = found.node.name || found.node.output[0];
   if (!('q' in found)) return { node, form, kind: 'other', reason: found.obstacle };
-  const cross = whyCross(graph, found.q.value, found.k.value, found.v.value);
+  const cross = whyCross(graph, firstOf, [found.q.value, found.k.value, found.v.value]);
   const sizes = sizesOf(graph, found);
   if (cross) return { node, form, kind: 'cross', reason: cross, ...sizes };
   return { node, form, kind: 'self', ...sizes, candidate: found, ...(found.obstacle && { reason: found.obstacle }) };

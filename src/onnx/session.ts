@@ -37,6 +37,8 @@ export interface Parts {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
   readonly seams: readonly NodeProto[];
+  /** The attention in the file that each seam stands for. */
+  readonly names: readonly string[];
   readonly place: Place;
   readonly tracked: Steps;
   readonly grid: GridOption;
@@ -108,7 +110,18 @@ async function runAll(parts: Parts, feeds: Feeds, fetches: readonly string[]): P
 const batchOf = (feeds: Feeds): number =>
   Object.values(feeds).reduce((most, tensor) => (tensor.size > most.size ? tensor : most)).dims[0] ?? 1;
 
-function attend({ place }: Parts, node: NodeProto, values: ReadonlyMap<string, ort.Tensor>, site: Site): Promise<ort.Tensor> {
+/** @throws what the attention throws, with the node that it stands for. */
+async function attend(
+  { place, seams, names }: Parts,
+  node: NodeProto,
+  values: ReadonlyMap<string, ort.Tensor>,
+  site: Site,
+): Promise<ort.Tensor> {
   const [q, k, v] = node.input.map((name) => values.get(name)!);
-  return place.attend(q, k, v, site);
+  try {
+    return await place.attend(q, k, v, site);
+  } catch (error) {
+    if (error instanceof RangeError) error.message = `${names[seams.indexOf(node)]}: ${error.message}`;
+    throw error;
+  }
 }

@@ -54,9 +54,12 @@ function activation(graph: Graph, value: string): string {
   return isProjection(graph, node) ? activation(graph, dataOf(graph, node)) : value;
 }
 
-/** What tells an attention from self-attention; undefined for self-attention. */
-export function whyCross(graph: Graph, q: string, k: string, v: string): string | undefined {
-  const [queries, keys, values] = [q, k, v].map((value) => sourcesOf(graph, value));
+/** What tells an attention from self-attention; undefined for self-attention. `firstOf` takes equal values for one. */
+export function whyCross(graph: Graph, firstOf: (value: string) => string, operands: readonly string[]): string | undefined {
+  const [queries, keys, values] = operands.map((value) => {
+    const { projected, direct } = sourcesOf(graph, value);
+    return { projected: new Set([...projected].map(firstOf)), direct: new Set([...direct].map(firstOf)) };
+  });
   const isProjected = [queries, keys, values].every(({ projected }) => projected.size > 0);
   const kind = isProjected ? 'projected' : 'direct';
   if (equal(queries[kind], keys[kind]) && equal(keys[kind], values[kind])) return undefined;

@@ -54,6 +54,14 @@ const FORMS: Readonly<Record<string, () => Uint8Array>> = {
       const weights = graph.node('Softmax', [graph.node('Einsum', [b, a], { equation: 'bkhd,bqhd->bhqk' })], { axis: -1 });
       return graph.node('Reshape', [graph.node('Einsum', [weights, c], { equation: 'bhts,bshd->bthd' }), graph.ints([0, 0, -1])]);
     }),
+  'operands whose input is computed anew for each': () => {
+    const graph = new OnnxGraph(20);
+    const [x, t] = [graph.input('x', 'f32', [1, TOKENS, WIDTH]), graph.input('t', 'f32', [1])];
+    const [q, k, v] = [2, 3, 4].map((seed) => graph.node('MatMul', [graph.node('Mul', [x, t]), weight(graph, seed, WIDTH, WIDTH)]));
+    const scores = graph.node('Div', [graph.node('MatMul', [q, graph.node('Transpose', [k], { perm: [0, 2, 1] })]), graph.scalar(1e5)]);
+    graph.output(graph.node('MatMul', [graph.node('Softmax', [scores], { axis: -1 }), v], {}, '', 'y'), 'f32', [1, TOKENS, WIDTH]);
+    return graph.build();
+  },
   FusedMatMul: () =>
     layer(({ graph, q, k, v, split }) => {
       const scores = graph.node('FusedMatMul', [split(q), split(k)], { transB: 1, alpha: float(0.25) }, 'com.microsoft');
@@ -135,9 +143,27 @@ test('what cannot be taken is said with its node', async () => {
   }
 });
 
+test('attention inside a branch is listed, and cannot be taken', async () => {
+  const graph = new OnnxGraph(20);
+  const x = graph.input('x', 'f32', [1, TOKENS, WIDTH]);
+  const [then, other] = [graph.body(), graph.body()];
+  then.output(then.node('Softmax', [x], { axis: -1 }, '', 'weights'), 'f32', [1, TOKENS, WIDTH]);
+  other.output(other.node('Identity', [x], {}, '', 'same'), 'f32', [1, TOKENS, WIDTH]);
+  const isHeld = graph.node('Greater', [graph.node('ReduceMax', [x], { keepdims: 0 }), graph.scalar(0)]);
+  graph.output(graph.node('If', [isHeld], { then_branch: then, else_branch: other }, '', 'y'), 'f32', [1, TOKENS, WIDTH]);
+  const path = save('branch', graph.build());
+  const { attention } = await listAttention(path);
+  expect(attention.map(({ kind, taken }) => [kind, taken])).toEqual([['other', false]]);
+  await expect(accelerateOnnx(path, dense(), { grid: GRID, steps: 1 })).rejects.toThrow(
+    /attention inside the body of If If_\d+ is not taken/,
+  );
+});
+
 test('tokens that are not those of the grid are refused when they are known', async () => {
   const session = await accelerateOnnx(save('open', FORMS['no scale']()), dense(), { grid: { ...GRID, frames: 3 }, steps: 1 });
-  await expect(session.run(feeds)).rejects.toThrow(/q has shape \[2,24,8\], expected \[batch \* heads, 36, dim\] for a grid of 3 x 3 x 4/);
+  await expect(session.run(feeds)).rejects.toThrow(
+    /^Softmax_\d+: q has shape \[2,24,8\], expected \[batch \* heads, 36, dim\] for a grid of 3 x 3 x 4/,
+  );
   await session.release();
 });
 
