@@ -97,12 +97,14 @@ interface CpuSpeed extends Shape {
 }
 
 function attentionOnCpu({ speed }: { readonly speed: readonly CpuSpeed[] }): Case[] {
-  return speed.flatMap(({ runtime, turns, plans, timings, heads, dim, tokens }) =>
-    timings.map(({ name, bestMilliseconds: best, medianMilliseconds: middle, timesFasterThanFirst }, at) => ({
-      id: `${tokens}x${heads}x${dim}/${runtime} f32/${at === 0 ? 'onnxruntime' : 'zoetrope'}/${name.replace('sparse .', 'blocks 0.')}`,
-      milliseconds: { median: middle, best, low: best, high: middle, runs: turns },
-      density: plans.find((plan) => plan.name === name)?.density ?? 1,
-      timesFaster: timesFasterThanFirst,
+  const idOf = ({ runtime, tokens, heads, dim }: CpuSpeed, name: string, at: number): string =>
+    `${tokens}x${heads}x${dim}/${runtime} f32/${at === 0 ? 'onnxruntime' : 'zoetrope'}/${name.replace('sparse .', 'blocks 0.')}`;
+  return speed.flatMap((one) =>
+    one.timings.map(({ name, bestMilliseconds: best, medianMilliseconds: middle, timesFasterThanFirst }, at) => ({
+      id: idOf(one, name, at),
+      milliseconds: { median: middle, best, low: best, high: middle, runs: one.turns },
+      density: one.plans.find((plan) => plan.name === name)?.density ?? 1,
+      ...(at > 0 && { faster: { than: idOf(one, one.timings[0].name, 0), times: timesFasterThanFirst } }),
     })),
   );
 }
@@ -188,8 +190,20 @@ function phases(json: Phases): Case[] {
   }));
 }
 
-function stepOfOnnxRuntime(json: Setting & { readonly scaled: { readonly layers: number; readonly seconds: number } }): Case[] {
-  return [{ id: `${subjectId({ ...json, layers: json.scaled.layers })}/onnxruntime-web/dense`, ...alone(1000 * json.scaled.seconds) }];
+interface OnnxRuntimeStep extends Setting {
+  readonly check: { readonly difference: number; readonly allowed: number };
+  readonly scaled: { readonly layers: number; readonly seconds: number };
+}
+
+function stepOfOnnxRuntime({ check, scaled, ...setting }: OnnxRuntimeStep): Case[] {
+  const { difference, allowed } = check;
+  const failed = `it is off by ${difference.toPrecision(3)} of the largest number where ${allowed} is allowed`;
+  return [
+    {
+      id: `${subjectId({ ...setting, layers: scaled.layers })}/onnxruntime-web/dense`,
+      ...(difference <= allowed ? alone(1000 * scaled.seconds) : { failed }),
+    },
+  ];
 }
 
 function stepsOfTorch({
