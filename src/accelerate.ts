@@ -1,5 +1,6 @@
 // The drop-in wrapper: sets how a pipeline computes self-attention, and gives back a way to undo it.
 import { fileURLToPath } from 'node:url';
+import { type Choice, type ChooseOptions, chooseMethod } from './choose.ts';
 import type { Attention, Method } from './method.ts';
 import type { OnnxOptions } from './onnx/accelerate.ts';
 import type { OnnxSession } from './onnx/session.ts';
@@ -14,10 +15,21 @@ export interface AccelerateOptions extends DenseOverrides {
   readonly measure?: boolean;
 }
 
+/** What `auto` chooses by. */
+export interface AutoOptions extends AccelerateOptions, ChooseOptions {
+  /** The prompt to try methods on. */
+  readonly prompt: string;
+}
+
 /** Undoes one `accelerate`. */
 export interface Acceleration {
   /** Puts the attention back that was set before; calling it twice does nothing more. */
   restore(): void;
+}
+
+/** An acceleration with what `auto` chose, and why. */
+export interface ChosenAcceleration extends Acceleration {
+  readonly choice: Choice;
 }
 
 /**
@@ -27,6 +39,11 @@ export interface Acceleration {
  */
 export function accelerate(pipe: TextToVideoPipeline, method: Method | Attention, options?: AccelerateOptions): Acceleration;
 /**
+ * The same with the sparsest preset that keeps the wished quality in short runs of `prompt`; see `chooseMethod`. What is to stay dense is so on top.
+ * @throws as `chooseMethod` does, and then nothing is set.
+ */
+export function accelerate(pipe: TextToVideoPipeline, method: 'auto', options: AutoOptions): Promise<ChosenAcceleration>;
+/**
  * Opens an ONNX video transformer, by its path or file URL, so that its self-attention is computed by `method`. The file is only read; the result is
  * called like an InferenceSession.
  * @throws Error for a file that is missing or damaged, UnsupportedError for a graph whose attention cannot be taken (its node and why), RangeError
@@ -35,11 +52,17 @@ export function accelerate(pipe: TextToVideoPipeline, method: Method | Attention
 export function accelerate(path: string | URL, method: Method, options: OnnxOptions): Promise<OnnxSession>;
 export function accelerate(
   target: TextToVideoPipeline | string | URL,
-  method: Method | Attention,
-  options: AccelerateOptions | OnnxOptions = {},
-): Acceleration | Promise<OnnxSession> {
+  method: Method | Attention | 'auto',
+  options: AccelerateOptions | AutoOptions | OnnxOptions = {},
+): Acceleration | Promise<ChosenAcceleration | OnnxSession> {
   if (typeof target === 'string' || target instanceof URL) return openOnnx(target, method as Method, options as OnnxOptions);
+  if (method === 'auto') return chosen(target, options as AutoOptions);
   return accelerated(target, method, options as AccelerateOptions);
+}
+
+async function chosen(pipe: TextToVideoPipeline, options: AutoOptions): Promise<ChosenAcceleration> {
+  const choice = await chooseMethod(pipe, options.prompt, options);
+  return { ...accelerated(pipe, choice.method, options), choice };
 }
 
 async function openOnnx(path: string | URL, method: Method, options: OnnxOptions): Promise<OnnxSession> {

@@ -1,5 +1,5 @@
 // The public names of zoetrope, nothing else.
-export { type AccelerateOptions, type Acceleration, accelerate } from './accelerate.ts';
+export { type AccelerateOptions, type Acceleration, type AutoOptions, accelerate, type ChosenAcceleration } from './accelerate.ts';
 export { type AttentionOptions, type BoundAttention, createAttention, type StepStatistics } from './attention.ts';
 export type { Attended, Backend, Sampling, Selection } from './backend/backend.ts';
 export { type CpuDevice, type CpuTensor, openCpu } from './backend/cpu.ts';
@@ -8,6 +8,7 @@ export { loadRuntime, type Runtime, type RuntimeChoice, type RuntimeName } from 
 export type { AdapterReport, GpuOptions } from './backend/webgpu/adapter.ts';
 export { type GpuVariants, webgpuBackend } from './backend/webgpu/backend.ts';
 export { type GpuDevice, type GpuTensor, openWebgpu } from './backend/webgpu/device.ts';
+export { type Choice, type ChooseOptions, chooseMethod, type Preset, type Trial } from './choose.ts';
 export type { DeviceReport } from './device.ts';
 export { type StepCache, type StepCacheOptions, stepCache } from './dit/step-cache.ts';
 export { UnsupportedError } from './errors.ts';

@@ -1,6 +1,6 @@
 // The words of `zoetrope "<prompt>"`.
 import { type Command, Option } from 'commander';
-import { checkMethod, type MethodArguments, methodOptions } from './method.ts';
+import { AUTO, checkMethod, type MethodArguments, methodOptions } from './method.ts';
 import { count, DTYPES, numberIn, parseInterval, parseSize, TINY } from './values.ts';
 
 const RUNTIMES = ['auto', 'onnxruntime-node', 'onnxruntime-web', 'onnxruntime-webgpu'] as const;
@@ -31,6 +31,8 @@ export interface GenerateArguments extends MethodArguments {
   readonly runtime: (typeof RUNTIMES)[number];
   readonly output?: string;
   readonly preview?: string;
+  /** PSNR in dB that `--method auto` must keep. */
+  readonly quality?: number;
   /** Threshold of a step cache. */
   readonly cache?: number;
   readonly json: boolean;
@@ -48,7 +50,12 @@ export function generateOptions(program: Command): Command {
       new Option('--device <name>', 'where the video is denoised; auto takes a GPU if there is one').choices(DEVICES).default('cpu'),
     )
     .addOption(new Option('--dtype <type>', 'how numbers are stored there (default: f16 on a GPU that has it, else f32)').choices(DTYPES));
-  return methodOptions(program)
+  return methodOptions(program, { auto: true })
+    .option(
+      '--quality <dB>',
+      'with --method auto: PSNR that a short sparse run must have against a dense one (default: 30)',
+      numberIn('quality', 'a number of dB above 0, up to 100', TINY, 100),
+    )
     .option(
       '--cache <threshold>',
       'skip steps where the model is expected to change less than this, as 0.05 (EasyCache)',
@@ -89,7 +96,7 @@ type ParsedOptions = Omit<GenerateArguments, 'command' | 'prompt' | 'sampling'> 
 
 /** @throws TypeError for flags that do not go together, and for no prompt. */
 export function generateArguments(words: readonly string[], options: ParsedOptions): GenerateArguments {
-  const { output, model, vae, device, dtype, runtime, method, sparsity, cache, ...others } = options;
+  const { output, model, vae, device, dtype, runtime, method, sparsity, quality, cache, ...others } = options;
   const { preview, json, yes, size, width, height, steps, ...sampling } = others;
   const prompt = words.join(' ').trim();
   if (prompt === '')
@@ -97,12 +104,16 @@ export function generateArguments(words: readonly string[], options: ParsedOptio
   if (size !== undefined && (width !== undefined || height !== undefined))
     throw new TypeError('Give either --size or --width and --height, not both.');
   if (device === 'cpu' && dtype === 'f16') throw new TypeError('--dtype f16 needs --device webgpu; the CPU computes in f32.');
-  checkMethod({ method, sparsity });
+  if (quality !== undefined && method !== AUTO) throw new TypeError(`--quality ${quality} needs --method auto, which chooses by it.`);
+  if (method === AUTO && sparsity !== undefined)
+    throw new TypeError(`--method auto chooses the sparsity; leave out --sparsity ${sparsity}.`);
+  if (method !== AUTO) checkMethod({ method, sparsity });
   const given = Object.entries({ ...sampling, ...(size ?? { width, height }), numInferenceSteps: steps }).filter(
     ([, value]) => value !== undefined,
   );
   return {
     ...{ command: 'generate', prompt, sampling: Object.fromEntries(given), model, vae, device, dtype, runtime },
     ...{ method, sparsity, output, preview, json, yes, ...(cache !== undefined && { cache }) },
+    ...(quality !== undefined && { quality }),
   };
 }

@@ -1,6 +1,7 @@
 // `zoetrope "<prompt>"`: checks the place, loads the model, says how long it will take, samples, saves, and sums up.
 import { existsSync } from 'node:fs';
 import { totalmem } from 'node:os';
+import type { Choice, Trial } from '../choose.ts';
 import { stepCache } from '../dit/step-cache.ts';
 import type { Estimate } from '../estimate.ts';
 import type { Settings, StepReport } from '../options.ts';
@@ -8,7 +9,7 @@ import type { GeneratedVideo, RunReport, TextToVideoPipeline } from '../pipeline
 import { checkOutput, type SavedVideo, saveVideo } from '../video/file.ts';
 import { checkStill, saveStill } from '../video/frames.ts';
 import type { GenerateArguments } from './generate-arguments.ts';
-import { methodOf } from './method.ts';
+import { AUTO, methodOf } from './method.ts';
 import { formatBytes, formatDevice, formatDuration, formatProgress, formatSummary, type Summary } from './progress.ts';
 import { namedSubject, nearestPrompts, outputName } from './prompts.ts';
 import { type Lines, linesOn, type Terminal } from './terminal.ts';
@@ -22,31 +23,47 @@ export async function generate(args: GenerateArguments, terminal: Terminal, sign
   await checkOutput(path, { fps: args.sampling.fps });
   if (args.preview !== undefined) await checkStill(args.preview);
   const { method, sparsity } = args;
-  const attention = method === undefined ? undefined : await methodOf({ method, sparsity });
+  const named = method === undefined || method === AUTO ? undefined : await methodOf({ method, sparsity });
   const pipeline = await load(args);
   try {
     signal.throwIfAborted();
     if (args.device === 'auto') lines.note(formatDevice(pipeline.device));
-    const options = {
-      ...args.sampling,
-      ...(attention && { attention }),
-      ...(args.cache !== undefined && { cache: stepCache({ threshold: args.cache }) }),
-    };
-    const video = pipeline(args.prompt, { ...options, signal, onStep: stepReporter(args, terminal, lines) });
+    const cache = args.cache === undefined ? {} : { cache: stepCache({ threshold: args.cache }) };
+    const fixed = { ...args.sampling, ...cache, ...(named && { attention: named }) };
+    const checked = pipeline(args.prompt, fixed).settings;
     warnOfUnknownSubject(args, pipeline, lines);
-    announce(pipeline.estimate(options), video.settings, args.yes, lines);
+    announce(pipeline.estimate(fixed), checked, args.yes, lines);
+    const choice = method === AUTO ? await choose(args, pipeline, lines, signal) : undefined;
+    const options = { ...fixed, ...(choice && { attention: choice.method, seed: choice.seed }) };
+    const video = pipeline(args.prompt, { ...options, signal, onStep: stepReporter(args, terminal, lines) });
     const onFrame = (frames: number): void => {
       if (terminal.isScreen) lines.show(`frame ${frames}/${video.numFrames}`);
     };
     const saved = await saveVideo(video, path, { signal, onFrame });
     const run = summary(args, saved, video, await video.report, pipeline);
     for (const line of formatSummary(run)) lines.note(line);
-    if (args.json) terminal.out(`${JSON.stringify(run)}\n`);
+    if (args.json) terminal.out(`${JSON.stringify({ ...run, ...(choice && { choice: choiceReport(choice) }) })}\n`);
   } finally {
     lines.clear();
     await pipeline.dispose();
   }
 }
+
+/** The method for this prompt, and what was tried, a line each. */
+async function choose(args: GenerateArguments, pipeline: TextToVideoPipeline, lines: Lines, signal: AbortSignal): Promise<Choice> {
+  const { chooseMethod } = await import('../choose.ts');
+  const { prompt, sampling, quality } = args;
+  const onTrial = ({ method, sparsity, psnr, milliseconds }: Trial): void => {
+    const found = sparsity === 0 ? 'the measure' : `${psnr.toFixed(1)} dB`;
+    lines.note(`short run, ${method}${sparsity === 0 ? '' : ` at sparsity ${sparsity}`}: ${found}  ${formatDuration(milliseconds / 1000)}`);
+  };
+  const choice = await chooseMethod(pipeline, prompt, { settings: sampling, onTrial, signal, ...(quality !== undefined && { quality }) });
+  const { name, sparsity, reason, milliseconds } = choice;
+  lines.note(`Method: ${name} at sparsity ${sparsity}, because ${reason}. Choosing took ${formatDuration(milliseconds / 1000)}.`);
+  return choice;
+}
+
+const choiceReport = ({ method: _, ...choice }: Choice): Omit<Choice, 'method'> => choice;
 
 async function load({ model, vae, device, dtype, runtime }: GenerateArguments): Promise<TextToVideoPipeline> {
   const { TextToVideoPipeline } = await import('../pipeline.ts'); // not before: help and mistakes need no runtime

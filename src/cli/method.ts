@@ -11,12 +11,15 @@ export interface MethodArguments {
 }
 
 /** Adds both flags to a command. What is used when none is given: `method`, and the `sparsity` to name for methods that have one. */
-export function methodOptions(command: Command, { method, sparsity }: MethodArguments = {}): Command {
+export function methodOptions(
+  command: Command,
+  { method, sparsity, auto = false }: MethodArguments & { readonly auto?: boolean } = {},
+): Command {
   return command
     .option(
       '--method <name>',
-      'how attention is computed: a name ("zoetrope methods" lists them), or a file of your own, as ./mine.js',
-      checkName,
+      `how attention is computed: a name ("zoetrope methods" lists them), or a file of your own, as ./mine.js${auto ? '; auto: the sparsest that keeps --quality' : ''}`,
+      (name: string) => (auto && name === AUTO ? name : checkName(name)),
       method,
     )
     .option(
@@ -32,6 +35,9 @@ function checkName(method: string): string {
   if (!isFile(method)) methodNamed(method);
   return method;
 }
+
+/** The word for a method that is picked by short runs. */
+export const AUTO = 'auto';
 
 /** Whether a method takes `--sparsity`; unknown of a file until it is loaded. */
 export const takesSparsity = (method: string): boolean | undefined => (isFile(method) ? undefined : methodNamed(method).sparsity);

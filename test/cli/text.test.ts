@@ -69,6 +69,7 @@ describe('what is said', () => {
     const progress = { done: 5, steps: 20, stepMilliseconds: 1200, elapsedMilliseconds: 8000, density: 0.314 };
     expect(formatProgress(progress)).toBe('step  5/20  1.2 s  density 0.31  24 s left');
     expect(formatProgress(progress, 12)).toBe('[==>         ] step  5/20  1.2 s  density 0.31  24 s left');
+    expect(formatProgress({ ...progress, density: 0, skipped: true })).toBe('step  5/20  1.2 s  skipped  24 s left');
     expect(formatProgress({ ...progress, done: 20 }, 4)).toBe('[====] step 20/20  1.2 s  density 0.31  0.0 s left');
   });
 
