@@ -45,6 +45,7 @@ export {
   neighborhood,
   nsaLike,
   type PyramidSparseOptions,
+  pbs,
   powerAttention,
   pyramidSparse,
   radial,
@@ -77,7 +78,9 @@ export { type Attend, attention, type OwnLoop, type OwnLoopOptions, type Place }
 export { type GeneratedVideo, type PipelineOptions, type RunReport, TextToVideoPipeline, type Vocabulary } from './pipeline.ts';
 export * as patterns from './search/all-patterns.ts';
 export { type BestOfOptions, bestOf } from './search/best-of.ts';
+export { type ClusterOptions, clusters } from './search/clusters.ts';
 export { delta, keptResidual } from './search/correct.ts';
+export { type HeavyKeysOptions, heavyKeys } from './search/heavy-keys.ts';
 export { pyramid, restAt, upTo, within } from './search/levels.ts';
 export { forced, lessAnchor, pattern, withPattern } from './search/pattern.ts';
 export {
@@ -92,7 +95,7 @@ export {
 } from './search/schedule.ts';
 export { exact, sampled, withText } from './search/score.ts';
 export { headAdaptive, margin, mass, rank, similarityCap } from './search/select.ts';
-export { covering, type HeadShares, offline, refine, shrinking, union } from './search/select-by.ts';
+export { covering, type HeadShares, offline, ofTokens, refine, shrinking, union } from './search/select-by.ts';
 export { curve, cyclic, places, raster, tiles } from './sparse3d/layout.ts';
 export { type Grid, type Layout, type Level, PAD, type Plan, tokensOf } from './sparse3d/plan.ts';
 export type { AttentionStatistics, CallStatistics, NotedCall } from './statistics.ts';

@@ -8,6 +8,7 @@ export {
   flexPrefill,
   hip,
   minference,
+  pbs,
   powerAttention,
   sale,
   sampleAttention,
@@ -16,7 +17,8 @@ export {
   twilight,
 } from './methods/ported.ts';
 export { type AdaSpaOptions, adaSpa, type PyramidSparseOptions, pyramidSparse } from './methods/published.ts';
+export { type Svg2Options, svg2, svgEar } from './methods/published-clusters.ts';
 export { neighborhood, radial, rainFusion, slidingTile, svg } from './methods/published-patterns.ts';
 export { draft, rainFusion2, type SpargeOptions, sparge, vmoba } from './methods/published-pooled.ts';
-export { liteAttention, svgEar, xAttention } from './methods/published-probed.ts';
+export { liteAttention, xAttention } from './methods/published-probed.ts';
 export { asa, nsaLike, s2, seer, vsa } from './methods/trained.ts';

@@ -1,20 +1,24 @@
 // Operations on layouts whose heads have orders of their own: as those of single heads, one after another, on any backend.
 import type { Layouts } from '../method.ts';
-import { differsByHead } from '../sparse3d/heads.ts';
 import type { Layout, Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import type { Attended, Backend } from './backend.ts';
 
-/** A backend that also takes layouts with heads. */
-export function overHeads(ops: Backend): Backend {
-  return { ...ops, ...moves(ops), ...pairs(ops), ...sides(ops), attend: attends(ops) };
+/** A layout that an operation takes head by head. */
+type Concerned = (layout: Layout) => boolean;
+
+/** Whether heads differ in how many tokens a block holds: most operations ask no more of a layout. */
+const differs: Concerned = (layout) => layout.heads?.counts !== undefined;
+
+/** A backend that also takes layouts with heads. Tokens are always moved head by head, all else is done so where that is `concerned`. */
+export function overHeads(ops: Backend, concerned: Concerned = differs): Backend {
+  const either = ({ q, k }: Layouts) => concerned(q) || concerned(k);
+  return { ...ops, ...moves(ops), ...pairs(ops, either), ...sides(ops, concerned), attend: attends(ops, either) };
 }
 
 /** The layout that one head has. */
 const headOf = (layout: Layout, head: number): Layout => layout.heads?.layouts[head] ?? layout;
 const pairOf = ({ q, k }: Layouts, head: number): Layouts => ({ q: headOf(q, head), k: headOf(k, head) });
-/** Whether heads differ in how many tokens a block holds: all else concerns those alone who move tokens. */
-const differs = (layout: Layout): boolean => layout.heads?.counts !== undefined;
 
 /** `run` for each head, on its rows of the tensors. */
 function eachHead<Result>(ops: Backend, tensors: readonly Tensor[], run: (head: number, parts: readonly Tensor[]) => Result): Result[] {
@@ -38,45 +42,46 @@ function moves(ops: Backend): Pick<Backend, 'gather' | 'scatter'> {
 }
 
 /** Scores of pairs of blocks. */
-function pairs(ops: Backend): Pick<Backend, 'blockMass' | 'blockPeaks' | 'sampledScores'> {
-  const isPlain = (layout: Layouts) => !differsByHead(layout);
+function pairs(ops: Backend, either: (layout: Layouts) => boolean): Pick<Backend, 'blockMass' | 'blockPeaks' | 'sampledScores'> {
   return {
     blockMass: (q, k, lse, layout) =>
-      isPlain(layout)
-        ? ops.blockMass(q, k, lse, layout)
-        : joined(ops, [q, k, lse], (head, [a, b, c]) => ops.blockMass(a, b, c, pairOf(layout, head))),
+      either(layout)
+        ? joined(ops, [q, k, lse], (head, [a, b, c]) => ops.blockMass(a, b, c, pairOf(layout, head)))
+        : ops.blockMass(q, k, lse, layout),
     blockPeaks: (q, k, layout, options) =>
-      isPlain(layout)
-        ? ops.blockPeaks(q, k, layout, options)
-        : joined(ops, [q, k], (head, [a, b]) => ops.blockPeaks(a, b, pairOf(layout, head), options)),
+      either(layout)
+        ? joined(ops, [q, k], (head, [a, b]) => ops.blockPeaks(a, b, pairOf(layout, head), options))
+        : ops.blockPeaks(q, k, layout, options),
     sampledScores: (q, k, layout, sampling) =>
-      isPlain(layout)
-        ? ops.sampledScores(q, k, layout, sampling)
-        : joined(ops, [q, k], (head, [a, b]) => ops.sampledScores(a, b, pairOf(layout, head), { ...sampling, seed: sampling.seed + head })),
+      either(layout)
+        ? joined(ops, [q, k], (head, [a, b]) => ops.sampledScores(a, b, pairOf(layout, head), { ...sampling, seed: sampling.seed + head }))
+        : ops.sampledScores(q, k, layout, sampling),
   };
 }
 
 /** Operations on one side. */
-function sides(ops: Backend): Pick<Backend, 'blockMeans' | 'center' | 'poolingError' | 'poolCap'> {
+function sides(ops: Backend, concerned: Concerned): Pick<Backend, 'blockMeans' | 'center' | 'poolingError' | 'poolCap'> {
   return {
     blockMeans: (x, layout, options) =>
-      differs(layout)
+      concerned(layout)
         ? joined(ops, [x], (head, [part]) => ops.blockMeans(part, headOf(layout, head), options))
         : ops.blockMeans(x, layout, options),
     center: (x, layout) =>
-      differs(layout) ? joined(ops, [x], (head, [part]) => ops.center(part, headOf(layout, head))) : ops.center(x, layout),
+      concerned(layout) ? joined(ops, [x], (head, [part]) => ops.center(part, headOf(layout, head))) : ops.center(x, layout),
     poolingError: (rows, k, layout, v) =>
-      differs(layout)
+      concerned(layout)
         ? joined(ops, v ? [rows, k, v] : [rows, k], (head, [a, b, c]) => ops.poolingError(a, b, headOf(layout, head), c))
         : ops.poolingError(rows, k, layout, v),
     poolCap: (k, layout, pools) =>
-      differs(layout) ? joined(ops, [k], (head, [part]) => ops.poolCap(part, headOf(layout, head), pools)) : ops.poolCap(k, layout, pools),
+      concerned(layout)
+        ? joined(ops, [k], (head, [part]) => ops.poolCap(part, headOf(layout, head), pools))
+        : ops.poolCap(k, layout, pools),
   };
 }
 
-function attends(ops: Backend): Backend['attend'] {
+function attends(ops: Backend, either: (layout: Layouts) => boolean): Backend['attend'] {
   return (q, k, v, plan, layout, options): Attended => {
-    if (!differsByHead(layout)) return ops.attend(q, k, v, plan, layout, options);
+    if (!either(layout)) return ops.attend(q, k, v, plan, layout, options);
     return ops.scope(() => {
       const results = eachHead(ops, [q, k, v, plan.counts, plan.blocks], (head, [a, b, c, counts, blocks]) => {
         const own: Plan = { ...plan, counts, blocks };

@@ -5,6 +5,8 @@ import type { Backend } from '../backend/backend.ts';
 import type { Method } from '../method.ts';
 import { catalogue } from '../methods/catalogue.ts';
 import { pyramidSparse } from '../methods/published.ts';
+import { svg2 } from '../methods/published-clusters.ts';
+import { clusters } from '../search/clusters.ts';
 import { type Grid, type Plan, tokensOf } from '../sparse3d/plan.ts';
 import type { Numbers } from '../tensor.ts';
 import { attentionBounds } from './attention.ts';
@@ -30,6 +32,7 @@ export const presetChecks = (storage: Storage): readonly Check[] => [
     .map(({ preset }) => preset())
     .filter(({ name }) => name !== 'dense')
     .flatMap((method) => grids.map((grid) => presetCheck(method.name, method, grid, storage))),
+  presetCheck('svg2 in small clusters', { ...svg2(), layout: clusters({ queryBlock: 8, keyBlock: 8 }) }, grids[0], storage),
   presetCheck('pyramidSparse by rank', pyramidSparse({ sparsity: 0.7, denseSteps: 0.6 }), grids[0], storage),
 ];
 

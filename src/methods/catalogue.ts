@@ -9,6 +9,7 @@ import {
   flexPrefill,
   hip,
   minference,
+  pbs,
   powerAttention,
   sale,
   sampleAttention,
@@ -17,9 +18,10 @@ import {
   twilight,
 } from './ported.ts';
 import { adaSpa, pyramidSparse } from './published.ts';
+import { svg2, svgEar } from './published-clusters.ts';
 import { neighborhood, radial, rainFusion, slidingTile, svg } from './published-patterns.ts';
 import { draft, rainFusion2, sparge, vmoba } from './published-pooled.ts';
-import { liteAttention, svgEar, xAttention } from './published-probed.ts';
+import { liteAttention, xAttention } from './published-probed.ts';
 import type { SparsityOptions } from './sparsity.ts';
 import { asa, nsaLike, s2, seer, vsa } from './trained.ts';
 
@@ -119,8 +121,11 @@ export const catalogue: readonly Listed[] = [
       ...{ paper: 'LiteAttention, arXiv 2511.11062', reconstruction: true },
     },
   ),
-  published(svgEar, ['tiles 4x4x4', 'error of block means', 'rank per row, rest at its means', 'dense .2, search every step'], {
-    ...{ paper: 'SVG-EAR of Sparse VideoGen 2, arXiv 2505.18875', reconstruction: true, sparsity: true },
+  published(svg2, ['clusters of each head', 'block means', 'mass per row .9, at least .1 of the blocks', 'dense .2, search every step'], {
+    ...{ paper: 'Sparse VideoGen 2, arXiv 2505.18875', reconstruction: true, aliases: ['sparseVideoGen2'] },
+  }),
+  published(svgEar, ['clusters of each head', 'error of block means', 'rank per row, rest at its means', 'dense .2, search every step'], {
+    ...{ paper: 'SVG-EAR, arXiv 2603.08982', reconstruction: true, sparsity: true },
   }),
   ported(sparseD, ['raster', 'exact mass', 'rank per row', 'search once, at .2'], { paper: 'SparseD, ICLR 2026', sparsity: true }),
   ported(powerAttention, ['raster', 'blocks at distances 1, 2, 4, ..., first frame', 'forced', 'dense .2, one plan'], {
@@ -134,6 +139,9 @@ export const catalogue: readonly Listed[] = [
   }),
   ported(flexPrefill, ['raster', 'block means, or lines of 128 rows, by head', 'mass per head .9', 'dense .2, search every step'], {
     ...{ paper: 'FlexPrefill, arXiv 2502.20766', reconstruction: true },
+  }),
+  ported(pbs, ['keys of each head by their weight on 64 rows', 'block means', 'mass per row .9', 'dense .2, search every 5'], {
+    ...{ paper: 'PBS-Attn, arXiv 2510.21270', reconstruction: true, aliases: ['pbsAttn'] },
   }),
   ported(
     sampleAttention,
@@ -197,12 +205,6 @@ export const methodNamed = (name: string): Listed => byName(name, catalogue);
 
 /** Known methods that are not here, and why. */
 export const unported: readonly { readonly name: string; readonly paper: string; readonly reason: string }[] = [
-  {
-    name: 'SVG2',
-    paper: 'arXiv 2505.18875',
-    reason: 'clusters of unequal size, another order for each head; its error-aware routing is svgEar',
-  },
-  { name: 'PBS-Attn', paper: 'arXiv 2510.21270', reason: 'sorts keys for each head; layouts are shared by all heads' },
   { name: 'MoA', paper: 'arXiv 2406.14909', reason: 'windows by layer and head from a profile made beforehand' },
   { name: 'DAM', paper: 'Dynamic Attention Mask', reason: 'masks by layer and head from a profile made beforehand' },
   { name: 'Loki', paper: 'arXiv 2406.02542', reason: 'needs the principal axes of keys of many runs' },

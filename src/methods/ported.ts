@@ -1,6 +1,7 @@
 // Ideas of work on language models, ported: the stages are the paper's as far as they are known, on video none has been proven by its authors.
 import type { Method } from '../method.ts';
 import { delta } from '../search/correct.ts';
+import { heavyKeys } from '../search/heavy-keys.ts';
 import { upTo, within } from '../search/levels.ts';
 import { hadamardCodes, margins } from '../search/low-bit.ts';
 import { forced, lessAnchor, pattern, withPattern } from '../search/pattern.ts';
@@ -177,4 +178,18 @@ export const flexPrefill = ({ share = 0.9 } = {}): Method => ({
   select: mass({ over: 'head' }),
   levels: upTo(share),
   schedule: searchEvery({ denseSteps: 0.2 }),
+});
+
+/**
+ * PBS-Attn (arXiv 2510.21270, language models), ported: each head's keys by the weight that 64 queries give them, block means over that order, .9 of
+ * each row's mass. Departs: all keys of the video are sorted where theirs are sorted within segments of 256 of a causal text, by queries at equal
+ * steps and not by the last block's; queries in tiles, blocks of 64 for 128; sorted and searched every 5 steps.
+ */
+export const pbs = ({ share = 0.9 } = {}): Method => ({
+  name: 'pbs',
+  layout: heavyKeys(),
+  score: withText(pooled()),
+  select: mass(),
+  levels: upTo(share),
+  schedule: searchEvery({ denseSteps: 0.2, every: 5 }),
 });

@@ -1,15 +1,13 @@
-// The methods published training-free on video that look at logits: antidiagonals, margins, or what reading a block as its mean loses.
+// The methods published training-free on video that look at logits: antidiagonals, or margins.
 import type { Method } from '../method.ts';
 import { antidiagonal } from '../search/antidiagonal.ts';
-import { poolingError } from '../search/error.ts';
 import { upTo, within } from '../search/levels.ts';
 import { margins } from '../search/low-bit.ts';
 import { searchEvery } from '../search/schedule.ts';
 import { withText } from '../search/score.ts';
-import { margin, mass, rank } from '../search/select.ts';
+import { margin, mass } from '../search/select.ts';
 import { shrinking } from '../search/select-by.ts';
-import { raster, tiles } from '../sparse3d/layout.ts';
-import { bestAndRest, type SparsityOptions } from './sparsity.ts';
+import { raster } from '../sparse3d/layout.ts';
 
 /**
  * XAttention (arXiv 2503.16428): antidiagonals of 8 x 8 patches, .9 of each row's mass (or .95), after a tenth of the steps dense. Departs: blocks of
@@ -22,21 +20,6 @@ export const xAttention = ({ share = 0.9 } = {}): Method => ({
   select: mass(),
   levels: upTo(share),
   schedule: searchEvery({ denseSteps: 0.1 }),
-});
-
-/**
- * SVG-EAR, the error-aware routing of Sparse VideoGen 2 (arXiv 2505.18875): read in full is where a mean would be most wrong, and all the rest at
- * its mean. Departs: equal blocks in tiles for clusters of queries and keys, a fixed share of each row, dense .2 of the steps. `sparsity` counts the
- * means.
- * @throws RangeError for a sparsity outside [0, 1).
- */
-export const svgEar = ({ sparsity = 0.74 }: SparsityOptions = {}): Method => ({
-  name: 'svgEar',
-  layout: tiles(4, 4, 4),
-  score: withText(poolingError()),
-  select: rank(),
-  levels: bestAndRest(sparsity),
-  schedule: searchEvery({ denseSteps: 0.2, denseLayers: 0.03 }),
 });
 
 /**

@@ -16,11 +16,11 @@ export function checkSparsity(sparsity: number): number {
 }
 
 /**
- * Levels that leave out a share of full attention in all: the best blocks as they are, and every other one as its mean of 64 tokens. No less than
- * one block is read in full, so sparsities near 63/64 and above are not reached.
+ * Levels that leave out a share of full attention in all: the best blocks as they are, and every other one as its mean of `pool` tokens. No less than
+ * one block is read in full, so sparsities near 1 - 1 / pool and above are not reached.
  * @throws RangeError for a sparsity outside [0, 1).
  */
-export const bestAndRest = (sparsity: number): readonly Level[] => [
-  ...upTo(Math.max(1e-3, 1 - (checkSparsity(sparsity) * 64) / 63)),
-  ...restAt(64),
+export const bestAndRest = (sparsity: number, pool = 64): readonly Level[] => [
+  ...upTo(Math.max(1e-3, 1 - (checkSparsity(sparsity) * pool) / (pool - 1))),
+  ...restAt(pool),
 ];

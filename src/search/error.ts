@@ -4,8 +4,8 @@ import type { Tensor } from '../tensor.ts';
 
 /**
  * Squared error that the mean query of a query block makes when it reads a key block as its mean instead of in full, over the block's tokens: error
- * for each unit of cost. With `values` of weighed values, not of weights alone (SVG-EAR, 2026, its error-aware routing). For levels whose last
- * reads the rest pooled. Departs: blocks of a layout instead of clusters, and weights are shares of their row's softmax, so that rows weigh alike
+ * for each unit of cost. With `values` of weighed values, not of weights alone (SVG-EAR, arXiv 2603.08982, its error-aware routing). For levels whose last
+ * reads the rest pooled. Departs: it is for any layout, blocks instead of whole clusters, and weights are shares of their row's softmax, so that rows weigh alike
  * and no exp overflows.
  */
 export const poolingError = ({ values = true } = {}): Scorer => {

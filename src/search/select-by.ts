@@ -1,6 +1,6 @@
 // Selectors made of others: two together, one after the other, one that only shrinks its plan, and budgets by mass or from a table.
 import type { Scorer, Selector } from '../method.ts';
-import type { Level } from '../sparse3d/plan.ts';
+import { type Level, slotCount, tokensOf } from '../sparse3d/plan.ts';
 import { flopShare, upTo } from './levels.ts';
 
 /**
@@ -68,6 +68,23 @@ export const shrinking = (select: Selector): Selector => {
     return ops.scope(() => select(call, ops.force(scores, ops.planTable(kept, { read: 0, left: -Infinity })), levels));
   };
   return Object.assign(shrink, { share: (levels: readonly Level[]) => shareOf(select, levels) });
+};
+
+/**
+ * A selector whose cuts are shares of what keys without padding would fill: a layout by head has more blocks than that, some of them empty. A cut
+ * at 1, such as that of a rest, stays.
+ */
+export const ofTokens = (select: Selector): Selector => {
+  const filled: Selector = (call, scores, levels) => {
+    const { k } = call.layout;
+    const share = tokensOf(k.grid) / slotCount(k);
+    return select(
+      call,
+      scores,
+      levels.map((level) => (level.upTo < 1 ? { ...level, upTo: level.upTo * share } : level)),
+    );
+  };
+  return Object.assign(filled, { share: (levels: readonly Level[]) => shareOf(select, levels) });
 };
 
 /**

@@ -79,8 +79,9 @@ export function ordersFrom(shape: Layout, video: readonly (readonly number[])[])
 }
 
 /**
- * The share of full attention that counts of a plan [heads, qBlocks, levels] compute where blocks differ by head: every slot of a key block that
- * is read counts, and every slot of a query block that holds a token (`asked`, their tokens), so padding is paid for, and a plan may be above 1.
+ * The share of full attention that counts of a plan [heads, qBlocks, levels] compute where blocks differ by head: each key block that is read, for
+ * each query block that holds a token (`asked`, their tokens), over all pairs of blocks there would be without gaps. So padding counts as work,
+ * and a plan that reads everything is above 1.
  */
 export function headDensity(
   counts: ArrayLike<number>,
@@ -88,11 +89,14 @@ export function headDensity(
   asked: ArrayLike<number> | undefined,
   { q, k }: Layouts,
 ): number {
-  let slots = 0;
+  let read = 0;
   for (let at = 0; at < counts.length; at++) {
     const row = Math.floor(at / levels.length);
-    if (!asked || asked[row] > 0) slots += counts[at] / levels[at % levels.length].pool;
+    if (!asked || asked[row] > 0) read += counts[at] / levels[at % levels.length].pool;
   }
   const heads = counts.length / levels.length / q.blocks;
-  return (slots * q.block * k.block) / (heads * tokensOf(q.grid) * tokensOf(k.grid));
+  return read / (heads * filledBlocks(q) * filledBlocks(k));
 }
+
+/** Blocks that a grid's tokens would fill. */
+const filledBlocks = ({ grid, block }: Layout): number => Math.ceil((tokensOf(grid) - grid.text) / block) + Math.ceil(grid.text / block);
