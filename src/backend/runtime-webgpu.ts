@@ -23,8 +23,8 @@ function alone<Result>(call: () => Result | Promise<Result>): Promise<Result> {
 }
 
 /**
- * ONNX Runtime over a GPU device, which stays the caller's. Nothing of a graph is computed elsewhere: one with an operation that has no GPU form is
- * refused.
+ * ONNX Runtime over a GPU device, which stays the caller's. Nothing of our graphs is computed elsewhere: one with an operation that has no GPU form
+ * is refused. Graphs made elsewhere (`SessionOptions.places`) are not.
  * @throws UnsupportedError when the WebGPU build cannot be loaded.
  */
 export async function webgpuRuntime(gpu: GpuDevice): Promise<Runtime> {

@@ -41,6 +41,9 @@ function decode(path: string, bytes: Uint8Array): ModelProto {
   }
   if (!model.graph || model.graph.node.length === 0 || model.opsetImport.length === 0)
     throw new Error(`${path} is damaged or no ONNX model (it has no graph); export or copy it again`);
+  const [sparse] = model.graph.sparseInitializer ?? [];
+  if (sparse)
+    throw new UnsupportedError(`${path} keeps ${sparse.values.name} as a sparse tensor, which is not read; export it as a dense one`);
   return model;
 }
 

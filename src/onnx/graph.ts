@@ -20,7 +20,6 @@ export interface Graph {
 
 export function graphOf(proto: GraphProto): Graph {
   const initializers = new Map(proto.initializer.map((tensor) => [tensor.name, tensor]));
-  for (const { values } of proto.sparseInitializer ?? []) initializers.set(values.name, values);
   const producers = new Map<string, NodeProto>();
   const readers = new Map<string, NodeProto[]>();
   const moving = new Set(proto.input.map(({ name }) => name).filter((name) => !initializers.has(name)));

@@ -1,8 +1,5 @@
 // What `zoetrope inspect` says of an ONNX file: its inputs and results, and each attention with why it would or would not be taken.
-import { readOnnx } from './file.ts';
-import { type Finding, findAttention } from './find.ts';
-import { graphOf } from './graph.ts';
-import { numberOf } from './schema.ts';
+import type { Finding } from './find.ts';
 
 /** One attention of a file, and whether `accelerate` takes it. */
 export interface ListedAttention extends Omit<Finding, 'candidate'> {
@@ -21,6 +18,13 @@ export interface OnnxListing {
 
 /** Reads a file's graph; weights in other files are not read. @throws Error when it is missing, damaged or no ONNX model. */
 export async function listAttention(path: string): Promise<OnnxListing> {
+  // Not before: few need what reads ONNX.
+  const [{ readOnnx }, { graphOf }, { findAttention }, { numberOf }] = await Promise.all([
+    import('./file.ts'),
+    import('./graph.ts'),
+    import('./find.ts'),
+    import('./schema.ts'),
+  ]);
   const { model } = await readOnnx(path);
   const graph = graphOf(model.graph);
   return {

@@ -160,6 +160,11 @@ test('attention inside a branch is listed, and cannot be taken', async () => {
 });
 
 test('tokens that are not those of the grid are refused when they are known', async () => {
+  const without = { steps: 1 } as Parameters<typeof accelerateOnnx>[2];
+  const opened = accelerateOnnx(save('open', FORMS['no scale']()), dense(), without);
+  await expect(opened).rejects.toThrow(
+    /there is no grid, and .*open\.onnx leaves sizes open; give grid: \{ frames, height, width, text \}/,
+  );
   const session = await accelerateOnnx(save('open', FORMS['no scale']()), dense(), { grid: { ...GRID, frames: 3 }, steps: 1 });
   await expect(session.run(feeds)).rejects.toThrow(
     /^Softmax_\d+: q has shape \[2,24,8\], expected \[batch \* heads, 36, dim\] for a grid of 3 x 3 x 4/,
