@@ -50,7 +50,13 @@ export async function videoSetup(
     );
   const writer = await openVideoResult(args.out, freshResult(args, version, pipe, settings, contenders));
   const isDue = (id: string): boolean => !writer.known.has(id) && (id.startsWith('dense/') || wanted(id));
-  return { contenders, prompts, settings, writer, isDue, due: ids.filter(isDue).length };
+  return { contenders, prompts, settings, writer, isDue, due: dueOf(ids.filter(isDue), isDue) };
+}
+
+/** With the dense cases that these are held against. */
+function dueOf(ids: readonly string[], isDue: (id: string) => boolean): number {
+  const dense = new Set(ids.map((id) => `dense${id.slice(id.indexOf('/'))}`.replace(/\/plans$/, '')));
+  return ids.length + [...dense].filter(isDue).length;
 }
 
 const settingsOf = ({ size, numFrames, steps }: BenchVideoArguments, { defaults }: TextToVideoPipeline): VideoSettings => ({

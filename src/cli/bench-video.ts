@@ -18,6 +18,8 @@ export async function videoBench(args: BenchVideoArguments, version: string, ter
   const start = performance.now();
   if (args.out !== undefined) await checkPlace(args.out);
   const before = args.compare === undefined ? undefined : (await readResults([args.compare]))[0];
+  if (before && before.bench !== 'video')
+    throw new Error(`"${before.file}" is a result of "bench ${before.bench}"; --compare takes one of "bench video".`);
   const lines = linesOn(terminal);
   lines.show('Loading the model ...');
   const { model, device, dtype } = args;

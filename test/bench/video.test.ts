@@ -158,6 +158,7 @@ describe('refused in one sentence', () => {
     ['nothing to compare', '--methods dense --no-floor', 'nothing to hold against dense attention'],
     ['a size', '--size 33x32 --methods adaspa', 'width 33 is not a multiple of'],
     ['a place', '--quick --out /nowhere/x.json', 'The folder "/nowhere" does not exist'],
+    ['a result of another bench', '--quick --compare bench/results/attend-cpu.json', '--compare takes one of "bench video"'],
     ['an earlier result', '--quick --compare /nowhere.json', 'it is not there'],
   ])('%s', async (_, words, sentence) => {
     expect(await run(words.split(' '))).toBe(1);
