@@ -105,16 +105,24 @@ function rooflines(results: readonly ReadResult[]): Roofline[] {
       const point = { work: work.join('/'), density: one.density, teraflops, milliseconds: one.milliseconds.median };
       chart.series.set(label, [...(chart.series.get(label) ?? []), point]);
     }
-  // A single point says no more than its time does.
-  const worth = [...charts.values()].filter(({ series }) => [...series.values()].flat().length > 1);
-  return worth.map(({ machine, shape, series }) => {
-    const all = [...series].flatMap(([label, points]) => points.map((point) => ({ label, ...point })));
-    const highest = all.reduce((best, one) => (one.teraflops > best.teraflops ? one : best));
-    return {
-      ...{ machine, shape, ceiling: { teraflops: highest.teraflops, by: `${highest.label}, ${highest.work}` } },
-      series: [...series].map(([label, points]) => ({ label, points: points.sort((a, b) => a.density - b.density) })),
-    };
-  });
+  // A single contender at a single density says no more than its time does.
+  const worth = [...charts.values()].filter(
+    ({ series }) => series.size > 1 || new Set([...series.values()].flat().map(({ density }) => density)).size > 1,
+  );
+  return worth.map(({ machine, shape, series }) => ({
+    ...{ machine, shape, ceiling: ceilingOf(worth.filter((one) => one.machine === machine)) },
+    series: [...series].map(([label, points]) => ({ label, points: points.sort((x, y) => x.density - y.density) })),
+  }));
+}
+
+/** The highest rate of some charts. */
+function ceilingOf(
+  charts: readonly { readonly shape: string; readonly series: ReadonlyMap<string, readonly RooflinePoint[]> }[],
+): Roofline['ceiling'] {
+  const all = charts.flatMap(({ shape, series }) =>
+    [...series].flatMap(([label, points]) => points.map(({ work, teraflops }) => ({ teraflops, by: `${label}, ${work}, ${shape}` }))),
+  );
+  return all.reduce((best, one) => (one.teraflops > best.teraflops ? one : best));
 }
 
 /** TFLOP/s of the work that is left; from the shape where a case does not say. */
@@ -135,7 +143,7 @@ const TITLES: Readonly<Record<string, string>> = {
 
 function timesOf(results: readonly ReadResult[]): TimesSection[] {
   const sections = new Map<string, { machine: string; what: string; groups: Map<string, TimeBar[]> }>();
-  for (const { bench, machine, cases } of results)
+  for (const { file, bench, machine, cases } of results)
     for (const one of cases) {
       if (!one.milliseconds) continue;
       const what = bench.replace(/^bench /, '');
@@ -144,7 +152,7 @@ function timesOf(results: readonly ReadResult[]): TimesSection[] {
       const section = sections.get(key) ?? { machine: name, what: TITLES[what] ?? what, groups: new Map<string, TimeBar[]>() };
       sections.set(key, section);
       const [title, ...rest] = one.id.split('/');
-      section.groups.set(title, [...(section.groups.get(title) ?? []), barOf(one, rest.join(' / ') || title)]);
+      section.groups.set(title, [...(section.groups.get(title) ?? []), barOf(one, rest.join(' / ') || title, file)]);
     }
   return [...sections.values()].map(({ machine, what, groups }) => ({
     ...{ machine, what },
@@ -152,7 +160,7 @@ function timesOf(results: readonly ReadResult[]): TimesSection[] {
   }));
 }
 
-function barOf({ milliseconds, density }: Attended, label: string): TimeBar {
+function barOf({ milliseconds, density }: Attended, label: string, file: string): TimeBar {
   const { median, low, high, runs } = milliseconds!;
-  return { label, milliseconds: median, low, high, runs, ...(density !== undefined && { density }) };
+  return { label, milliseconds: median, low, high, runs, file, ...(density !== undefined && { density }) };
 }

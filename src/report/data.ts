@@ -48,7 +48,7 @@ export interface Clips {
 export interface Roofline {
   readonly machine: string;
   readonly shape: string;
-  /** The highest rate that was measured there, and by what. */
+  /** The highest rate that was measured on the machine, at any shape, and by what. */
   readonly ceiling: { readonly teraflops: number; readonly by: string };
   readonly series: readonly { readonly label: string; readonly points: readonly RooflinePoint[] }[];
 }
@@ -76,6 +76,8 @@ export interface TimeBar {
   readonly high: number;
   readonly runs: number;
   readonly density?: number;
+  /** Where it was read: several files may hold the same case. */
+  readonly file: string;
 }
 
 /** An inspection with its pictures in it as data URLs, where they were at hand. */

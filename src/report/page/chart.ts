@@ -93,7 +93,10 @@ function optionsOf(x: Axis, y: Axis): ChartOptions<'scatter'> {
     type: logarithmic ? ('logarithmic' as const) : ('linear' as const),
     ...{ min: from, max: to, reverse: reversed, grace: logarithmic || to !== undefined ? 0 : '6%' },
     title: { display: true, text: title, color: muted, font: { ...font, weight: 600 } },
-    ticks: { color: muted, font, maxTicksLimit: 8, callback: logarithmic ? logarithmicTick : undefined },
+    ticks: { color: muted, font, maxTicksLimit: 8, autoSkip: !logarithmic, callback: logarithmic ? shortest : undefined },
+    afterBuildTicks: (axis: { min: number; max: number; ticks: { value: number }[] }) => {
+      if (logarithmic) axis.ticks = logarithmicTicks(axis.min, axis.max);
+    },
     ...{
       grid: { color: ({ tick }: { tick?: { value: number } }) => (tick && tick.value === baseline ? muted : line) },
       border: { display: false },
@@ -112,10 +115,11 @@ function optionsOf(x: Axis, y: Axis): ChartOptions<'scatter'> {
   };
 }
 
-/** Names 1, 2 and 5 of each decade. */
-function logarithmicTick(value: number | string): string {
-  const number = Number(Number(value).toPrecision(6));
-  return /^[125]e/.test(number.toExponential()) ? String(number) : '';
+/** 1, 2 and 5 of each decade between two numbers. */
+function logarithmicTicks(min: number, max: number): { value: number }[] {
+  const ticks: { value: number }[] = [];
+  for (let value = roundTo('up', min * 0.999); value <= max * 1.001; value = roundTo('up', value * 1.5)) ticks.push({ value });
+  return ticks;
 }
 
 /** The next of 1, 2 and 5 times a power of ten, down or up: where a logarithmic axis may end. */
@@ -124,6 +128,8 @@ export function roundTo(side: 'down' | 'up', value: number): number {
   const steps = [1, 2, 5, 10].map((step) => step * decade);
   return side === 'down' ? steps.findLast((step) => step <= value)! : steps.find((step) => step >= value)!;
 }
+
+const shortest = (value: number | string): string => String(Number(Number(value).toPrecision(3)));
 
 /** Whiskers of intervals below the points, names above them. */
 const marks: Plugin<'scatter'> = {

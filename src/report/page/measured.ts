@@ -1,5 +1,5 @@
 // Kernels and times on the page: attention's rate against the machine's ceiling, and bars of everything that was timed.
-import type { Roofline, TimeBar, TimesSection } from '../data.ts';
+import type { Roofline, RooflinePoint, TimeBar, TimesSection } from '../data.ts';
 import { type ChartData, chart, roundTo } from './chart.ts';
 import { h, part } from './dom.ts';
 import { coloursOf } from './theme.ts';
@@ -34,7 +34,11 @@ function rooflinePart({ shape, ceiling, series }: Roofline): HTMLElement {
       },
       ...series.map(({ label, points }) => ({
         colour: colours.get(label)!,
-        line: points.length > 1 ? ('solid' as const) : undefined,
+        ...{ line: 'solid' as const, radius: 0 },
+        points: plainWork(points).map(({ density, teraflops }) => ({ x: density, y: teraflops * factor, tip: [] })),
+      })),
+      ...series.map(({ label, points }) => ({
+        colour: colours.get(label)!,
         points: points.map(({ work, density, teraflops, milliseconds }) => ({
           ...{ x: density, y: teraflops * factor },
           tip: [label, `${work}: ${shown(teraflops)}, ${Number(milliseconds.toPrecision(3))} ms`],
@@ -50,6 +54,18 @@ function rooflinePart({ shape, ceiling, series }: Roofline): HTMLElement {
   return section;
 }
 
+/** Work that differs in density alone, which a line may join: dense and shares of blocks, of equal density the fastest. */
+function plainWork(points: readonly RooflinePoint[]): RooflinePoint[] {
+  const fastest = new Map<number, RooflinePoint>();
+  for (const point of points)
+    if (/^(dense$|blocks )/.test(point.work) && point.teraflops > (fastest.get(point.density)?.teraflops ?? 0))
+      fastest.set(point.density, point);
+  return [...fastest.values()];
+}
+
+/** A section of more bars than this is folded. */
+const MANY = 24;
+
 /** Bars of what was timed on one machine. */
 export function timesSection({ machine, what, groups }: TimesSection): HTMLElement {
   const parts = groups.map(({ title, bars }) => {
@@ -58,11 +74,23 @@ export function timesSection({ machine, what, groups }: TimesSection): HTMLEleme
     section.classList.add('wide');
     return section;
   });
-  return h('article', {}, h('h2', {}, what), h('p', { class: 'where' }, machine), h('div', { class: 'parts' }, ...parts));
+  const count = groups.reduce((sum, { bars }) => sum + bars.length, 0);
+  return h(
+    'article',
+    {},
+    h('h2', {}, what),
+    h('p', { class: 'where' }, machine),
+    h(
+      'details',
+      { open: count <= MANY },
+      h('summary', {}, `${count} ${count === 1 ? 'time' : 'times'}`),
+      h('div', { class: 'parts' }, ...parts),
+    ),
+  );
 }
 
-function timeRow({ label, milliseconds, low, high, runs, density }: TimeBar, longest: number): HTMLElement[] {
-  const more = `${runs} ${runs === 1 ? 'run' : 'runs'}, middle half ${duration(low)} – ${duration(high)}${density === undefined ? '' : `, density ${density.toFixed(3)}`}`;
+function timeRow({ label, milliseconds, low, high, runs, density, file }: TimeBar, longest: number): HTMLElement[] {
+  const more = `${runs} ${runs === 1 ? 'run' : 'runs'}, middle half ${duration(low)} – ${duration(high)}${density === undefined ? '' : `, density ${density.toFixed(3)}`}, ${file}`;
   return [
     h('div', { class: 'name' }, label),
     h('div', { class: 'track', title: more }, h('i', { style: `width: ${Math.max(0.3, (100 * milliseconds) / longest)}%` })),
