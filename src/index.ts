@@ -1,4 +1,5 @@
 // The public names of zoetrope, nothing else.
+/// <reference types="@webgpu/types" preserve="true" />
 export { type AccelerateOptions, type Acceleration, type AutoOptions, accelerate, type ChosenAcceleration } from './accelerate.ts';
 export { type AttentionOptions, type BoundAttention, createAttention, type StepStatistics } from './attention.ts';
 export type { Attended, Backend, Sampling, Selection } from './backend/backend.ts';
@@ -76,6 +77,7 @@ export type { StepOptions } from './onnx/steps.ts';
 export type { GenerateOptions, Settings, StepReport } from './options.ts';
 export { type Attend, attention, type OwnLoop, type OwnLoopOptions, type Place } from './own-loop.ts';
 export { type GeneratedVideo, type PipelineOptions, type RunReport, TextToVideoPipeline, type Vocabulary } from './pipeline.ts';
+export { psnr, ssim } from './quality/frames.ts';
 export * as patterns from './search/all-patterns.ts';
 export { type BestOfOptions, bestOf } from './search/best-of.ts';
 export { type ClusterOptions, clusters } from './search/clusters.ts';
