@@ -86,7 +86,7 @@ export const catalogue: readonly Listed[] = [
   published(slidingTile, ['tiles 4x4x4', 'window of 3x3x3 tiles, moved inside at borders', 'forced', 'dense .24, one plan'], {
     ...{ paper: 'Sliding Tile Attention, arXiv 2502.04507', reconstruction: true, aliases: ['sta'] },
   }),
-  published(neighborhood, ['tiles 4x4x4', 'window of 12x12x12 tokens shared by 4x4x4 queries', 'forced', 'dense .24, one plan'], {
+  published(neighborhood, ['tiles 4x4x4', 'window of 8x12x12 tokens shared by 8x4x4 queries', 'forced', 'dense .24, one plan'], {
     ...{ paper: 'Generalized Neighborhood Attention, arXiv 2504.16922', reconstruction: true, aliases: ['gna', 'natten'] },
   }),
   published(svg, ['tiles 4x4x4', 'band of frames or of places by error on 64 rows, first frame', 'forced', 'dense .2, judged every step'], {

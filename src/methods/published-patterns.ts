@@ -45,12 +45,12 @@ export const slidingTile = ({ tile = [4, 4, 4], window = [3, 3, 3] }: SlidingTil
 });
 
 /**
- * Generalised neighbourhood attention (GNA, arXiv 2504.16922): a window of 12 x 12 x 12 tokens that groups of 4 x 4 x 4 queries share, after
- * .24 of the steps (12 of 50) dense. Departs: window and stride are ours, for small grids (theirs are 18 x 24 x 24 and 16 x 8 x 8 on 30 x 48 x
- * 80), and so are the dense steps.
+ * Generalised neighbourhood attention (GNA, arXiv 2504.16922): a window of 8 x 12 x 12 tokens that groups of 8 x 4 x 4 queries share, after
+ * .24 of the steps (12 of 50) dense. Groups as wide as tiles would make it Sliding Tile Attention wherever tiles divide the grid. Departs: window and
+ * stride are ours, for small grids (theirs are 18 x 24 x 24 and 16 x 8 x 8 on 30 x 48 x 80, nearly as long in frames), and so are the dense steps.
  * @throws RangeError for sides that are no whole numbers above 0, or a stride above its window.
  */
-export const neighborhood = ({ window = [12, 12, 12], stride = [4, 4, 4], dilation }: Partial<NeighborhoodOptions> = {}): Method => ({
+export const neighborhood = ({ window = [8, 12, 12], stride = [8, 4, 4], dilation }: Partial<NeighborhoodOptions> = {}): Method => ({
   name: 'neighborhood',
   layout: tiles(4, 4, 4),
   score: pattern(neighborhoodPattern({ window, stride, dilation })),

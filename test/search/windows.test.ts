@@ -1,12 +1,15 @@
 // Windows, bands and the radial pattern: hand-worked cases, and twins over tokens on grids that do not divide.
 import { describe, expect, test } from 'vitest';
+import { referenceBackend } from '../../src/conformance/reference-backend.ts';
+import type { Method } from '../../src/method.ts';
+import * as presets from '../../src/methods.ts';
 import { frameBand, placeBand, radial, radialWindows } from '../../src/search/bands.ts';
 import { type AxisRule, boxesOf } from '../../src/search/boxes.ts';
 import { pattern } from '../../src/search/pattern.ts';
 import { firstFrame } from '../../src/search/patterns.ts';
 import { neighborhood, slidingTile, window } from '../../src/search/windows.ts';
 import { places, raster, tiles } from '../../src/sparse3d/layout.ts';
-import { tokensOfBlock } from '../../src/sparse3d/plan.ts';
+import { type Grid, type Layout, tokensOfBlock } from '../../src/sparse3d/plan.ts';
 import { both, byAxes, grid, layouts, line, rows, share } from './masks.ts';
 
 describe('windows', () => {
@@ -55,6 +58,24 @@ describe('windows', () => {
     const layout = both(tiles(1, 8, 8)(grid(30, 48, 80)));
     const counts = rows(slidingTile(), layout).map((read) => read.length);
     expect(new Set(counts)).toEqual(new Set([27 * 6]));
+  });
+
+  test('groups of queries as wide as tiles make a neighbourhood sliding tiles where tiles divide the grid, and not where they do not', () => {
+    const made = [slidingTile({ tile: [4, 4, 4] }), neighborhood({ window: [12, 12, 12], stride: [4, 4, 4] })] as const;
+    const [sliding, shared] = made.map((pattern) => (of: Grid) => pattern(both(tiles(4, 4, 4)(of))));
+    for (const of of [grid(16, 20, 24), grid(8, 16, 16)]) expect(shared(of)).toEqual(sliding(of));
+    expect(shared(grid(13, 20, 20))).not.toEqual(sliding(grid(13, 20, 20)));
+  });
+
+  test('the presets of both read other blocks, on grids of the embedded model too', async () => {
+    const read = (method: Method, of: Grid) => {
+      const site = { step: 1, steps: 2, layer: 0, layers: 1, branches: [0], grid: of };
+      const q = referenceBackend.upload(new Float32Array(1), [1, 1, 1]);
+      const layout = both(method.layout(of, site) as Layout);
+      return referenceBackend.read(method.score({ ops: referenceBackend, q, k: q, v: q, layout, site, memory: {} }));
+    };
+    for (const of of [grid(9, 16, 16), grid(13, 20, 20)])
+      expect(await read(presets.neighborhood(), of)).not.toEqual(await read(presets.slidingTile(), of));
   });
 
   test('sliding tiles on any grid by the twin over tokens', () => {
