@@ -1,6 +1,6 @@
 // What is known of a graph before it runs: who makes and reads each value, which values never change, types and shapes as far as the file says.
 import { ONNX_TYPE } from '../backend/onnx.ts';
-import { type AttributeProto, type GraphProto, type NodeProto, numberOf, type TensorProto } from './schema.ts';
+import { type AttributeProto, type GraphProto, type NodeProto, numberOf, type TensorProto, type TensorType } from './schema.ts';
 
 export interface Graph {
   readonly nodes: readonly NodeProto[];
@@ -34,7 +34,8 @@ export function graphOf(proto: GraphProto): Graph {
     }
   }
   const infos = new Map([...proto.input, ...proto.output, ...(proto.valueInfo ?? [])].map((info) => [info.name, info.type?.tensorType]));
-  const graph: Graph = {
+  const types = typesOf(proto, infos);
+  return {
     nodes: proto.node,
     initializers,
     inputs,
@@ -47,21 +48,29 @@ export function graphOf(proto: GraphProto): Graph {
       if (tensor) return tensor.dims.map(numberOf);
       return infos.get(value)?.shape?.dim.map(({ dimValue, dimParam }) => (dimParam || dimValue == null ? -1 : numberOf(dimValue)));
     },
-    type: (value) => initializers.get(value)?.dataType ?? (infos.get(value)?.elemType || typeOf(graph, producers.get(value))),
+    type: (value) => types.get(value) ?? 0,
   };
-  return graph;
 }
 
 const RANDOM = new Set(['RandomNormal', 'RandomUniform', 'RandomNormalLike', 'RandomUniformLike', 'Multinomial', 'Bernoulli']);
 
-/** The type of a node's result by the rule of most operations: that of its first input. */
-function typeOf(graph: Graph, node: NodeProto | undefined): number {
-  if (!node) return 0;
+/** Element types: those that the file states, and for the rest that of the operation's first input, which is the rule of most. */
+function typesOf(proto: GraphProto, stated: ReadonlyMap<string, TensorType | null | undefined>): ReadonlyMap<string, number> {
+  const types = new Map(proto.initializer.map(({ name, dataType }) => [name, dataType]));
+  for (const { name } of proto.input) types.set(name, types.get(name) ?? stated.get(name)?.elemType ?? 0);
+  for (const node of proto.node) {
+    const own = typeOf(node, types);
+    for (const value of node.output) types.set(value, stated.get(value)?.elemType || own);
+  }
+  return types;
+}
+
+function typeOf(node: NodeProto, types: ReadonlyMap<string, number>): number {
   if (node.opType === 'Cast') return intOf(node, 'to', 0);
   if (node.opType === 'Constant') return attributeOf(node, 'value')?.t?.dataType ?? ONNX_TYPE.f32;
   if (node.opType === 'Shape') return ONNX_TYPE.i64;
   const like = ['Where', 'CastLike', 'DequantizeLinear'].includes(node.opType) ? 1 : 0;
-  return node.input[like] ? graph.type(node.input[like]) : 0;
+  return types.get(node.input[like]) ?? 0;
 }
 
 /** Every value that a node reads, those that bodies of loops and branches take from outside too. */

@@ -49,7 +49,7 @@ export function formatListing({ path, producer, opset, inputs, attention }: Onnx
   return [
     `${path}: opset ${opset}${producer && `, written by ${producer}`}`,
     `  inputs ${stated.join(', ')}`,
-    `  ${attention.length} attentions, ${taken} taken${attention.length ? ':' : ''}`,
+    `  ${attention.length} attention${attention.length === 1 ? '' : 's'}, ${taken} taken${attention.length ? ':' : ''}`,
     ...rows,
     '',
   ].join('\n');

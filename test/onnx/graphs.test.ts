@@ -221,6 +221,6 @@ test('a listing says what was found', async () => {
     masked((graph, scores) => graph.node('Add', [scores, 't'])),
   );
   expect(formatListing(await listAttention(path))).toMatch(
-    /opset 20, written by zoetrope\n {2}inputs x \[1, \?, 16\], t \[1\]\n {2}1 attentions, 0 taken:\n {2}left {3}Softmax_\d+ {2}the mask of Add/,
+    /opset 20, written by zoetrope\n {2}inputs x \[1, \?, 16\], t \[1\]\n {2}1 attention, 0 taken:\n {2}left {3}Softmax_\d+ {2}the mask of Add/,
   );
 });
