@@ -6,7 +6,8 @@ import { checkPair, luma } from './frames.ts';
 const C = 170;
 
 /**
- * GMSD (Xue, Zhang, Mou, Bovik, IEEE TIP 2014) of the luma, mean over frames: 0 for equal clips, larger is worse. Luma is halved by 2 x 2 means, Prewitt gradients are compared at every place, and the standard deviation of that is the distance.
+ * GMSD (Xue, Zhang, Mou, Bovik, IEEE TIP 2014) of the luma, mean over frames: 0 for equal clips, larger is worse. Luma is halved by means of
+ * 2 x 2, Prewitt gradients are compared at every place, and the standard deviation of that is the distance.
  * Not LPIPS. @throws RangeError for unlike clips, and for frames under 4 pixels a side.
  */
 export function gmsd(a: readonly Frame[], b: readonly Frame[]): number {

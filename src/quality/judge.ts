@@ -2,7 +2,7 @@
 import { loadRuntime, type RuntimeChoice } from '../backend/runtime.ts';
 import type { Frame } from '../video/frame.ts';
 import { openProbe, type Verdict, verdictOf } from './probe.ts';
-import type { Truth } from './prompts.ts';
+import type { Head, Truth } from './prompts.ts';
 import { type Templates, templatesOf } from './sprites.ts';
 import { createTracker, isDirection, type Track } from './track.ts';
 import { viewOf } from './view.ts';
@@ -53,16 +53,20 @@ export async function loadJudge({ folder, runtime: choice }: JudgeOptions = {}):
     known.set(key, made);
     return made;
   };
-  const judge: Judge = {
+  const verdict = async (view: Float32Array): Promise<Verdict> => verdictOf(world, await probe.logits(view));
+  const track = async (view: Float32Array, sprite: Pick<Truth, 'subject' | 'size'>): Promise<Track> =>
+    tracker.track(view, await templates(sprite));
+  return {
     world,
-    verdict: async (frames) => verdictOf(world, await probe.logits(viewOf(frames))),
-    track: async (frames, sprite) => tracker.track(viewOf(frames), await templates(sprite)),
+    verdict: async (frames) => verdict(viewOf(frames)),
+    track: async (frames, sprite) => track(viewOf(frames), sprite),
     async judge(frames, truth) {
-      const verdict = await judge.verdict(frames);
-      const right = (head: 'subject' | 'scene' | 'motion'): boolean => verdict[head].name === truth[head];
-      const judged = { verdict, subject: right('subject'), scene: right('scene'), motion: right('motion') };
+      const view = viewOf(frames);
+      const found = await verdict(view);
+      const right = (head: Head): boolean => found[head].name === truth[head];
+      const judged = { verdict: found, subject: right('subject'), scene: right('scene'), motion: right('motion') };
       if (!isDirection(truth.motion)) return judged;
-      const { direction, peaks } = await judge.track(frames, truth);
+      const { direction, peaks } = await track(view, truth);
       return { ...judged, direction: direction === truth.motion, peak: peaks.reduce((sum, peak) => sum + peak, 0) / peaks.length };
     },
     async dispose() {
@@ -70,5 +74,4 @@ export async function loadJudge({ folder, runtime: choice }: JudgeOptions = {}):
       await tracker.dispose();
     },
   };
-  return judge;
 }

@@ -174,13 +174,14 @@ it('names subject, scene and motion of a clip like those of training, and tells 
   expect(found).toMatchObject({ subject: true, scene: true, motion: true, direction: true });
   for (const head of HEADS) expect(found.verdict[head].probability).toBeGreaterThan(0.5);
   expect(found.peak).toBeGreaterThan(0.7);
-  const other = await judge.judge(frames, { subject: 'robot', scene: 'sea', motion: 'right', size: '' });
+  const other = await judge.judge(frames, { subject: 'robot', scene: 'sea', motion: 'right', size: 'small' });
   expect(other).toMatchObject({ subject: false, scene: false, motion: false, direction: false });
   expect(await judge.judge(frames, { ...asked, motion: 'still' })).not.toHaveProperty('direction');
 });
 
 it('a clip that stands still has no direction', async () => {
-  const { direction } = await judge.track(await clipOf({ ...golden.clips[0], step: [0, 0] }), golden.clips[0]);
+  const fish = golden.clips[2];
+  const { direction } = await judge.track(await clipOf({ ...fish, step: [0, 0] }), fish);
   expect(direction).toBeUndefined();
 });
 
