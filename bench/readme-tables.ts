@@ -68,11 +68,7 @@ const attentionOnGpu: Table = {
     kernel('PyTorch SDPA, cuDNN', TORCH, 'wan-480p/cuda f16/pytorch sdpa cudnn_attention/dense'),
     kernel('PyTorch SDPA, FlashAttention-2', TORCH, 'wan-480p/cuda f16/pytorch sdpa flash_attention/dense'),
     kernel('PyTorch SDPA, memory-efficient', TORCH, 'wan-480p/cuda f16/pytorch sdpa efficient_attention/dense'),
-    kernel(
-      'onnxruntime-web WebGPU `MultiHeadAttention`',
-      'attend-gpu-ort.json',
-      '32760x12x128/webgpu f16/onnxruntime-web/MultiHeadAttention',
-    ),
+    kernel('onnxruntime-web WebGPU `MultiHeadAttention`', 'attend-gpu-ort.json', 'wan-480p/webgpu f16/onnxruntime-web/MultiHeadAttention'),
   ],
 };
 

@@ -1,4 +1,6 @@
 // Result files in the forms that scripts write, as cases. A file that has cases is taken as it is.
+import { tokensOf } from '../sparse3d/plan.ts';
+import { SHAPES } from './attention/shapes.ts';
 import { methodName, subjectId } from './ids.ts';
 import type { Case, Machine, ResultFile } from './results.ts';
 import { type Spread, spreadOf } from './spread.ts';
@@ -69,6 +71,7 @@ const FORMS: readonly Form[] = [
   // Others are figures of a machine, or one run: nothing that is compared case by case.
   { is: has('what', 'peakMebibytes'), bench: 'full-size', cases: () => [] },
   { is: has('shapes', 'stock'), bench: 'matmul', cases: () => [] },
+  { is: has('memoryGrowth'), bench: 'memory', cases: () => [] },
   { is: has('occupancy'), bench: 'probe', cases: () => [] },
 ];
 
@@ -171,10 +174,13 @@ interface OnnxRuntimeAttention {
 
 function attentionOfOnnxRuntime({ heads, dim, lines }: OnnxRuntimeAttention): Case[] {
   return lines.map(({ tokens, milliseconds, teraflops, failed }) => ({
-    id: `${tokens}x${heads}x${dim}/webgpu f16/onnxruntime-web/MultiHeadAttention`,
+    id: `${shapeName({ heads, dim, tokens })}/webgpu f16/onnxruntime-web/MultiHeadAttention`,
     ...(failed === undefined ? { ...alone(milliseconds!, 5), density: 1, teraflops } : { failed }),
   }));
 }
+
+const shapeName = ({ heads, dim, tokens }: Shape): string =>
+  SHAPES.find((one) => one.heads === heads && one.dim === dim && tokensOf(one.grid) === tokens)?.name ?? `${tokens}x${heads}x${dim}`;
 
 interface Phases extends Setting {
   readonly method: string;

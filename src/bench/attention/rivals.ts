@@ -75,7 +75,6 @@ async function onGpu(gpu: GpuDevice, shape: Shape, inputs: Inputs, dtype: 'f16' 
     const x = onnx.Tensor.fromGpuBuffer(lent.buffer, { dataType: dtype === 'f16' ? 'float16' : 'float32', dims });
     feeds[name] = (await into.run({ x })).rows;
   }
-  await into.release();
   const session = await open(attentionGraph(shape, dtype));
   const back = await open(headsGraph(shape, dtype));
   return {
@@ -97,8 +96,8 @@ async function onGpu(gpu: GpuDevice, shape: Shape, inputs: Inputs, dtype: 'f16' 
     },
     async dispose() {
       for (const tensor of Object.values(feeds)) tensor.dispose();
-      await session.release();
-      await back.release();
+      // Results live in their session's memory, so the one that made the rows stays open as long as they are used.
+      for (const one of [session, back, into]) await one.release();
     },
   };
 }
