@@ -2,6 +2,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { openWebgpu } from '../src/backend/webgpu/device.ts';
 import { embeddedModel } from '../src/pipeline.ts';
@@ -82,6 +83,36 @@ test('own-loop goes from dense through a search to reuse in each layer', async (
     'reuse',
   ]);
   expect(calls.slice(4).every((call) => Number(call?.[3]) < 0.5)).toBe(true);
+});
+
+test('compare-methods says what a method and a step cache cost and keep', async () => {
+  await run(() => import('../samples/compare-methods.ts'), 'adaSpa', 'a red car', model);
+  expect(said[0]).toMatch(/^dense: \d+\.\d s, density 1\.00$/);
+  expect(said[1]).toMatch(/^adaSpa: \d+\.\d s, density 0\.\d\d, 0 steps skipped, \d+\.\d dB$/);
+  expect(said[2]).toMatch(/^adaSpa and a step cache: \d+\.\d s, density 0\.\d\d, \d steps skipped, \d+\.\d dB$/);
+  expect(said.length).toBe(4);
+});
+
+test('server tells each step, sends the video, and stops when the client goes', async () => {
+  process.argv = [...words.slice(0, 2), '0', model];
+  const { server } = await import('../samples/server.ts');
+  await vi.waitUntil(() => server.listening);
+  const { port } = server.address() as { port: number };
+  const ask = (query: string, signal?: AbortSignal) => fetch(`http://localhost:${port}/${query}`, signal ? { signal } : {});
+  expect((await ask('')).status).toBe(400);
+  const lines = (await (await ask('?prompt=a+red+car')).text())
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  expect(lines.map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6, undefined]);
+  expect(lines[6].report.method).toBe('adaSpa');
+  expect(await sharp(Buffer.from(lines[6].webp, 'base64'), { animated: true }).metadata()).toMatchObject({ width: 128, pages: 17 });
+  const client = new AbortController();
+  const { body } = await ask('?prompt=a+red+car', client.signal);
+  await body!.getReader().read();
+  client.abort();
+  await vi.waitUntil(() => said.includes('stopped: the client is gone'), 10_000);
+  await new Promise((resolve) => server.close(resolve));
 });
 
 test('gpu-attention goes from dense through a search to reuse', async ({ skip }) => {
