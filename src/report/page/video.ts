@@ -138,9 +138,10 @@ function figuresPart(contenders: readonly VideoRow[]): HTMLElement {
     ...[String(row.pairs), row.density.toFixed(3), row.warmUp.toFixed(2), row.cached.toFixed(2), round(row.seconds.total)],
     row.failed === undefined || row.pairs > 0 ? interval(row.denoiseSpeedup, 2) : `failed: ${row.failed}`,
     ...measures.map(({ of, digits }) => interval(of(row), digits)),
+    ...[interval(row.flicker, 2), row.plans?.recall?.read.toFixed(3) ?? ''],
   ]);
   const note =
-    'Means over pairs of one prompt and seed, with bootstrap intervals of 95 % over them. Density is the share of full attention in FLOP over all steps, warm-up the share of calls that the schedule computes in full, cached that of steps taken from the step cache.';
+    'Means over pairs of one prompt and seed, with bootstrap intervals of 95 % over them. Density is the share of full attention in FLOP over all steps, warm-up the share of calls that the schedule computes in full, cached that of steps taken from the step cache; recall is the share of the exact softmax mass that sampled plans read.';
   const wide = part('All figures', note, table(head, rows));
   wide.classList.add('wide');
   return wide;
