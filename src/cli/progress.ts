@@ -68,7 +68,7 @@ export interface Summary
 /** What was made and where the time went, in two lines, and a third with the way to a faster runtime when there is one. */
 export function formatSummary(run: Summary): string[] {
   const seconds = (part: keyof Summary['milliseconds']): string => `${part} ${formatDuration(run.milliseconds[part] / 1000)}`;
-  const skipped = run.stepsSkipped > 0 ? ` (${run.stepsSkipped} skipped)` : '';
+  const skipped = run.stepsSkipped > 0 ? `, ${run.stepsSkipped} skipped` : '';
   const how = `${run.steps} steps${skipped}, ${run.method}, mean density ${run.meanDensity.toFixed(2)}`;
   const place = placeOf(run.device, run.dtype, run.adapter);
   const { name, version, hint } = run.runtime;

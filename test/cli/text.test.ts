@@ -87,6 +87,7 @@ describe('what is said', () => {
       milliseconds,
       meanDensity: 0.31,
       steps: 24,
+      stepsSkipped: 0,
       tokens: 2304,
     };
     expect(formatSummary(run as Summary)).toEqual([
@@ -94,6 +95,7 @@ describe('what is said', () => {
       'text 0.1 s, denoise 24 s (24 steps, adaspa, mean density 0.31), decode 1.0 s, encode 0.2 s; cpu (f32), onnxruntime-web 1.30.0',
       'Faster: npm install onnxruntime-node',
     ]);
+    expect(formatSummary({ ...run, stepsSkipped: 5 } as Summary)[1]).toContain('(24 steps, 5 skipped, adaspa, mean density 0.31)');
     const gpu = { device: 'webgpu', dtype: 'f16', adapter: 'Acme Tower 5' } as const;
     expect(formatSummary({ ...run, ...gpu } as Summary)[1]).toMatch(
       /encode 0\.2 s; webgpu \(Acme Tower 5, f16\), onnxruntime-web 1\.30\.0$/,
