@@ -31,6 +31,8 @@ export interface BenchVideoArguments {
   readonly minutes?: number;
   readonly compare?: string;
   readonly out?: string;
+  /** Where the result is written without its cases. */
+  readonly summary?: string;
   readonly json: boolean;
 }
 
@@ -67,6 +69,7 @@ export function benchVideoCommand(bench: Command, done: (args: BenchVideoArgumen
     )
     .option('--compare <file>', 'hold the times against those of an earlier result')
     .option('--out <file>', 'write the result as JSON; what is there is not measured again')
+    .option('--summary <file>', 'write what the cases come to as JSON, without the cases: a small file for reports')
     .option('--json', 'print the result as JSON', false)
     .action((options: Parsed) => done(argumentsOf(options)));
 }

@@ -82,7 +82,7 @@ function freshResult(
   settings: VideoSettings,
   contenders: readonly VideoContender[],
 ) {
-  const { command, json, out, compare, minutes, model, size, numFrames, steps, dtype, device: asked, ...choosing } = args;
+  const { command, json, out, summary, compare, minutes, model, size, numFrames, steps, dtype, device: asked, ...choosing } = args;
   const embedded = folder === embeddedModel();
   const where = { device: device.name, dtype: device.dtype, runtime: runtime.name };
   return {

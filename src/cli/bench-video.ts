@@ -1,5 +1,5 @@
 // `zoetrope bench video`: makes the videos that the result file does not have yet, writes it as they come, and prints tables.
-import { compareResults, type ReadResult, readResults } from '../bench/results.ts';
+import { compareResults, type ReadResult, readResults, writeResult } from '../bench/results.ts';
 import { benchVideo, type Outcome } from '../bench/video/bench.ts';
 import type { VideoResultFile } from '../bench/video/result.ts';
 import { comparedMarkdown, videoMarkdown } from '../bench/video/table.ts';
@@ -16,7 +16,7 @@ import { type Lines, linesOn, type Terminal } from './terminal.ts';
  */
 export async function videoBench(args: BenchVideoArguments, version: string, terminal: Terminal, signal: AbortSignal): Promise<void> {
   const start = performance.now();
-  if (args.out !== undefined) await checkPlace(args.out);
+  for (const file of [args.out, args.summary]) if (file !== undefined) await checkPlace(file);
   const before = args.compare === undefined ? undefined : (await readResults([args.compare]))[0];
   if (before && before.bench !== 'video')
     throw new Error(`"${before.file}" is a result of "bench ${before.bench}"; --compare takes one of "bench video".`);
@@ -34,6 +34,7 @@ export async function videoBench(args: BenchVideoArguments, version: string, ter
     const setup = await videoSetup(args, version, pipe, { otherDtype: other?.device.dtype, ...(judging && { judging }) });
     const outcome = await measured(pipe, other, setup, args, lines, signal, start);
     const result = await setup.writer.finish();
+    if (args.summary !== undefined) await writeResult(args.summary, { ...result, cases: [] });
     lines.clear();
     terminal.out(args.json ? `${JSON.stringify(result, null, 1)}\n` : textOf(result, before));
     if (outcome !== 'done') lines.note(`Stopped before all was measured: the same command goes on with "${args.out}".`);

@@ -95,8 +95,11 @@ test('short calls come to the same cases as one, and measure nothing twice', asy
   expect(idsOf(more).slice(3)).toEqual(['dense/a panda/seed 2', 'adaSpa 0.8/a panda/seed 2']);
   expect(more.cases.slice(0, 3)).toEqual(last.cases);
   expect(more.contenders.map(({ label }) => label)).toEqual(['dense', 'adaSpa 0.8', 'dense, 1 step more']);
-  // All is there: nothing is measured, and it can be held against itself.
-  expect(await run([...words, '--seeds', '2', '--filter', 'adaspa', '--compare', file])).toBe(0);
+  // All is there: nothing is measured, it can be held against itself, and what it comes to fits a file of its own.
+  const small = join(folder, 'small.json');
+  expect(await run([...words, '--seeds', '2', '--filter', 'adaspa', '--compare', file, '--summary', small])).toBe(0);
+  expect(read(small)).toEqual({ ...read(file), cases: [] });
+  expect(read(small).summary.map(({ pairs }) => pairs)).toEqual([2, 2, 1]);
   expect(said.out).toContain('| adaSpa 0.8 | 2 | 1.00 |');
   expect(await run([...words, '--steps', '2'])).toBe(1);
   expect(said.err).toContain('its option numInferenceSteps is 3, not 2');
