@@ -1,7 +1,7 @@
-"""PyTorch's attention on the shapes and plans of attend-gpu.ts: scaled_dot_product_attention and block-sparse FlexAttention.
+"""PyTorch's attention on the shapes and plans of `zoetrope bench attention`: scaled_dot_product_attention and block-sparse FlexAttention.
 
 python3 bench/attend_gpu.py [--shape wan-480p] [--out FILE]
-Median of 20 runs by CUDA events, after a second of the same; float16 inputs.
+20 runs by CUDA events, after half a second of the same; float16 inputs; each is held against float64 rows first. Writes cases as the other benches do.
 """
 import argparse
 import json
@@ -11,16 +11,19 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
+from case_file import result_file, spread
+
 SHAPES = {
     "wan-480p": (12, 128, 21 * 30 * 52),
     "wan-720p": (12, 128, 21 * 45 * 80),
     "hunyuan-720p": (24, 128, 33 * 45 * 80 + 256),
     "mini": (4, 64, 13 * 20 * 20),
 }
-DENSITIES = [0.5, 0.3, 0.2, 0.1]
+DENSITIES = [0.5, 0.25, 0.2, 0.125, 0.1]
+ALLOWED = 5e-3  # relative error of some rows, as for f16 in src/bench/attention/bench.ts
 
 
-def median_milliseconds(run, seconds=0.5, runs=20):
+def milliseconds(run, seconds=0.5, runs=20):
     until = time.time() + seconds
     while time.time() < until:
         run()
@@ -33,11 +36,11 @@ def median_milliseconds(run, seconds=0.5, runs=20):
         end.record()
         torch.cuda.synchronize()
         times.append(start.elapsed_time(end))
-    return sorted(times)[len(times) // 2]
+    return times
 
 
 def block_mask(heads, blocks, density, block, tokens):
-    """The plan of attend-gpu.ts: a share of the key blocks, spread evenly from a start of each row's own."""
+    """The plan of `zoetrope bench attention`: a share of the key blocks, spread evenly from a start of each row's own."""
     kept = max(1, round(density * blocks))
     row = torch.arange(blocks).view(1, blocks, 1)
     head = torch.arange(heads).view(heads, 1, 1)
@@ -49,41 +52,85 @@ def block_mask(heads, blocks, density, block, tokens):
     return BlockMask.from_kv_blocks(none, torch.zeros_like(indices), counts, indices, BLOCK_SIZE=block, seq_lengths=(tokens, tokens)), kept / blocks
 
 
+def exact_rows(q, k, v, mask=None):
+    """Full attention of the first, middle and last row of the first and last head in float64; `mask` [heads, tokens] of the keys each may read."""
+    heads, tokens = [0, q.shape[1] - 1], [0, q.shape[2] // 2, q.shape[2] - 1]
+    rows = []
+    for head in heads:
+        keys, values = k[0, head].double(), v[0, head].double()
+        for token in tokens:
+            logits = keys @ q[0, head, token].double() / q.shape[3] ** 0.5
+            if mask is not None:
+                logits = logits.masked_fill(~mask(head, token), -float("inf"))
+            rows.append(torch.softmax(logits, 0) @ values)
+    return torch.stack(rows)
+
+
+def row_error(out, exact):
+    heads, tokens = [0, out.shape[1] - 1], [0, out.shape[2] // 2, out.shape[2] - 1]
+    found = torch.stack([out[0, head, token].double() for head in heads for token in tokens])
+    return float((found - exact).norm() / exact.norm())
+
+
+def reads(heads, blocks, density, block, tokens):
+    """Which keys a row reads by `block_mask`."""
+    kept = max(1, round(density * blocks))
+
+    def mask(head, token):
+        row = token // block
+        chosen = (row * 37 + head * 101 + torch.arange(kept) * blocks // kept) % blocks
+        whole = torch.zeros(blocks, dtype=torch.bool)
+        whole[chosen] = True
+        return whole.repeat_interleave(block)[:tokens].to("cuda")
+
+    return mask
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--shape", default="wan-480p")
     parser.add_argument("--out")
     options = parser.parse_args()
     compiled = torch.compile(flex_attention)
-    shapes = []
+    cases = []
     for name in options.shape.split(","):
         heads, dim, tokens = SHAPES[name]
         q, k, v = (torch.randn(1, heads, tokens, dim, device="cuda", dtype=torch.float16) for _ in range(3))
         flop = 4 * heads * tokens**2 * dim
-        lines = []
+        about = {"shape": name, "tokens": tokens, "heads": heads, "dim": dim, "device": "cuda", "dtype": "f16"}
+        full = exact_rows(q, k, v)
 
-        def note(contender, run, density=1.0):
+        def note(contender, work, run, exact, against, density=1.0):
+            case = {"id": f"{name}/cuda f16/pytorch {contender}/{work}", **about, "contender": f"pytorch {contender}", "work": work}
+            case |= {"software": f"PyTorch {torch.__version__}", "density": round(density, 4)}
             try:
-                milliseconds = median_milliseconds(run)
-                line = {"contender": contender, "density": round(density, 4), "milliseconds": round(milliseconds, 3), "teraflops": round(density * flop / milliseconds / 1e9, 1)}
+                error = row_error(run(), exact)
+                case["check"] = {"against": against, "rows": 6, "error": error, "allowed": ALLOWED}
+                if error <= ALLOWED:
+                    times = spread(milliseconds(run))
+                    case |= {"milliseconds": times, "clock": "CUDA events", "teraflops": density * flop / times["median"] / 1e9}
+                else:
+                    case["failed"] = f"it is off by {error:.3g} where {ALLOWED} is allowed, so it was not timed"
             except Exception as error:  # a backend that cannot run here is part of the result
-                line = {"contender": contender, "density": density, "failed": str(error).split("\n")[0][:200]}
-            print(name, line, flush=True)
-            lines.append(line)
+                case["failed"] = str(error).split("\n")[0][:200]
+            print(case["id"], case.get("milliseconds", case.get("failed")), flush=True)
+            cases.append(case)
 
         for backend in (SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION):
             with sdpa_kernel(backend):
-                note(f"sdpa {backend.name.lower()}", lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v))
+                attend = lambda: torch.nn.functional.scaled_dot_product_attention(q, k, v)
+                note(f"sdpa {backend.name.lower()}", "dense", attend, full, "full attention in f64")
         for block in (64, 128):
+            blocks = -(-tokens // block)
             for density in DENSITIES:
-                mask, share = block_mask(heads, -(-tokens // block), density, block, tokens)
+                mask, share = block_mask(heads, blocks, density, block, tokens)
                 tile = {"BLOCK_M": block, "BLOCK_N": 64} if block == 64 else {}
-                note(f"flex_attention, blocks of {block}", lambda: compiled(q, k, v, block_mask=mask, kernel_options=tile), share)
-        shapes.append({"name": name, "heads": heads, "dim": dim, "tokens": tokens, "lines": lines})
-    result = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "shapes": shapes}
+                attend = lambda: compiled(q, k, v, block_mask=mask, kernel_options=tile)
+                exact = exact_rows(q, k, v, reads(heads, blocks, density, block, tokens))
+                note(f"flex_attention, blocks of {block}", f"blocks {density}", attend, exact, "its plan in f64", share)
     if options.out:
         with open(options.out, "w") as file:
-            json.dump(result, file, indent=1)
+            json.dump(result_file("attention", {"shape": options.shape}, cases), file, indent=1)
 
 
 main()

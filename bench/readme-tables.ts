@@ -86,9 +86,21 @@ const step: Table = {
     seconds('zoetrope `adaSpa({ sparsity: 0.8 })`, a step that reuses its plan', 'step-gpu-480p.json', `${WAN}/zoetrope adaSpa 0.8/reuse`),
     seconds('zoetrope `adaSpa`, a step that searches', 'step-gpu-480p.json', `${WAN}/zoetrope adaSpa 0.8/later search`),
     seconds('onnxruntime-web WebGPU, dense', 'step-ort-480p.json', `${WAN}/onnxruntime-web/dense`),
-    seconds('PyTorch eager, FlashAttention-2', 'step-torch-480p.json', '32760 tokens/cuda bf16/pytorch eager, flash_attention/dense'),
-    seconds('PyTorch compiled, FlashAttention-2', 'step-torch-480p.json', '32760 tokens/cuda bf16/pytorch compiled, flash_attention/dense'),
-    seconds('PyTorch eager, cuDNN', 'step-torch-480p.json', '32760 tokens/cuda bf16/pytorch eager, cudnn_attention/dense'),
+    seconds(
+      'PyTorch eager, FlashAttention-2',
+      'step-torch-480p.json',
+      'wan-2.1-1.3b 832x480x81 30 layers/cuda bf16/pytorch eager, flash_attention/dense',
+    ),
+    seconds(
+      'PyTorch compiled, FlashAttention-2',
+      'step-torch-480p.json',
+      'wan-2.1-1.3b 832x480x81 30 layers/cuda bf16/pytorch compiled, flash_attention/dense',
+    ),
+    seconds(
+      'PyTorch eager, cuDNN',
+      'step-torch-480p.json',
+      'wan-2.1-1.3b 832x480x81 30 layers/cuda bf16/pytorch eager, cudnn_attention/dense',
+    ),
   ],
 };
 
@@ -121,7 +133,7 @@ const wholeRun: Table = {
       figures: [
         read(
           'step-torch-480p.json',
-          '32760 tokens/cuda bf16/pytorch eager, cudnn_attention/dense',
+          'wan-2.1-1.3b 832x480x81 30 layers/cuda bf16/pytorch eager, cudnn_attention/dense',
           (one) => median(one) / 10,
           (x) => x.toFixed(0),
         ),

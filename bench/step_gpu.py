@@ -1,7 +1,7 @@
 """A plain PyTorch transformer of Wan 2.1 T2V-1.3B's shape with random weights: the anchor of src/bench/step.ts.
 
 python3 bench/step_gpu.py [--frames 81 --height 480 --width 832] [--out FILE]
-Eager with FlashAttention-2, eager with cuDNN, and compiled; bfloat16, batch 1; median of 5 forwards after two.
+Eager with FlashAttention-2, eager with cuDNN, and compiled; bfloat16, batch 1; 5 forwards after two. Writes cases as the other benches do.
 """
 import argparse
 import json
@@ -12,7 +12,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from case_file import result_file, spread
+
 DIM, HEADS, FFN, LAYERS, TEXT, TEXT_TOKENS = 1536, 12, 8960, 30, 4096, 512
+ALLOWED = 0.1  # relative difference of two attentions after 30 layers in bfloat16
 
 
 def rms(x, weight):
@@ -70,6 +73,18 @@ class Transformer(nn.Module):
         return self.head(F.layer_norm(x.float(), (DIM,)).to(patches.dtype))
 
 
+def times_of(run, inputs):
+    """Milliseconds of five forwards, after two."""
+    times = []
+    for _ in range(7):
+        torch.cuda.synchronize()
+        start = time.time()
+        run(*inputs)
+        torch.cuda.synchronize()
+        times.append(1000 * (time.time() - start))
+    return times[2:]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--frames", type=int, default=81)
@@ -84,31 +99,35 @@ def main():
     text = torch.randn(1, TEXT_TOKENS, TEXT, dtype=torch.bfloat16)
     angles = torch.rand(tokens, DIM // HEADS // 2) * 6
     inputs = (patches, text, torch.randn(6, DIM, dtype=torch.bfloat16), (angles.cos(), angles.sin()))
-    lines = []
+    model_name = f"wan-2.1-1.3b {options.width}x{options.height}x{options.frames} {LAYERS} layers"
+    cases = []
+    with sdpa_kernel(SDPBackend.EFFICIENT_ATTENTION):
+        expected = model(*inputs).float()
 
     def note(name, run):
+        case = {"id": f"{model_name}/cuda bf16/pytorch {name}/dense", "contender": f"pytorch {name}", "tokens": tokens, "density": 1}
+        case["software"] = f"PyTorch {torch.__version__}"
         try:
-            seconds = []
-            for _ in range(7):
-                torch.cuda.synchronize()
-                start = time.time()
-                run(*inputs)
-                torch.cuda.synchronize()
-                seconds.append(time.time() - start)
-            lines.append({"contender": name, "seconds": round(sorted(seconds[2:])[2], 4)})
+            error = float((run(*inputs).float() - expected).norm() / expected.norm())
+            case["check"] = {"against": "eager, memory-efficient attention", "error": error, "allowed": ALLOWED}
+            if error <= ALLOWED:
+                case |= {"milliseconds": spread(times_of(run, inputs)), "clock": "wall"}
+            else:
+                case["failed"] = f"it is off by {error:.3g} where {ALLOWED} is allowed, so it was not timed"
         except Exception as error:  # a backend that cannot run here is part of the result
-            lines.append({"contender": name, "failed": str(error).split("\n")[0][:200]})
-        print(lines[-1], flush=True)
+            case["failed"] = str(error).split("\n")[0][:200]
+        print(case["id"], case.get("milliseconds", case.get("failed")), flush=True)
+        cases.append(case)
 
     for backend in (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION):
         with sdpa_kernel(backend):
             note(f"eager, {backend.name.lower()}", model)
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
         note("compiled, flash_attention", torch.compile(model))
-    result = {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "tokens": tokens, "lines": lines}
+    asked = {"frames": options.frames, "height": options.height, "width": options.width}
     if options.out:
         with open(options.out, "w") as file:
-            json.dump(result, file, indent=1)
+            json.dump(result_file("step", asked, cases), file, indent=1)
 
 
 main()

@@ -220,7 +220,8 @@ function stepsOfTorch({
   readonly lines: readonly { contender: string; seconds?: number; failed?: string }[];
 }): Case[] {
   return lines.map(({ contender, seconds, failed }) => ({
-    id: `${tokens} tokens/cuda bf16/pytorch ${contender}/dense`,
+    // That script measures one model, and this many tokens are one size of it.
+    id: `${tokens === 32_760 ? 'wan-2.1-1.3b 832x480x81 30 layers' : `${tokens} tokens`}/cuda bf16/pytorch ${contender}/dense`,
     ...(failed === undefined ? alone(1000 * seconds!, 5) : { failed }),
   }));
 }
@@ -281,7 +282,13 @@ function decoders({ lines }: { readonly lines: readonly Decoded[] }): Case[] {
 }
 
 function machineIn(own: Json, gpu: unknown): Machine {
-  const name = typeof gpu === 'string' ? gpu : isObject(gpu) ? [gpu.device, gpu.description, gpu.vendor].find(Boolean) : undefined;
+  // PyTorch's names as WebGPU has them.
+  const name =
+    typeof gpu === 'string'
+      ? gpu.toLowerCase().replaceAll(' ', '-')
+      : isObject(gpu)
+        ? [gpu.device, gpu.description, gpu.vendor].find(Boolean)
+        : undefined;
   return {
     processor: text(own.processor ?? own.cpu, 'unknown'),
     cores: typeof own.cores === 'number' ? own.cores : 0,
