@@ -9,6 +9,8 @@ export { loadRuntime, type Runtime, type RuntimeChoice, type RuntimeName } from 
 export type { AdapterReport, GpuOptions } from './backend/webgpu/adapter.ts';
 export { type GpuVariants, webgpuBackend } from './backend/webgpu/backend.ts';
 export { type GpuDevice, type GpuTensor, openWebgpu } from './backend/webgpu/device.ts';
+export { type CalibrateOptions, calibrate } from './calibration/calibrate.ts';
+export { type Calibration, readCalibration } from './calibration/calibration.ts';
 export { type Choice, type ChooseOptions, chooseMethod, type Preset, type Trial } from './choose.ts';
 export type { DeviceReport } from './device.ts';
 export { type StepCache, type StepCacheOptions, stepCache } from './dit/step-cache.ts';
@@ -63,6 +65,7 @@ export {
   svg,
   svg2,
   svgEar,
+  tca,
   tidal,
   twilight,
   unported,

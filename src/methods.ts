@@ -13,12 +13,13 @@ export {
   sale,
   sampleAttention,
   sparseD,
+  tca,
   tidal,
   twilight,
 } from './methods/ported.ts';
 export { type AdaSpaOptions, adaSpa, type PyramidSparseOptions, pyramidSparse } from './methods/published.ts';
 export { type Svg2Options, svg2, svgEar } from './methods/published-clusters.ts';
-export { neighborhood, radial, rainFusion, slidingTile, svg } from './methods/published-patterns.ts';
+export { type CalibratedTileOptions, neighborhood, radial, rainFusion, slidingTile, svg } from './methods/published-patterns.ts';
 export { draft, rainFusion2, type SpargeOptions, sparge, vmoba } from './methods/published-pooled.ts';
 export { liteAttention, xAttention } from './methods/published-probed.ts';
 export { asa, nsaLike, s2, seer, vsa } from './methods/trained.ts';

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { type BenchArguments, benchCommand } from './bench-arguments.ts';
 import type { BenchVideoArguments } from './bench-video-arguments.ts';
+import { type CalibrateArguments, calibrateCommand } from './calibrate.ts';
 import { type GenerateArguments, generateArguments, generateOptions } from './generate-arguments.ts';
 import { type InspectArguments, inspectCommand } from './inspect-arguments.ts';
 import type { InspectOnnxArguments } from './inspect-onnx.ts';
@@ -26,6 +27,7 @@ export interface HelpArguments {
 }
 
 export type Arguments =
+  | CalibrateArguments
   | GenerateArguments
   | InspectArguments
   | InspectOnnxArguments
@@ -89,6 +91,9 @@ export function parseArguments(words: readonly string[], version: string): Argum
     .action(({ json }) => {
       parsed = { command: 'methods', json };
     });
+  calibrateCommand(program, (args) => {
+    parsed = args;
+  });
   program
     .command('doctor')
     .description('look at this machine and test its GPU')

@@ -56,6 +56,7 @@ export function generateOptions(program: Command): Command {
       'with --method auto: PSNR that a short sparse run must have against a dense one (default: 30)',
       numberIn('quality', 'a number of dB above 0, up to 100', TINY, 100),
     )
+    .option('--calibration <file>', 'tables that "zoetrope calibrate" wrote, for methods that choose by layer and head beforehand')
     .option(
       '--cache <threshold>',
       'skip steps where the model is expected to change less than this, as 0.05 (EasyCache)',
@@ -96,7 +97,7 @@ type ParsedOptions = Omit<GenerateArguments, 'command' | 'prompt' | 'sampling'> 
 
 /** @throws TypeError for flags that do not go together, and for no prompt. */
 export function generateArguments(words: readonly string[], options: ParsedOptions): GenerateArguments {
-  const { output, model, vae, device, dtype, runtime, method, sparsity, quality, cache, ...others } = options;
+  const { output, model, vae, device, dtype, runtime, method, sparsity, calibration, quality, cache, ...others } = options;
   const { preview, json, yes, size, width, height, steps, ...sampling } = others;
   const prompt = words.join(' ').trim();
   if (prompt === '')
@@ -107,7 +108,9 @@ export function generateArguments(words: readonly string[], options: ParsedOptio
   if (quality !== undefined && method !== AUTO) throw new TypeError(`--quality ${quality} needs --method auto, which chooses by it.`);
   if (method === AUTO && sparsity !== undefined)
     throw new TypeError(`--method auto chooses the sparsity; leave out --sparsity ${sparsity}.`);
-  if (method !== AUTO) checkMethod({ method, sparsity });
+  if (method === AUTO && calibration !== undefined)
+    throw new TypeError(`--method auto takes no calibration; leave out --calibration ${calibration}.`);
+  if (method !== AUTO) checkMethod({ method, sparsity, calibration });
   const given = Object.entries({ ...sampling, ...(size ?? { width, height }), numInferenceSteps: steps }).filter(
     ([, value]) => value !== undefined,
   );
@@ -115,5 +118,6 @@ export function generateArguments(words: readonly string[], options: ParsedOptio
     ...{ command: 'generate', prompt, sampling: Object.fromEntries(given), model, vae, device, dtype, runtime },
     ...{ method, sparsity, output, preview, json, yes, ...(cache !== undefined && { cache }) },
     ...(quality !== undefined && { quality }),
+    ...(calibration !== undefined && { calibration }),
   };
 }

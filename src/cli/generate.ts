@@ -1,6 +1,7 @@
 // `zoetrope "<prompt>"`: checks the place, loads the model, says how long it will take, samples, saves, and sums up.
 import { existsSync } from 'node:fs';
 import { totalmem } from 'node:os';
+import { checkModel, readCalibration } from '../calibration/calibration.ts';
 import type { Choice, Trial } from '../choose.ts';
 import { stepCache } from '../dit/step-cache.ts';
 import type { Estimate } from '../estimate.ts';
@@ -22,11 +23,12 @@ export async function generate(args: GenerateArguments, terminal: Terminal, sign
   const path = args.output ?? outputName(args.prompt, existsSync);
   await checkOutput(path, { fps: args.sampling.fps });
   if (args.preview !== undefined) await checkStill(args.preview);
-  const { method, sparsity } = args;
-  const named = method === undefined || method === AUTO ? undefined : await methodOf({ method, sparsity });
+  const { method, sparsity, calibration } = args;
+  const named = method === undefined || method === AUTO ? undefined : await methodOf({ method, sparsity, calibration });
   const pipeline = await load(args);
   try {
     signal.throwIfAborted();
+    if (calibration !== undefined) await checkModel(await readCalibration(calibration), pipeline.folder);
     if (args.device === 'auto') lines.note(formatDevice(pipeline.device));
     const cache = args.cache === undefined ? {} : { cache: stepCache({ threshold: args.cache }) };
     const fixed = { ...args.sampling, ...cache, ...(named && { attention: named }) };

@@ -15,6 +15,7 @@ export async function main(words: readonly string[], terminal: Terminal, signal:
     if (args.command === 'help') terminal.out(args.text);
     else if (args.command === 'vocab') await (await import('./vocabulary.ts')).showVocabulary(args, terminal);
     else if (args.command === 'methods') (await import('./methods.ts')).showMethods(args, terminal);
+    else if (args.command === 'calibrate') await (await import('./calibrate.ts')).calibrateModel(args, terminal, signal);
     else if (args.command === 'doctor') return await (await import('./doctor.ts')).doctor(args, version, terminal);
     else if (args.command === 'generate') await (await import('./generate.ts')).generate(args, terminal, signal);
     else if (args.command === 'report') await (await import('./report.ts')).report(args, version, terminal);

@@ -1,5 +1,6 @@
 // `--method` and `--sparsity`, which several commands take: a method by its name, or one of the user's own in a file.
 import type { Command } from 'commander';
+import { readCalibration } from '../calibration/calibration.ts';
 import type { Method } from '../method.ts';
 import { catalogue, type Listed, methodNamed } from '../methods/catalogue.ts';
 import { numberIn, TINY } from './values.ts';
@@ -8,6 +9,8 @@ export interface MethodArguments {
   /** A name of the catalogue or a file, as it was typed. */
   readonly method?: string;
   readonly sparsity?: number;
+  /** A file that `zoetrope calibrate` wrote. */
+  readonly calibration?: string;
 }
 
 /** Adds both flags to a command. What is used when none is given: `method`, and the `sparsity` to name for methods that have one. */
@@ -42,8 +45,15 @@ export const AUTO = 'auto';
 /** Whether a method takes `--sparsity`; unknown of a file until it is loaded. */
 export const takesSparsity = (method: string): boolean | undefined => (isFile(method) ? undefined : methodNamed(method).sparsity);
 
-/** @throws TypeError for a sparsity of a method that has none. */
-export function checkMethod({ method, sparsity }: MethodArguments): void {
+/** @throws TypeError for a sparsity or a calibration of a method that takes none. */
+export function checkMethod({ method, sparsity, calibration }: MethodArguments): void {
+  if (calibration !== undefined && !(method !== undefined && !isFile(method) && methodNamed(method).calibration))
+    throw new TypeError(
+      `--calibration ${calibration} needs a --method that takes one (${catalogue
+        .filter((one) => one.calibration)
+        .map(({ name }) => name)
+        .join(', ')})${method === undefined ? '' : `, not ${method}`}.`,
+    );
   if (sparsity === undefined || (method !== undefined && takesSparsity(method) !== false)) return;
   const some = catalogue.filter((one) => one.sparsity).map((one: Listed) => one.name);
   throw new TypeError(
@@ -51,9 +61,12 @@ export function checkMethod({ method, sparsity }: MethodArguments): void {
   );
 }
 
-/** The method of that name or in that file. @throws Error with one sentence for a file that exports none. */
-export async function methodOf({ method, sparsity }: MethodArguments & { readonly method: string }): Promise<Method> {
-  const options = sparsity === undefined ? {} : { sparsity };
+/** The method of that name or in that file. @throws Error with one sentence for a file that exports none, or holds no calibration. */
+export async function methodOf({ method, sparsity, calibration }: MethodArguments & { readonly method: string }): Promise<Method> {
+  const options = {
+    ...(sparsity !== undefined && { sparsity }),
+    ...(calibration !== undefined && { calibration: await readCalibration(calibration) }),
+  };
   if (!isFile(method)) return methodNamed(method).preset(options);
   const { methodIn } = await import('./method-file.ts');
   return methodIn(method, options);

@@ -1,4 +1,5 @@
 // Every method by name: what it is, where it comes from, and its stages in words. Data for tables, benches and the command line.
+import type { CalibrationOptions } from '../calibration/calibration.ts';
 import type { Method } from '../method.ts';
 import { byName } from './names.ts';
 import { dense, exactRest } from './own.ts';
@@ -14,6 +15,7 @@ import {
   sale,
   sampleAttention,
   sparseD,
+  tca,
   tidal,
   twilight,
 } from './ported.ts';
@@ -44,7 +46,9 @@ export interface Listed {
   readonly aliases: readonly string[];
   /** Whether it takes `{ sparsity }`. */
   readonly sparsity: boolean;
-  readonly preset: (options?: SparsityOptions) => Method;
+  /** Whether it takes `{ calibration }`. */
+  readonly calibration: boolean;
+  readonly preset: (options?: SparsityOptions & CalibrationOptions) => Method;
 }
 
 interface Details {
@@ -52,6 +56,7 @@ interface Details {
   readonly reconstruction?: boolean;
   readonly aliases?: readonly string[];
   readonly sparsity?: boolean;
+  readonly calibration?: boolean;
 }
 
 type Preset = Listed['preset'];
@@ -60,9 +65,9 @@ type Preset = Listed['preset'];
 const listed =
   (mark: Mark) =>
   (make: Preset | (() => Method), stages: readonly string[], details: Details = {}): Listed => {
-    const { paper = '', reconstruction = false, aliases = [], sparsity = false } = details;
-    const preset = sparsity ? (make as Preset) : () => (make as () => Method)();
-    return { name: preset().name, paper, mark, reconstruction, stages, aliases, sparsity, preset };
+    const { paper = '', reconstruction = false, aliases = [], sparsity = false, calibration = false } = details;
+    const preset = sparsity || calibration ? (make as Preset) : () => (make as () => Method)();
+    return { name: preset().name, paper, mark, reconstruction, stages, aliases, sparsity, calibration, preset };
   };
 
 const [published, ported, trained, own] = (['published', 'ported', 'trained', 'own'] as const).map(listed);
@@ -84,7 +89,7 @@ export const catalogue: readonly Listed[] = [
     },
   ),
   published(slidingTile, ['tiles 4x4x4', 'window of 3x3x3 tiles, moved inside at borders', 'forced', 'dense .24, one plan'], {
-    ...{ paper: 'Sliding Tile Attention, arXiv 2502.04507', reconstruction: true, aliases: ['sta'] },
+    ...{ paper: 'Sliding Tile Attention, arXiv 2502.04507', reconstruction: true, aliases: ['sta'], calibration: true },
   }),
   published(neighborhood, ['tiles 4x4x4', 'window of 8x12x12 tokens shared by 8x4x4 queries', 'forced', 'dense .24, one plan'], {
     ...{ paper: 'Generalized Neighborhood Attention, arXiv 2504.16922', reconstruction: true, aliases: ['gna', 'natten'] },
@@ -173,6 +178,9 @@ export const catalogue: readonly Listed[] = [
   ported(tidal, ['tiles 4x4x4', 'block means', 'rank per row', 'dense .2, two layers search for all'], {
     ...{ paper: 'TidalDecode, arXiv 2410.05076', reconstruction: true, aliases: ['tidalDecode'], sparsity: true },
   }),
+  ported(tca, ['tiles 4x4x4', 'block means', 'rank per row, heads by what covers .9 of their mass', 'dense .2, search every step'], {
+    ...{ paper: 'TCA, training-free context-adaptive attention', reconstruction: true, aliases: ['tcaAttention'], calibration: true },
+  }),
   ported(
     deltaAttention,
     ['tiles 4x4x4', 'block means, own block', 'rank per head', 'one dense row a block added', 'dense .2, search every step'],
@@ -205,10 +213,21 @@ export const methodNamed = (name: string): Listed => byName(name, catalogue);
 
 /** Known methods that are not here, and why. */
 export const unported: readonly { readonly name: string; readonly paper: string; readonly reason: string }[] = [
-  { name: 'MoA', paper: 'arXiv 2406.14909', reason: 'windows by layer and head from a profile made beforehand' },
-  { name: 'DAM', paper: 'Dynamic Attention Mask', reason: 'masks by layer and head from a profile made beforehand' },
-  { name: 'Loki', paper: 'arXiv 2406.02542', reason: 'needs the principal axes of keys of many runs' },
-  { name: 'TCA-Attention', paper: 'Training-free Context-adaptive Attention', reason: 'its measure of redundancy is not known' },
+  {
+    name: 'MoA',
+    paper: 'arXiv 2406.14909',
+    reason: 'slidingTile with a calibration: windows by layer and head under a bound of density, by error where it has gradients',
+  },
+  {
+    name: 'DAM',
+    paper: 'Dynamic Attention Mask',
+    reason: 'masks by layer and head over single tokens, from runs on short inputs; slidingTile with a calibration is the nearest',
+  },
+  {
+    name: 'Loki',
+    paper: 'arXiv 2406.02542',
+    reason: 'needs the principal axes of keys, for which there is no operation; hadamardCodes are the nearest',
+  },
   {
     name: 'BLASST',
     paper: 'arXiv 2512.12087',

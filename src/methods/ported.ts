@@ -1,4 +1,6 @@
 // Ideas of work on language models, ported: the stages are the paper's as far as they are known, on video none has been proven by its authors.
+import type { CalibrationOptions } from '../calibration/calibration.ts';
+import { calibratedShares } from '../calibration/stages.ts';
 import type { Method } from '../method.ts';
 import { delta } from '../search/correct.ts';
 import { heavyKeys } from '../search/heavy-keys.ts';
@@ -11,7 +13,7 @@ import { blocksOrLines, sampledRows, verticalSlash } from '../search/probes.ts';
 import { searchAt, searchEvery, searchLayers, searchOnce } from '../search/schedule.ts';
 import { exact, withText } from '../search/score.ts';
 import { margin, mass, rank } from '../search/select.ts';
-import { refine } from '../search/select-by.ts';
+import { covering, refine } from '../search/select-by.ts';
 import { raster, tiles } from '../sparse3d/layout.ts';
 import { draft } from './published-pooled.ts';
 import { checkSparsity, type SparsityOptions } from './sparsity.ts';
@@ -113,6 +115,20 @@ export const tidal = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
 });
 
 /**
+ * TCA, training-free context-adaptive attention (of its abstract), ported: each head reads as many blocks as hold .9 of its mass, by block means at
+ * each search, or, with a calibration, as many as held .9 of its exact mass. Departs: blocks for tokens; its measure of redundancy is not known
+ * and left out; the dense .2 of the steps is ours.
+ */
+export const tca = ({ calibration }: CalibrationOptions = {}): Method => ({
+  name: 'tca',
+  layout: tiles(4, 4, 4),
+  score: withText(pooled()),
+  select: calibration ? calibratedShares(calibration) : covering({ cover: 0.9 }),
+  levels: upTo(1),
+  schedule: searchEvery({ denseSteps: 0.2 }),
+});
+
+/**
  * Delta Attention (arXiv 2505.11254), ported: one dense row for each block of 64 queries, and what the plan left out of it added to all of the
  * block. A correction for any method, here for draft: `{ ...draft(), correct: delta() }`. Departs: blocks of the layout for neighbours in a text, and
  * dense .2 of the steps; the rows add 1/64 of full attention to the density.
@@ -128,7 +144,8 @@ export const deltaAttention = (options: SparsityOptions = {}): Method => ({
 
 /**
  * Twilight (arXiv 2502.02770), ported: the better half of each row by block means, and of that .85 of the mass by 4-bit logits; the first two layers
- * and .2 of the steps are dense. Departs: blocks and half a row for pages and a budget of tokens; 4 bits are computed with, not packed.
+ * and .2 of the steps are dense. Departs: blocks and half a row for pages and a budget of tokens; 4 bits are computed with, not packed; rows are
+ * sorted, as their lists are, where its search for a threshold sorts nothing (cuts over a head are searched so).
  */
 export const twilight = ({ share = 0.85 } = {}): Method => ({
   name: 'twilight',

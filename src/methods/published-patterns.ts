@@ -1,4 +1,6 @@
 // The methods published training-free on video that read fixed patterns of the grid: one for all heads, or the best of several for each.
+import type { CalibrationOptions } from '../calibration/calibration.ts';
+import { calibratedWindows } from '../calibration/stages.ts';
 import type { Method } from '../method.ts';
 import { frameBand, placeBand, radial as radialPattern } from '../search/bands.ts';
 import { bestOf } from '../search/best-of.ts';
@@ -29,16 +31,21 @@ export const radial = ({ decay = 0.2 } = {}): Method => ({
   schedule: searchOnce({ denseSteps: 0.24, denseLayers: 1 }),
 });
 
+export interface CalibratedTileOptions extends SlidingTileOptions, CalibrationOptions {
+  /** Mean density of the windows that a calibration chooses, after the dense steps. Default .3. */
+  readonly density?: number;
+}
+
 /**
  * Sliding Tile Attention (arXiv 2502.04507), one window for all heads: the 3 x 3 x 3 tiles round a query's, after .24 of the steps (12 of 50)
- * dense. Departs: tiles of 4 x 4 x 4, for grids of any size; the authors' are 6 x 8 x 8, with their windows by step, layer and head from a search
- * made beforehand.
- * @throws RangeError for sides that are no whole numbers above 0.
+ * dense; with a calibration the windows of least error for each layer and head. Departs: tiles of 4 x 4 x 4, for grids of any size, where the
+ * authors' are 6 x 8 x 8; windows are searched under a bound of density, as in MoA (arXiv 2406.14909), and not for each step.
+ * @throws RangeError for sides that are no whole numbers above 0, or a density that is no share.
  */
-export const slidingTile = ({ tile = [4, 4, 4], window = [3, 3, 3] }: SlidingTileOptions = {}): Method => ({
+export const slidingTile = ({ tile = [4, 4, 4], window = [3, 3, 3], calibration, density = 0.3 }: CalibratedTileOptions = {}): Method => ({
   name: 'slidingTile',
   layout: tiles(tile[0], tile[1], tile[2], { block: 64 }),
-  score: pattern(slidingTilePattern({ tile, window })),
+  score: calibration ? calibratedWindows(calibration, density) : pattern(slidingTilePattern({ tile, window })),
   select: forced(),
   levels: upTo(1),
   schedule: searchOnce({ denseSteps: 0.24 }),
