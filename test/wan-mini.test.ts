@@ -86,7 +86,7 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('on %s', (runtim
 
   test('VAE decoder', async () => {
     const [, ...shape] = golden.get('vae_latents').shape;
-    expect(relativeError(await decoded(await golden.floats('vae_latents'), shape), await golden.floats('vae_video'))).toBeLessThan(1e-4);
+    expect(relativeError(await decoded(await golden.floats('vae_latents'), shape), await golden.floats('vae_video'))).toBeLessThan(3e-4);
   });
 
   test('six steps with guidance, and the video', async () => {

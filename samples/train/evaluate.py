@@ -120,8 +120,8 @@ def gallery(run, net, vae):
         for seed in (1, 2):
             clips = every(prompts, seed)
             for i in range(0, len(prompts), 10):
-                sheet([(f'{p}   [{C.VERSION}, seed {seed}]', c) for p, c in zip(prompts[i:i + 10], clips[i:i + 10])]).save(folder / f'gallery-{i // 10 + 1}-seed{seed}.jpg', quality=65)
+                sheet([(f'{p}   [{C.VERSION}, seed {seed}]', c) for p, c in zip(prompts[i:i + 10], clips[i:i + 10])]).save(folder / f'gallery-{i // 10 + 1}-seed{seed}.webp', quality=50, method=6)
             if seed == 1: jobs = [pool.submit(save_clip, folder / f'clip-{i + 1:02}.webp', c) for i, c in enumerate(clips[:24])]
-        sheet([(f'{p}   [{C.VERSION}, outside the vocabulary]', c) for p, c in zip(others, every(others, 1))]).save(folder / 'gallery-outside-vocabulary.jpg', quality=65)
+        sheet([(f'{p}   [{C.VERSION}, outside the vocabulary]', c) for p, c in zip(others, every(others, 1))]).save(folder / 'gallery-outside-vocabulary.webp', quality=50, method=6)
         failed = [j.exception() for j in jobs if j.exception()]
         if failed: run.log('clips could not be written:', failed[0])

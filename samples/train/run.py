@@ -132,7 +132,7 @@ def eval_stage(run, world, vae, nets, net):
     half, few = n // 2, K.pick(24, 4, 2)
     parts = [(40, judge, d, 'held_out', seeds, n), (6, anchor, d, 'held_out', n), (5, gates), (8, lambda: parity.write(run.out / 'parity', *parity.weights(net, vae))),
              (8, attend, d, K.pick(4, 2, 2)), (12, attend, K.LARGE, K.pick(2, 1, 1)), (40, judge, d, 'seen', seeds, n), (20, E.gallery, run, net, vae), (6, anchor, d, 'seen', n),
-             (8, lambda: train_vae.measure(run, world, vae, 'gallery/vae-reconstruction.jpg')), (2, gates)]
+             (8, lambda: train_vae.measure(run, world, vae, 'gallery/vae-reconstruction.webp')), (2, gates)]
     for s, m in ((K.PREVIEW, half), (K.LARGE, few)): parts += [(12, judge, s, p, (1,), m) for p in ('held_out', 'seen')] + [(5, anchor, s, 'held_out', m)]
     if o.start != 'none': parts.append((12, before))
     (run.out / 'gallery').mkdir(exist_ok=True)
