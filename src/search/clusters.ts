@@ -1,6 +1,6 @@
 // A layout by head: tokens that are alike share blocks. k-means of queries and of keys, with the centers of the search before as a start.
 import type { Backend } from '../backend/backend.ts';
-import type { LayoutStage, Layouts } from '../method.ts';
+import type { LayoutStage } from '../method.ts';
 import { headShape } from '../sparse3d/heads.ts';
 import type { Grid, Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
@@ -31,23 +31,22 @@ const BLOCKS_EACH = 4;
 export const clusters = (options: ClusterOptions = {}): LayoutStage => {
   const { queries = 100, keys = 500, queryBlock = 64, keyBlock = 32, first = 10, turns = 2 } = options;
   checkOptions({ queries, keys, queryBlock, keyBlock, first, turns });
-  const shapes = new Map<string, Layouts>();
-  const shapeOf = (grid: Grid): Layouts => {
+  const sides = new Map<string, Record<'q' | 'k', Side>>();
+  const sidesOf = (grid: Grid): Record<'q' | 'k', Side> => {
     const key = `${grid.frames}x${grid.height}x${grid.width}+${grid.text}`;
-    const known = shapes.get(key) ?? { q: clusterShape(grid, queries, queryBlock), k: clusterShape(grid, keys, keyBlock) };
-    shapes.set(key, known);
+    const known = sides.get(key) ?? { q: sideOf(grid, queries, queryBlock), k: sideOf(grid, keys, keyBlock) };
+    sides.set(key, known);
     return known;
   };
   const stage: LayoutStage = (grid, _, tokens) => {
-    const shape = shapeOf(grid);
-    if (!tokens) return shape;
+    const of = sidesOf(grid);
+    if (!tokens) return { q: of.q.shape, k: of.k.shape };
     const { ops, memory } = tokens;
-    const side = (name: 'q' | 'k', most: number) => {
-      const count = countOf(videoOf(shape[name]), most, shape[name].block);
-      const start = memory.centers?.[name] ?? tokensAtSteps(ops, tokens[name], shape[name], count);
-      return clustered(ops, tokens[name], start, shape[name], memory.centers ? turns : first);
+    const side = (name: 'q' | 'k') => {
+      const start = memory.centers?.[name] ?? ops.cast(ops.gather(tokens[name], of[name].first), 'f32');
+      return clustered(ops, tokens[name], start, of[name].shape, memory.centers ? turns : first);
     };
-    const [q, k] = [side('q', queries), side('k', keys)];
+    const [q, k] = [side('q'), side('k')];
     if (memory.centers) for (const before of [memory.centers.q, memory.centers.k]) ops.release(before);
     memory.centers = { q: ops.keep(q.centers), k: ops.keep(k.centers) };
     return { q: q.layout, k: k.layout };
@@ -65,23 +64,23 @@ function clustered(ops: Backend, x: Tensor, start: Tensor, shape: Layout, turns:
   });
 }
 
-/** Clusters that so many tokens are cut in. */
-const countOf = (video: number, most: number, block: number): number =>
-  Math.max(1, Math.min(most, Math.floor(video / (BLOCKS_EACH * block))));
-
-/** Blocks are at most as many as when every cluster but one ends a token into its last block. */
-function clusterShape(grid: Grid, most: number, block: number): Layout {
-  const video = grid.frames * grid.height * grid.width;
-  const count = countOf(video, most, block);
-  return headShape({ name: `clusters(${most})`, grid, block, videoBlocks: Math.floor((video - count) / block) + count });
+/** What is known of queries or keys before they are. */
+interface Side {
+  readonly shape: Layout;
+  /** The tokens that are the first centers; kept, since devices keep tables of layouts. */
+  readonly first: Layout;
 }
 
-/** Tokens at equal steps through the video, as f32 [heads, count, dim]. */
-function tokensAtSteps(ops: Backend, x: Tensor, shape: Layout, count: number): Tensor {
-  const [{ grid }, video] = [shape, videoOf(shape)];
+/** There are at most as many blocks as when every cluster but one ends a token into its last block. */
+function sideOf(grid: Grid, most: number, block: number): Side {
+  const video = grid.frames * grid.height * grid.width;
+  const count = Math.max(1, Math.min(most, Math.floor(video / (BLOCKS_EACH * block))));
+  const name = `clusters(${most})`;
   const order = Int32Array.from({ length: count }, (_, at) => Math.floor(((at + 0.5) * video) / count));
-  const picked = { name: 'first centers', grid, block: count, blocks: 1, videoBlocks: 1, order, counts: Int32Array.of(count) };
-  return ops.cast(ops.gather(x, picked), 'f32');
+  return {
+    shape: headShape({ name, grid, block, videoBlocks: Math.floor((video - count) / block) + count }),
+    first: { name: `first of ${name}`, grid, block: count, blocks: 1, videoBlocks: 1, order, counts: Int32Array.of(count) },
+  };
 }
 
 function checkOptions(options: Required<ClusterOptions>): void {

@@ -6,6 +6,7 @@ import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { videoOf } from './orders.ts';
 import { probeRows } from './probes.ts';
+import { perLayouts } from './tables.ts';
 
 export interface HeavyKeysOptions {
   /** The order of queries. Default tiles of 4 x 4 x 4. */
@@ -48,11 +49,15 @@ function weightsOf({ ops, q, k }: Tokens, layout: { q: Layout; k: Layout }, coun
   const { columns } = ops.lineSums(weights, rows, { q: layout.q, k: single });
   const all = ops.scatter(ops.reshape(columns, [heads, slots]), layout.k);
   const video = videoOf(layout.k);
-  return video === tokensOf(layout.k.grid) ? all : ops.gather(all, firstTokens(layout.k.grid, video));
+  return video === tokensOf(layout.k.grid) ? all : ops.gather(all, firstTokens({ q: layout.k, k: layout.k }));
 }
 
-const firstTokens = (grid: Grid, video: number): Layout => ({
-  ...{ name: 'tokens of the video', grid, block: video, blocks: 1, videoBlocks: 1 },
-  order: Int32Array.from({ length: video }, (_, token) => token),
-  counts: Int32Array.of(video),
+/** The tokens of the video alone; kept, since devices keep tables of layouts. */
+const firstTokens = perLayouts(({ k }): Layout => {
+  const video = videoOf(k);
+  return {
+    ...{ name: 'tokens of the video', grid: k.grid, block: video, blocks: 1, videoBlocks: 1 },
+    order: Int32Array.from({ length: video }, (_, token) => token),
+    counts: Int32Array.of(video),
+  };
 });
