@@ -1,5 +1,5 @@
 // What attends to the inputs of a shape: this project's kernels, dense and by plans, and whole methods.
-import { createAttention } from '../../attention.ts';
+import { type BoundAttention, createAttention } from '../../attention.ts';
 import type { Backend } from '../../backend/backend.ts';
 import { webgpuBackend } from '../../backend/webgpu/backend.ts';
 import type { Layouts, Method, Phase } from '../../method.ts';
@@ -102,29 +102,8 @@ async function byMethod(place: Place, shape: Shape, { q, k, v }: Inputs, method:
   const { ops } = place;
   let due: Phase = 'search';
   let step = 0;
-  let read: Prepared['plan'];
-  let searching = false;
-  const { score, select } = method;
-  const watching: Backend = {
-    ...ops,
-    attend(a, b, c, plan, layout, options) {
-      // A scorer may attend to a few rows of its own.
-      if (!searching) read = { plan, layout };
-      return ops.attend(a, b, c, plan, layout, options);
-    },
-  };
-  const bound = createAttention(watching, {
-    ...method,
-    schedule: () => due,
-    score: Object.assign((call: Parameters<typeof score>[0]) => {
-      searching = true;
-      return score(call);
-    }, score),
-    select(call, scores, levels) {
-      searching = false;
-      return select(call, scores, levels);
-    },
-  });
+  const seen: { read?: Prepared['plan'] } = {};
+  const bound = watched(ops, { ...method, schedule: () => due }, seen);
   const attend = () => bound.attention(q, k, v, { step: step++, steps: 1000, layer: 0, layers: 1, branches: [0], grid: shape.grid });
   // The first search may be dense, to have something to go by.
   for (let call = 0; call < 2; call++) await place.time(ops, attend);
@@ -135,12 +114,37 @@ async function byMethod(place: Place, shape: Shape, { q, k, v }: Inputs, method:
   return {
     ...{ density, clock: place.clock, corrected: method.correct !== undefined },
     get plan() {
-      return read;
+      return seen.read;
     },
     time: () => place.time(ops, attend),
     checkedHeads: () => headsOf(ops, shape, attend),
     dispose: async () => bound.reset(),
   };
+}
+
+/** A method bound to a backend that tells by which plan was attended last; a scorer may attend to a few rows of its own, which does not count. */
+function watched(ops: Backend, method: Method, seen: { read?: Prepared['plan'] }): BoundAttention {
+  let searching = false;
+  const { score, select } = method;
+  const watching: Backend = {
+    ...ops,
+    attend(q, k, v, plan, layout, options) {
+      if (!searching) seen.read = { plan, layout };
+      return ops.attend(q, k, v, plan, layout, options);
+    },
+  };
+  const scoring = (call: Parameters<typeof score>[0]) => {
+    searching = true;
+    return score(call);
+  };
+  return createAttention(watching, {
+    ...method,
+    score: Object.assign(scoring, score),
+    select(call, scores, levels) {
+      searching = false;
+      return select(call, scores, levels);
+    },
+  });
 }
 
 /** The checked heads of an output [heads, tokens, dim]. */

@@ -69,12 +69,7 @@ async function onGpu(gpu: GpuDevice, shape: Shape, inputs: Inputs, dtype: 'f16' 
     });
   const into = await open(rowsGraph(shape, dtype));
   const feeds: Record<string, ort.Tensor> = {};
-  for (const name of ['q', 'k', 'v'] as const) {
-    const { lent, shape: dims } = gpuTensor(gpu, inputs[name]);
-    gpu.flush();
-    const x = onnx.Tensor.fromGpuBuffer(lent.buffer, { dataType: dtype === 'f16' ? 'float16' : 'float32', dims });
-    feeds[name] = (await into.run({ x })).rows;
-  }
+  for (const name of ['q', 'k', 'v'] as const) feeds[name] = (await into.run({ x: borrowed(onnx, gpu, inputs[name]) })).rows;
   const session = await open(attentionGraph(shape, dtype));
   const back = await open(headsGraph(shape, dtype));
   return {
@@ -91,8 +86,7 @@ async function onGpu(gpu: GpuDevice, shape: Shape, inputs: Inputs, dtype: 'f16' 
       const { out } = await session.run(feeds);
       const { heads } = await back.run({ out });
       out.dispose();
-      const numbers = (await heads.getData(true)) as Float32Array;
-      return numbers;
+      return (await heads.getData(true)) as Float32Array;
     },
     async dispose() {
       for (const tensor of Object.values(feeds)) tensor.dispose();
@@ -100,6 +94,13 @@ async function onGpu(gpu: GpuDevice, shape: Shape, inputs: Inputs, dtype: 'f16' 
       for (const one of [session, back, into]) await one.release();
     },
   };
+}
+
+/** A tensor of the device for ONNX Runtime, once it is computed. */
+function borrowed(onnx: typeof ort, gpu: GpuDevice, tensor: Inputs['q']): ort.Tensor {
+  const { lent, shape: dims, dtype } = gpuTensor(gpu, tensor);
+  gpu.flush();
+  return onnx.Tensor.fromGpuBuffer(lent.buffer, { dataType: dtype === 'f16' ? 'float16' : 'float32', dims });
 }
 
 const rowsShape = ({ heads, dim, grid }: Shape): number[] => [1, tokensOf(grid), heads * dim];
