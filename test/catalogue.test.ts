@@ -115,7 +115,8 @@ describe('on the CPU', async () => {
     ])('makes valid plans on $frames x $height x $width and $text text tokens', async (grid) => {
       const { outputs, densities, plans } = await drive(ops, preset(), grid, [2, 3]);
       for (const output of outputs) expect(Array.from(output as Float32Array).every(Number.isFinite)).toBe(true);
-      for (const density of densities) expect(density > 0 && density < 1.0001).toBe(true);
+      // Rows that a correction computes come on top: on a grid of one token as much again.
+      for (const density of densities) expect(density > 0 && density < 1.0001 + (preset().correct ? 1 : 0)).toBe(true);
       expect(plans.length).toBeGreaterThan(0);
       // The guard of sparge reads whatever is unlike itself, and in raster order here all is.
       if (tokensOf(grid) > 1000 && name !== 'sparge') expect(Math.min(...densities)).toBeLessThan(0.95);

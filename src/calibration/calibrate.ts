@@ -12,7 +12,8 @@ import { forced, pattern } from '../search/pattern.ts';
 import { slidingTile } from '../search/windows.ts';
 import { tiles } from '../sparse3d/layout.ts';
 import type { Tensor } from '../tensor.ts';
-import { type Calibration, digestOf, type StoredWindow } from './calibration.ts';
+import type { Calibration, StoredWindow } from './calibration.ts';
+import { digestOf } from './file.ts';
 
 export interface CalibrateOptions {
   readonly prompts: readonly string[];

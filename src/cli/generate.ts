@@ -1,7 +1,7 @@
 // `zoetrope "<prompt>"`: checks the place, loads the model, says how long it will take, samples, saves, and sums up.
 import { existsSync } from 'node:fs';
 import { totalmem } from 'node:os';
-import { checkModel, readCalibration } from '../calibration/calibration.ts';
+import { checkModel, readCalibration } from '../calibration/file.ts';
 import type { Choice, Trial } from '../choose.ts';
 import { stepCache } from '../dit/step-cache.ts';
 import type { Estimate } from '../estimate.ts';

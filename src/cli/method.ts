@@ -1,6 +1,6 @@
 // `--method` and `--sparsity`, which several commands take: a method by its name, or one of the user's own in a file.
 import type { Command } from 'commander';
-import { readCalibration } from '../calibration/calibration.ts';
+import { readCalibration } from '../calibration/file.ts';
 import type { Method } from '../method.ts';
 import { catalogue, type Listed, methodNamed } from '../methods/catalogue.ts';
 import { numberIn, TINY } from './values.ts';
