@@ -75,6 +75,7 @@ export async function inspectRun(pipe: TextToVideoPipeline, prompt: string, opti
   const { method, settings, signal, onStep } = options;
   const calls: InspectedCall[] = [];
   const plans: InspectedPlan[] = [];
+  const densities: number[] = [];
   let site: Site | undefined;
   let heads = 0;
   const watched = watch(pipe.ops, method, (at) => {
@@ -94,6 +95,7 @@ export async function inspectRun(pipe: TextToVideoPipeline, prompt: string, opti
         if (call.plan && numbers?.blocks) plans.push(planOf(call, numbers));
       }
       const density = mean(calls.filter((call) => call.step === step).flatMap((call) => call.density));
+      densities.push(density);
       onStep?.({ step, steps, milliseconds, density });
     },
   });
@@ -108,7 +110,7 @@ export async function inspectRun(pipe: TextToVideoPipeline, prompt: string, opti
   const { grid, layers } = site!;
   return {
     ...{ prompt, method: method.name, settings: video.settings, grid, layers, heads, calls, plans, frames, report },
-    report: { ...report, meanDensity: mean(calls.flatMap(({ density }) => density)) },
+    report: { ...report, meanDensity: mean(densities) },
   };
 }
 

@@ -1,5 +1,5 @@
 // An attention of a method that tells what each call did: which plan it made or read and, where asked, what that plan recalls.
-import { createAttention } from '../attention.ts';
+import { type BoundAttention, createAttention } from '../attention.ts';
 import type { Backend } from '../backend/backend.ts';
 import { BRANCH } from '../dit/denoise.ts';
 import type { Attention, Layouts, Method, Phase, Site } from '../method.ts';
@@ -54,11 +54,13 @@ interface Seen {
 /** Binds a method as a model's run does. `isClose` chooses calls whose blocks and exact mass are read too, at the cost of full attention. */
 export function watch(ops: Backend, method: Method, isClose: (site: Site) => boolean): Watched {
   let calls: WatchedCall[] = [];
-  const { bound, takeSeen } = bind(ops, method, isClose);
+  const following = follow(ops, isClose);
+  const bound = bind(ops, method, following);
   const attention: Attention = (q, k, v, site) => {
+    following.enter(site);
     const out = bound.attention(q, k, v, site);
     const item = site.branches.indexOf(BRANCH.conditional);
-    const seen = takeSeen();
+    const seen = following.take();
     if (seen) {
       const heads = q.shape[0] / site.branches.length;
       const mass = isClose(site) && seen.layout ? massOf(ops, { q, k, v }, site, item, seen.layout) : undefined;
@@ -77,56 +79,75 @@ export function watch(ops: Backend, method: Method, isClose: (site: Site) => boo
   };
 }
 
-/** The method with its stages watched; `takeSeen` gives what the last item of the conditional branch did. */
-function bind(ops: Backend, method: Method, isClose: (site: Site) => boolean) {
+/** The method with its stages watched by `seen`. */
+function bind(ops: Backend, method: Method, seen: ReturnType<typeof follow>): BoundAttention {
   const { schedule, score, select } = method;
-  let current: Seen | undefined;
-  let last: Seen | undefined;
-  let close = false;
-  // A scorer may attend to a few rows of its own.
-  let searching = false;
+  const watching: Backend = {
+    ...ops,
+    attend(q, k, v, plan, layout, options) {
+      seen.read(plan, layout);
+      return ops.attend(q, k, v, plan, layout, options);
+    },
+  };
+  return createAttention(watching, {
+    ...method,
+    schedule: Object.assign((site: Site) => {
+      const phase = schedule(site);
+      seen.due(site, phase);
+      return phase;
+    }, schedule),
+    score: Object.assign((call: Parameters<typeof score>[0]) => {
+      seen.search();
+      return score(call);
+    }, score),
+    select: (call, scores, levels) => {
+      const plan = select(call, scores, levels);
+      seen.chosen(plan, call.layout);
+      return plan;
+    },
+  });
+}
+
+/** What the last item of the conditional branch did, stage by stage. */
+function follow(ops: Backend, isClose: (site: Site) => boolean) {
+  let [current, last]: (Seen | undefined)[] = [];
+  let [step, close, searching] = [-1, false, false];
   const keep = (plan: Plan, layout: Layouts) => {
     if (!current || current.plan === plan) return;
     const read = (x: Tensor) => quiet(ops.read(x) as Promise<Int32Array>);
     Object.assign(current, { plan, layout, counts: read(plan.counts), ...(close && { blocks: read(plan.blocks) }) });
   };
-  const watching: Backend = {
-    ...ops,
-    attend(q, k, v, plan, layout, options) {
-      if (!searching && current) {
-        keep(plan, layout);
-        current.isRead = true;
-      }
-      return ops.attend(q, k, v, plan, layout, options);
+  return {
+    enter(site: Site) {
+      step = site.step;
     },
-  };
-  const bound = createAttention(watching, {
-    ...method,
-    schedule: Object.assign((site: Site) => {
-      const phase = schedule(site);
+    due(site: Site, phase: Phase) {
+      // A call also asks what was due at the steps that were skipped before it.
+      if (site.step !== step) return;
       current = site.branches[0] === BRANCH.conditional ? { phase } : undefined;
       last = current ?? last;
       close = isClose(site);
-      return phase;
-    }, schedule),
-    score: Object.assign((call: Parameters<typeof score>[0]) => {
+    },
+    /** A scorer may attend to a few rows of its own: until the plan is there, what is attended is not it. */
+    search() {
       searching = true;
-      return score(call);
-    }, score),
-    select: (call, scores, levels) => {
-      const plan = select(call, scores, levels);
+    },
+    chosen(plan: Plan, layout: Layouts) {
       searching = false;
       if (current) current.phase = 'search';
-      keep(plan, call.layout);
-      return plan;
+      keep(plan, layout);
     },
-  });
-  const takeSeen = (): Seen | undefined => {
-    const taken = last;
-    last = undefined;
-    return taken;
+    read(plan: Plan, layout: Layouts) {
+      if (searching || !current) return;
+      keep(plan, layout);
+      current.isRead = true;
+    },
+    take(): Seen | undefined {
+      const taken = last;
+      last = undefined;
+      return taken;
+    },
   };
-  return { bound, takeSeen };
 }
 
 /** Exact mass of the block pairs of one item of the batch. */

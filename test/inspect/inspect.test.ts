@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseArguments } from '../../src/cli/arguments.ts';
-import { adaSpa, pyramidSparse, tiles } from '../../src/index.ts';
+import { adaSpa, pyramidSparse, stepCache, tiles } from '../../src/index.ts';
 import { blockMap, LEVELS, middleBlock, neighbourhood, QUERY, UNREAD } from '../../src/inspect/pictures.ts';
 import { type InspectedPlan, type Inspection, inspectRun } from '../../src/inspect/run.ts';
 import { type InspectionFigures, saveInspection } from '../../src/inspect/save.ts';
@@ -79,6 +79,20 @@ describe('inspectRun', () => {
     const first = inspected.plans[0];
     expect(first).toMatchObject({ phase: 'search', isRead: false, density: [1, 1, 1, 1] });
     expect(Math.min(...first.heads.map(({ density }) => density))).toBeLessThan(1);
+  });
+
+  test('steps that a cache skips count as 0, and the plan after them is looked at', async () => {
+    const densities: number[] = [];
+    const { plans, report } = await inspectRun(pipe, PROMPT, {
+      method: adaSpa({ sparsity: 0.5 }),
+      layers: [1],
+      settings: { ...settings, numInferenceSteps: 6, cache: stepCache({ threshold: 1e6 }) },
+      onStep: ({ density }) => densities.push(density),
+    });
+    expect(report.stepsSkipped).toBe(3);
+    expect(densities.map((density) => density > 0)).toEqual([true, true, false, false, false, true]);
+    expect(report.meanDensity).toBeCloseTo(densities.reduce((sum, density) => sum + density) / 6, 6);
+    expect(plans.map(({ step, layer, isRead }) => [step, layer, isRead])).toEqual([[5, 1, true]]);
   });
 
   test('a layer or step that there is not is refused', async () => {
