@@ -7,6 +7,7 @@ import type { OnnxSession } from './onnx/session.ts';
 import type { TextToVideoPipeline } from './pipeline.ts';
 import { type DenseOverrides, isDenseAt, withDense } from './search/schedule.ts';
 
+/** How a pipeline is accelerated. */
 export interface AccelerateOptions extends DenseOverrides {
   /**
    * Also measures the time of each search and the recall of each plan, for `pipe.attentionStats`: a run is then slower than a dense one, because
@@ -29,6 +30,7 @@ export interface Acceleration {
 
 /** An acceleration with what `auto` chose, and why. */
 export interface ChosenAcceleration extends Acceleration {
+  /** The method that is in force now, with all that was tried. */
   readonly choice: Choice;
 }
 

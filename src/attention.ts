@@ -13,7 +13,9 @@ import type { Tensor } from './tensor.ts';
 
 export type { StepStatistics } from './statistics.ts';
 
+/** A method on a backend, with what it remembers of its run. */
 export interface BoundAttention {
+  /** What a model calls at its seam. */
   readonly attention: Attention;
   /**
    * The one token order of all calls of a forward, where keeping it from the first layer to the last costs less than moving tokens at every
@@ -38,6 +40,7 @@ interface Answer {
   readonly measured?: NotedCall['measured'];
 }
 
+/** What `createAttention` takes beside a method. */
 export interface AttentionOptions {
   /** Called for each batch item of each call, as it is enqueued. */
   readonly onCall?: (call: NotedCall) => void;

@@ -3,9 +3,13 @@ import type { Phase } from './method.ts';
 
 /** What attention did since it was last asked; calls count once per batch item. */
 export interface StepStatistics {
+  /** All calls. */
   readonly calls: number;
+  /** Calls that the schedule kept dense. */
   readonly dense: number;
+  /** Calls that made a plan. */
   readonly searches: number;
+  /** Calls that read a plan made before. */
   readonly reuses: number;
   /**
    * Mean FLOP-equivalent share of full attention that was computed, text and corrections included, so that it may be above 1; dense is 1, and so
@@ -60,10 +64,13 @@ export function tally(): Tally {
 
 /** One attention call of one guidance branch. */
 export interface CallStatistics {
+  /** Denoising step, from 0. */
   readonly step: number;
+  /** Layer of the model, from 0. */
   readonly layer: number;
   /** 0 conditional, 1 unconditional. */
   readonly branch: number;
+  /** What was due. */
   readonly phase: Phase;
   /** FLOP-equivalent share of full attention that was computed, corrections included. */
   readonly density: number;
@@ -75,15 +82,25 @@ export interface CallStatistics {
 
 /** What attention did in one run, call by call; a skipped step has no calls. */
 export interface AttentionStatistics {
+  /** The name of the method. */
   readonly method: string;
+  /** In the order in which they were made. */
   readonly calls: readonly CallStatistics[];
 }
 
 /** A call as it is enqueued. */
 export interface NotedCall extends Pick<CallStatistics, 'step' | 'layer' | 'branch' | 'phase'> {
+  /** FLOP-equivalent share of full attention that the plan computes; a promise where its counts are still to be read. */
   readonly density: number | Promise<number>;
+  /** What a correction computes beside the plan, in full attentions; none when left out. */
   readonly beside?: number;
-  readonly measured?: { readonly searchMilliseconds?: Promise<number>; readonly recall?: Promise<number> };
+  /** Where the method measures. */
+  readonly measured?: {
+    /** Milliseconds that scoring and selecting took; of searches. */
+    readonly searchMilliseconds?: Promise<number>;
+    /** Share of the exact softmax mass in key blocks that were read, 0..1. */
+    readonly recall?: Promise<number>;
+  };
 }
 
 /** All calls of a run. */

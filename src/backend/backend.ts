@@ -7,14 +7,19 @@ import type { Ordering } from './ordering.ts';
 
 /** Attention output [heads, tokens, dim] and natural-log row log-sum-exp [heads, tokens]. */
 export interface Attended {
+  /** [heads, tokens, dim], or [heads, slots, dim] where it is blocked. */
   readonly out: Tensor;
+  /** f32 [heads, tokens], or [heads, slots]: the natural logarithm of each row's sum of exponentials. */
   readonly lse: Tensor;
 }
 
 /** How `sampledScores` draws tokens: shares of a block's rows and keys, and the seed that makes plans reproducible. */
 export interface Sampling {
+  /** Share of the rows of a query block, above 0 and at most 1. */
   readonly queries: number;
+  /** Share of the keys of a key block, above 0 and at most 1. */
   readonly keys: number;
+  /** Whole number; the same seed draws the same tokens. */
   readonly seed: number;
 }
 
@@ -29,6 +34,7 @@ export interface Selection {
   readonly over?: 'row' | 'head' | 'layer';
   /** What margins count from: the row's best open score (default), or zero, for logits that are already less their anchor. */
   readonly anchor?: 'best' | 'zero';
+  /** Where the cuts are and how coarsely what lies up to each is read, finest first. */
   readonly levels: readonly Level[];
   /** At least this share of a row's key blocks is read at the finest level. */
   readonly floor?: number;
@@ -42,9 +48,13 @@ export interface Selection {
   readonly forced?: number;
 }
 
+/** What a method's stages are computed with, on one device. Operations enqueue and return handles at once. */
 export interface Backend extends Algebra, Ordering {
+  /** Where it computes. */
   readonly name: 'cpu' | 'webgpu';
+  /** A handle of host numbers, f32 or i32, row-major. @throws RangeError when there are not as many as the shape has. */
   upload(numbers: Numbers, shape: readonly number[]): Tensor;
+  /** Waits for the numbers of an f32 or i32 handle; do not write to them. @throws what went wrong on the way. */
   read(tensor: Tensor): Promise<Numbers>;
   /** Waits until a tensor is computed, without reading it. @throws what went wrong on the way, as `read` does. */
   wait(tensor: Tensor): Promise<void>;
@@ -109,7 +119,16 @@ export interface Backend extends Algebra, Ordering {
    * Block weights of probed rows [heads, rows, kBlocks] summed along lines of block pairs: `columns` [heads, 1, kBlocks] and `diagonals`
    * [heads, 1, qBlocks + kBlocks - 1], of which number j - i + qBlocks - 1 goes through the pair (i, j). A row is in its slot's query block.
    */
-  lineSums(weights: Tensor, rows: Int32Array, layout: { q: Layout; k: Layout }): { readonly columns: Tensor; readonly diagonals: Tensor };
+  lineSums(
+    weights: Tensor,
+    rows: Int32Array,
+    layout: { q: Layout; k: Layout },
+  ): {
+    /** f32 [heads, 1, kBlocks]. */
+    readonly columns: Tensor;
+    /** f32 [heads, 1, qBlocks + kBlocks - 1]. */
+    readonly diagonals: Tensor;
+  };
   /** The larger score of each pair's column and diagonal, neither negative: f32 [heads, qBlocks, kBlocks]; +Infinity stays. */
   lines(columns: Tensor, diagonals: Tensor, layout: { q: Layout; k: Layout }): Tensor;
   /**

@@ -13,7 +13,7 @@ const differs: Concerned = (layout) => layout.heads?.counts !== undefined;
 /** A backend that also takes layouts with heads. Tokens are always moved head by head, all else is done so where that is `concerned`. */
 export function overHeads(ops: Backend, concerned: Concerned = differs): Backend {
   const either = ({ q, k }: Layouts) => concerned(q) || concerned(k);
-  return { ...ops, ...moves(ops), ...pairs(ops, either), ...sides(ops, concerned), attend: attends(ops, either) };
+  return { ...ops, ...moves(ops), ...pairs(ops, either), ...sides(ops, concerned), ...probes(ops, either), attend: attends(ops, either) };
 }
 
 /** The layout that one head has. */
@@ -60,8 +60,10 @@ function pairs(ops: Backend, either: (layout: Layouts) => boolean): Pick<Backend
 }
 
 /** Operations on one side. */
-function sides(ops: Backend, concerned: Concerned): Pick<Backend, 'blockMeans' | 'center' | 'poolingError' | 'poolCap'> {
+function sides(ops: Backend, concerned: Concerned): Pick<Backend, 'blockMeans' | 'blockSums' | 'center' | 'poolingError' | 'poolCap'> {
   return {
+    blockSums: (x, layout) =>
+      concerned(layout) ? joined(ops, [x], (head, [part]) => ops.blockSums(part, headOf(layout, head))) : ops.blockSums(x, layout),
     blockMeans: (x, layout, options) =>
       concerned(layout)
         ? joined(ops, [x], (head, [part]) => ops.blockMeans(part, headOf(layout, head), options))
@@ -77,6 +79,36 @@ function sides(ops: Backend, concerned: Concerned): Pick<Backend, 'blockMeans' |
         ? joined(ops, [k], (head, [part]) => ops.poolCap(part, headOf(layout, head), pools))
         : ops.poolCap(k, layout, pools),
   };
+}
+
+/** What rows of queries weigh. Keys may be of any order by head; rows and groups are slots, which must hold a token in every head. */
+function probes(ops: Backend, either: (layout: Layouts) => boolean): Pick<Backend, 'probe' | 'probeBlocks' | 'lineSums' | 'antidiagonal'> {
+  const probe = (name: 'probe' | 'probeBlocks') => (q: Tensor, k: Tensor, rows: Int32Array, layout: Layouts) => {
+    checkSlots('probe rows of', layout.q);
+    if (!either(layout)) return ops[name](q, k, rows, layout);
+    return joined(ops, [q, k], (head, [a, b]) => ops[name](a, b, rows, pairOf(layout, head)));
+  };
+  return {
+    probe: probe('probe'),
+    probeBlocks: probe('probeBlocks'),
+    lineSums(weights, rows, layout) {
+      checkSlots('sum lines from rows of', layout.q);
+      return ops.lineSums(weights, rows, layout);
+    },
+    antidiagonal(q, k, layout, options) {
+      for (const side of [layout.q, layout.k]) checkSlots('group neighbours of', side);
+      if (!either(layout)) return ops.antidiagonal(q, k, layout, options);
+      return joined(ops, [q, k], (head, [a, b]) => ops.antidiagonal(a, b, pairOf(layout, head), options));
+    },
+  };
+}
+
+/** @throws RangeError for a layout whose heads differ in which slots hold a token. */
+function checkSlots(what: string, layout: Layout): void {
+  if (differs(layout))
+    throw new RangeError(
+      `cannot ${what} ${layout.name}, whose heads differ in which slots hold a token; take a layout of the grid, or a scorer of block means`,
+    );
 }
 
 function attends(ops: Backend, either: (layout: Layouts) => boolean): Backend['attend'] {

@@ -25,23 +25,25 @@ export interface Shaped {
  * may compute on a GPU: the device is that of host numbers, which its sessions take and, unless they hold their results, give.
  */
 export interface CpuDevice {
+  /** The ONNX Runtime that computes. */
   readonly runtime: Runtime;
-  /** Makes a handle of host numbers. The array is not copied: do not write to it afterwards. */
+  /** Makes a handle of host numbers. The array is not copied: do not write to it afterwards. @internal */
   upload(numbers: Numbers, shape: readonly number[]): CpuTensor;
-  /** Waits for a handle's numbers; do not write to them. */
+  /** Waits for a handle's numbers; do not write to them. @internal */
   read(tensor: Tensor): Promise<Numbers>;
-  /** Waits for the numbers of a handle that is not used again: they are the caller's. */
+  /** Waits for the numbers of a handle that is not used again: they are the caller's. @internal */
   take(tensor: Tensor): Promise<Numbers>;
-  /** A copy of rows [start, end) along the first axis, where the handle's numbers lie. */
+  /** A copy of rows [start, end) along the first axis, where the handle's numbers lie. @internal */
   rows(tensor: Tensor, start: number, end: number): CpuTensor;
-  /** Gives the memory of a handle back, once the jobs enqueued so far have ended. */
+  /** Gives the memory of a handle back, once the jobs enqueued so far have ended. @internal */
   release(tensor: Tensor): void;
-  /** Enqueues a job behind all earlier ones; its results become the handles returned at once, in the order of `outputs`. */
+  /** Enqueues a job behind all earlier ones; its results become the handles returned at once, in the order of `outputs`. @internal */
   enqueue(outputs: readonly Shaped[], job: () => Promise<readonly Value[]>): CpuTensor[];
-  /** The value made once for a key: sessions, tables. `release` is called by `dispose`. */
+  /** The value made once for a key: sessions, tables. `release` is called by `dispose`. @internal */
   cached<T>(key: string, make: () => Promise<T>, release?: (value: T) => Promise<void>): Promise<T>;
   /** Waits until every job enqueued so far has ended, well or not. */
   idle(): Promise<void>;
+  /** Waits for what was enqueued and frees sessions, tables and what the runtime holds; use nothing of it afterwards. */
   dispose(): Promise<void>;
 }
 

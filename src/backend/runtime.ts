@@ -7,7 +7,9 @@ import type { Numbers } from '../tensor.ts';
 import { webgpuRuntime } from './runtime-webgpu.ts';
 import type { GpuDevice } from './webgpu/device.ts';
 
+/** The packages that can compute: native on the CPU, wasm on the CPU, and onnxruntime-web on a GPU. */
 export type RuntimeName = 'onnxruntime-node' | 'onnxruntime-web' | 'onnxruntime-webgpu';
+/** A package by name, or `auto`; see `loadRuntime` for what that takes. */
 export type RuntimeChoice = 'auto' | RuntimeName;
 
 /** Bytes for the external initializers of a graph; `path` equals the initializer's `location`. */
@@ -44,17 +46,21 @@ export interface HeldResults {
 
 /** A loaded ONNX Runtime. */
 export interface Runtime {
+  /** The package that was loaded. */
   readonly name: RuntimeName;
+  /** The version of that package. */
   readonly version: string;
   /** Cores this process may use; wasm uses them as threads. */
   readonly threads: number;
   /** What to do to get the faster runtime; absent when this is the faster one. */
   readonly hint?: string;
+  /** Tensors of that package. @internal */
   readonly Tensor: typeof ort.Tensor;
-  /** true: its sessions take no weights of half precision. */
+  /** true: its sessions take no weights of half precision. @internal */
   readonly floatsOnly?: boolean;
-  /** What can be done with results that stay on a GPU; absent where there are none. */
+  /** What can be done with results that stay on a GPU; absent where there are none. @internal */
   readonly held?: HeldResults;
+  /** Opens a model. @internal */
   session(model: Uint8Array, options?: SessionOptions): Promise<ort.InferenceSession>;
   /** Gives back what it holds of a GPU device; its sessions are released before. */
   dispose?(): Promise<void>;

@@ -3,6 +3,7 @@ import { UnsupportedError } from '../../errors.ts';
 import { missingVulkan } from './vulkan.ts';
 import type { Capabilities, MatrixShape } from './wgsl.ts';
 
+/** What to ask of a GPU. */
 export interface GpuOptions {
   /** false: only what a browser offers without flags, so no subgroup matrices (default true). */
   readonly experimental?: boolean;
@@ -14,7 +15,9 @@ export interface GpuOptions {
 
 /** What is known of an adapter. */
 export interface AdapterReport extends Capabilities {
+  /** The maker, as the driver names it: "nvidia". */
   readonly vendor: string;
+  /** The family, as "hopper"; empty where the driver does not tell. */
   readonly architecture: string;
   /** The model, as "nvidia-h100-80gb-hbm3"; empty in browsers, which do not tell. */
   readonly device: string;

@@ -12,7 +12,9 @@ import { loadKernels } from './wgsl.ts';
 
 /** Variants to use by name; the best that can run here where left out. Asking for one that cannot is an UnsupportedError when it is used. */
 export interface GpuVariants {
+  /** How plans are read: `matrix`, `subgroups` or `portable`. */
   readonly attend?: string;
+  /** How block masses and peaks are found: `matrix` or `portable`. */
   readonly score?: string;
 }
 

@@ -7,16 +7,23 @@ export interface Lent {
   readonly bytes: number;
 }
 
+/** Buffers that are lent and come back. */
 export interface BufferPool {
   /** A buffer of at least `bytes`, with old contents. */
   take(bytes: number): Lent;
+  /** Takes a buffer back. */
   give(lent: Lent): void;
   /** Counts out a buffer for which there was no memory; it is not lent again. Once is enough. */
   lose(buffer: GPUBuffer): void;
   /** Whether a buffer was counted out. */
   isGone(buffer: GPUBuffer): boolean;
-  /** Bytes that buffers of this pool occupy now, free ones included, and the most there ever were. */
-  readonly usage: { readonly bytes: number; readonly peakBytes: number };
+  /** How much memory this pool takes. */
+  readonly usage: {
+    /** Bytes that buffers occupy now, free ones included. */
+    readonly bytes: number;
+    /** The most bytes that they ever occupied. */
+    readonly peakBytes: number;
+  };
   /** Destroys the free buffers. */
   trim(): void;
 }

@@ -3,6 +3,7 @@
 import { UnsupportedError } from '../../errors.ts';
 import { type DType, elements, type Numbers, type Tensor } from '../../tensor.ts';
 import { type AdapterReport, type GpuOptions, requestDevice } from './adapter.ts';
+import { bind, keptBindings, keptUniform } from './bindings.ts';
 import { type BufferPool, bufferPool, type Lent, type Scopes, scopes } from './buffers.ts';
 import { cacheOver } from './cache.ts';
 import { type ErrorLog, errorLog } from './errors.ts';
@@ -12,7 +13,9 @@ import type { Header, Kernel } from './wgsl.ts';
 
 /** A handle of a WebGPU device. */
 export interface GpuTensor extends Tensor {
+  /** The device that made it. */
   readonly owner: GpuDevice;
+  /** Where its numbers lie. */
   readonly lent: Lent;
 }
 
@@ -37,25 +40,33 @@ export interface LaunchMemory {
   bindings?: readonly { readonly buffers: readonly GPUBuffer[]; readonly group: GPUBindGroup }[];
 }
 
+/** An opened GPU: one queue, and memory that is used again. What else it does is for kernels, which `webgpuBackend` has. */
 export interface GpuDevice {
+  /** The device of WebGPU itself, for buffers and work of one's own. */
   readonly device: GPUDevice;
+  /** What is known of the GPU. */
   readonly adapter: AdapterReport;
-  /** A tensor with old contents, in the innermost scope. @throws UnsupportedError when it is larger than the adapter can bind. */
+  /** A tensor with old contents, in the innermost scope. @throws UnsupportedError when it is larger than the adapter can bind. @internal */
   tensor(shape: readonly number[], dtype: DType): GpuTensor;
+  /** A tensor of host numbers. @throws RangeError for numbers that are not as many as the shape has. @internal */
   upload(numbers: Numbers, shape: readonly number[]): GpuTensor;
-  /** Waits for the numbers of an f32 or i32 tensor. An error that a read `aside` throws, at which nobody may look, is left to the next wait too. */
+  /** Waits for the numbers of an f32 or i32 tensor. An error that a read `aside` throws, at which nobody may look, is left to the next wait too. @internal */
   read(tensor: GpuTensor, aside?: boolean): Promise<Numbers>;
-  /** Records a launch. @throws UnsupportedError for more workgroups than the GPU takes. */
+  /** Records a launch. @throws UnsupportedError for more workgroups than the GPU takes. @internal */
   dispatch(launch: Dispatch): void;
-  /** Copies bytes from one tensor to another. */
+  /** Copies bytes from one tensor to another. @internal */
   copy(from: GpuTensor, fromByte: number, to: GpuTensor, toByte: number, bytes: number): void;
-  /** The value made once for a key, such as the tables of a layout; tensors made by `make` live as long as the device. */
+  /** The value made once for a key, such as the tables of a layout; tensors made by `make` live as long as the device. @internal */
   cached<T>(owner: object, key: string, make: () => T): T;
+  /** Runs `body` and frees what it made, as `Backend.scope` does. @internal */
   scope<Result>(body: () => Result): Result;
+  /** Takes a tensor out of its scope. @internal */
   keep(tensor: GpuTensor): GpuTensor;
+  /** Frees a tensor. @internal */
   release(tensor: GpuTensor): void;
-  /** GPU times of what `body` launches, in order; needs the feature `timestamp-query`. */
+  /** GPU times of what `body` launches, in order; needs the feature `timestamp-query`. @internal */
   profile(body: () => void): Promise<readonly Timed[]>;
+  /** Bytes of GPU memory in use, and the most there ever were. */
   readonly memory: BufferPool['usage'];
   /** Gives memory that no tensor uses back to the GPU, as between runs of different sizes. */
   trim(): void;
@@ -63,6 +74,7 @@ export interface GpuDevice {
   flush(): void;
   /** Submits what was enqueued and waits for it. @throws the first error that no wait before it threw. */
   idle(): Promise<void>;
+  /** Destroys the device and frees its memory; use nothing of it afterwards. */
   dispose(): void;
 }
 
@@ -223,39 +235,6 @@ function launches({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'dis
       queue.encoder().copyBufferToBuffer(source.lent.buffer, fromByte, target.lent.buffer, toByte, bytes);
     },
   };
-}
-
-function bind(device: GPUDevice, { layout }: Compiled, { kernel, tensors }: Dispatch, uniform?: GPUBufferBinding): GPUBindGroup {
-  const entries: GPUBindGroupEntry[] = uniform ? [{ binding: 0, resource: uniform }] : [];
-  for (const [index, { lent }] of tensors.entries())
-    entries.push({ binding: index + 1, resource: { buffer: lent.buffer, size: lent.bytes } });
-  return device.createBindGroup({ label: kernel.name, layout, entries });
-}
-
-function keptUniform(device: GPUDevice, memory: LaunchMemory, data: Uint32Array | Float32Array | Int32Array): GPUBufferBinding {
-  if (!memory.uniform) {
-    const size = Math.ceil(data.byteLength / 16) * 16;
-    memory.uniform = device.createBuffer({ size, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST });
-    device.queue.writeBuffer(memory.uniform, 0, data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
-  }
-  return { buffer: memory.uniform };
-}
-
-const KEPT_BINDINGS = 4;
-
-function keptBindings(
-  device: GPUDevice,
-  compiled: Compiled,
-  launch: Dispatch,
-  memory: LaunchMemory,
-  uniform?: GPUBufferBinding,
-): GPUBindGroup {
-  const { tensors } = launch;
-  const known = memory.bindings?.find(({ buffers }) => buffers.every((buffer, index) => buffer === tensors[index].lent.buffer));
-  if (known) return known.group;
-  const made = { buffers: tensors.map(({ lent }) => lent.buffer), group: bind(device, compiled, launch, uniform) };
-  memory.bindings = [made, ...(memory.bindings ?? [])].slice(0, KEPT_BINDINGS);
-  return made.group;
 }
 
 /** What is waited for. */

@@ -55,6 +55,7 @@ export function headerText({ enable = [], off = [], alias = {}, constants = {} }
 export interface Capabilities {
   /** Of the device and of WGSL. */
   readonly features: ReadonlySet<string>;
+  /** WebGPU's limits by name, as `maxBufferSize`, in bytes where they are sizes. */
   readonly limits: Readonly<Record<string, number>>;
   /** Smallest and largest subgroup; absent where the adapter does not say. */
   readonly subgroupSizes?: readonly [number, number];
@@ -64,10 +65,15 @@ export interface Capabilities {
 
 /** One product of subgroup matrices: left [M, K] x right [K, N] of `componentType` -> [M, N] of `resultComponentType`. */
 export interface MatrixShape {
+  /** WGSL type of the factors: f16, f32, ... */
   readonly componentType: string;
+  /** WGSL type of the product. */
   readonly resultComponentType: string;
+  /** Rows of the left matrix and of the product. */
   readonly M: number;
+  /** Columns of the right matrix and of the product. */
   readonly N: number;
+  /** Columns of the left matrix, rows of the right one. */
   readonly K: number;
 }
 
