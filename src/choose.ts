@@ -9,6 +9,7 @@ import type { Frame } from './video/frame.ts';
 /** A method with a sparsity: an entry of the catalogue, or one's own. */
 export type Preset = Pick<Listed, 'name' | 'preset'>;
 
+/** What is wished for, and what is tried. */
 export interface ChooseOptions {
   /** PSNR in dB that the decoded frames of the short sparse run must have against those of the short dense run. Default 30. */
   readonly quality?: number;
@@ -22,31 +23,41 @@ export interface ChooseOptions {
   readonly sparsities?: readonly number[];
   /** Told after each short run what it showed. */
   readonly onTrial?: (trial: Trial) => void;
+  /** Ends the short runs; its reason is thrown. */
   readonly signal?: AbortSignal;
 }
 
 /** A short run; that of full attention has sparsity 0 and is the measure of the others. */
 export interface Trial {
+  /** The preset's name. */
   readonly method: string;
+  /** What the preset was given, 0..1. */
   readonly sparsity: number;
   /** dB against the dense short run. */
   readonly psnr: number;
+  /** FLOP-equivalent share of full attention over all its steps, 0..1. */
   readonly meanDensity: number;
   /** Of the whole short run, text and decoding included. */
   readonly milliseconds: number;
 }
 
+/** The method that was chosen, and why. */
 export interface Choice {
+  /** To be given to a run, or to `accelerate`. */
   readonly method: Method;
+  /** The preset's name. */
   readonly name: string;
+  /** The sparsity that the preset was given. */
   readonly sparsity: number;
   /** That of all short runs: the run itself may have it too. */
   readonly seed: number;
-  /** What it showed in the short run, and what was wished for. */
+  /** PSNR of the short run against the dense one, in dB. */
   readonly psnr: number;
+  /** The PSNR that was wished for, in dB. */
   readonly quality: number;
-  /** All that was tried, in order, the dense run first, and what that took. */
+  /** All that was tried, in order, the dense run first. */
   readonly trials: readonly Trial[];
+  /** What all short runs took. */
   readonly milliseconds: number;
   /** Why this one: a sentence without its full stop. */
   readonly reason: string;

@@ -11,6 +11,7 @@ import { UnsupportedError } from './errors.ts';
 const DEVICES = ['cpu', 'webgpu', 'auto'] as const;
 const DTYPES = ['f32', 'f16'] as const;
 
+/** Where a pipeline is to run. */
 export interface DeviceOptions {
   /** Which ONNX Runtime, for text encoder and decoder, and on the CPU the transformer; see `loadRuntime` for what `auto` takes. */
   readonly runtime?: RuntimeChoice;
@@ -22,7 +23,9 @@ export interface DeviceOptions {
 
 /** The device of a pipeline. */
 export interface DeviceReport {
+  /** Where the transformer runs. */
   readonly name: 'cpu' | 'webgpu';
+  /** How it stores weights and activations. */
   readonly dtype: 'f32' | 'f16';
   /** The GPU's name. */
   readonly adapter?: string;

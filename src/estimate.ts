@@ -46,8 +46,9 @@ export interface Machine {
   readonly gpu?: { readonly adapter: AdapterReport; readonly dtype: 'f32' | 'f16'; readonly bytes: ProgramBytes; readonly batch: number };
 }
 
+/** What a run is expected to take. */
 export interface Estimate {
-  /** With every step computed. */
+  /** Of the whole run, with every step computed. */
   readonly seconds: number;
   /** How many steps a step cache may skip at most, which is not known before; absent without one. */
   readonly skippableSteps?: number;
@@ -57,6 +58,7 @@ export interface Estimate {
   readonly bytes: number;
   /** Peak bytes of GPU memory, where a GPU is used. */
   readonly gpuBytes?: number;
+  /** Tokens of a self-attention call. */
   readonly tokens: number;
 }
 

@@ -5,7 +5,9 @@ export type DType = 'f32' | 'f16' | 'i32';
 
 /** Handle to an array on a backend, row-major. Operations on handles enqueue and return at once; only `Backend.read` waits. */
 export interface Tensor {
+  /** Sizes of the axes, the last one running fastest. */
   readonly shape: readonly number[];
+  /** What its elements are. */
   readonly dtype: DType;
 }
 

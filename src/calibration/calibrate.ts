@@ -15,12 +15,17 @@ import type { Tensor } from '../tensor.ts';
 import type { Calibration, StoredWindow } from './calibration.ts';
 import { digestOf } from './file.ts';
 
+/** What to record, and how. */
 export interface CalibrateOptions {
+  /** Prompts to record with, at least one; a run for each and each seed. */
   readonly prompts: readonly string[];
+  /** Seeds of the noise, at least one. */
   readonly seeds: readonly number[];
   /** Size and steps of the runs; the model's own where left out. */
   readonly settings?: Omit<GenerateOptions, 'attention' | 'onStep' | 'signal'>;
+  /** Told after each denoising step; runs and steps count from 0. */
   readonly onStep?: (step: { readonly run: number; readonly runs: number; readonly step: number; readonly steps: number }) => void;
+  /** Ends the recording, which then throws its reason. */
   readonly signal?: AbortSignal;
 }
 

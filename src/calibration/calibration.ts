@@ -5,39 +5,68 @@ import type { Axes } from '../search/boxes.ts';
 /** A window in tiles, frames x rows x columns; null is the whole axis. */
 export type StoredWindow = readonly [number | null, number | null, number | null];
 
+/** What recorded runs showed of each layer and head: plain data, written as JSON. */
 export interface Calibration {
+  /** Tells these files from others. */
   readonly what: 'zoetrope calibration';
+  /** The version of this form. */
   readonly version: 1;
   /** Folder name of the model, and a digest of its transformer's shapes. */
-  readonly model: { readonly name: string; readonly digest: string };
+  readonly model: {
+    /** Name of its folder. */
+    readonly name: string;
+    /** Of its configuration and the names and shapes of its weights, hexadecimal. */
+    readonly digest: string;
+  };
+  /** The calls that it holds for, and no others. */
   readonly shape: {
+    /** Self-attention layers of the model. */
     readonly layers: number;
+    /** Heads of a layer. */
     readonly heads: number;
+    /** Numbers of a head. */
     readonly dim: number;
+    /** Frames of the grid, in tokens. */
     readonly frames: number;
+    /** Rows of the grid, in tokens. */
     readonly height: number;
+    /** Columns of the grid, in tokens. */
     readonly width: number;
   };
   /** What it was found on. */
   readonly recorded: {
+    /** The prompts. */
     readonly prompts: readonly string[];
+    /** The seeds, each with each prompt. */
     readonly seeds: readonly number[];
+    /** Denoising steps of a run. */
     readonly steps: number;
+    /** Attention calls that were looked at. */
     readonly calls: number;
   };
   /** For windows of tiles: density of each, and for each layer and head the mean relative squared error of its output. */
   readonly windows: {
+    /** Sides of a tile in tokens. */
     readonly tile: Axes;
+    /** The windows that were tried, in tiles. */
     readonly candidates: readonly StoredWindow[];
+    /** Of each window, the share of block pairs that it reads. */
     readonly densities: readonly number[];
+    /** By layer, head and window: |o - o'|^2 / |o|^2 of the outputs o of full attention, a mean over calls. */
     readonly errors: readonly (readonly (readonly number[])[])[];
   };
   /** For each layer and head the mean share of a row's blocks, tiles of 4 x 4 x 4, that hold `cover` of its mass. */
-  readonly shares: { readonly cover: number; readonly heads: readonly (readonly number[])[] };
+  readonly shares: {
+    /** Share of the mass, 0..1. */
+    readonly cover: number;
+    /** By layer and head, above 0 and at most 1. */
+    readonly heads: readonly (readonly number[])[];
+  };
 }
 
 /** The option of presets that choose by layer and head beforehand. */
 export interface CalibrationOptions {
+  /** One of this model and size; without it the method looks at the run, or is the same for all heads. */
   readonly calibration?: Calibration;
 }
 

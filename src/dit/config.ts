@@ -104,13 +104,21 @@ export async function readModelIndex(folder: string): Promise<ModelIndex> {
 
 /** Settings a generation starts from; sizes in pixels, `guidanceInterval` as fractions of the steps, `maxSequenceLength` in tokens. */
 export interface GenerationDefaults {
+  /** Pixels. */
   readonly height: number;
+  /** Pixels. */
   readonly width: number;
+  /** Frames of the video. */
   readonly numFrames: number;
+  /** Denoising steps. */
   readonly numInferenceSteps: number;
+  /** Scale of classifier-free guidance. */
   readonly guidanceScale: number;
+  /** Shares of the steps between which guidance is on. */
   readonly guidanceInterval: readonly [number, number];
+  /** Text tokens that the model reads; longer prompts are cut. */
   readonly maxSequenceLength: number;
+  /** Frames per second. */
   readonly fps: number;
   /** The version of the weights, where the model states one. */
   readonly version?: string;

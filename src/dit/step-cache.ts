@@ -11,6 +11,7 @@ export interface StepCache {
   readonly warmup: number;
 }
 
+/** When steps may be skipped. */
 export interface StepCacheOptions {
   /** Default .05, as EasyCache has for Wan 2.1. 0 skips nothing. */
   readonly threshold?: number;

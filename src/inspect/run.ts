@@ -9,7 +9,9 @@ import { planRows } from '../sparse3d/reference.ts';
 import type { Frame } from '../video/frame.ts';
 import { type PlanNumbers, type WatchedCall, watch } from './watch.ts';
 
+/** What to run, and where to look. */
 export interface InspectOptions {
+  /** The method that is looked at. */
   readonly method: Method;
   /** Layers whose plans are looked at, counted from 0; the first, the middle and the last by default, or all. */
   readonly layers?: readonly number[] | 'all';
@@ -19,27 +21,43 @@ export interface InspectOptions {
   readonly settings?: Omit<GenerateOptions, 'attention' | 'onStep' | 'signal'>;
   /** What was done, with the step's density by the calls that were seen. */
   readonly onStep?: (step: InspectedStep) => void;
+  /** Ends the run, which then throws its reason. */
   readonly signal?: AbortSignal;
 }
 
+/** A denoising step that is done. */
 export interface InspectedStep {
+  /** From 0. */
   readonly step: number;
+  /** Steps of the run. */
   readonly steps: number;
+  /** What the step took, looking included. */
   readonly milliseconds: number;
+  /** Mean FLOP-equivalent share of full attention over its calls, 0..1. */
   readonly density: number;
 }
 
 /** One attention call of the conditional branch. */
 export interface InspectedCall {
+  /** Denoising step, from 0. */
   readonly step: number;
+  /** Layer, from 0. */
   readonly layer: number;
+  /** What was due. */
   readonly phase: Phase;
   /** FLOP-equivalent share of full attention that was computed, by head. */
   readonly density: readonly number[];
 }
 
+/** A head of a plan, and the shares of the exact softmax mass that it holds. */
+export interface InspectedHead extends Recall {
+  /** FLOP-equivalent share of full attention that the plan computes, 0..1. */
+  readonly density: number;
+}
+
 /** A plan that was looked at. */
 export interface InspectedPlan extends InspectedCall {
+  /** Token orders of queries and keys. */
   readonly layout: Layouts;
   /** Pool factors of the levels, finest first. */
   readonly pools: readonly number[];
@@ -47,22 +65,31 @@ export interface InspectedPlan extends InspectedCall {
   readonly levels: Uint8Array;
   /** False where the step computed full attention and kept the plan for the next one. */
   readonly isRead: boolean;
-  /** FLOP-equivalent share of the plan, and the shares of the exact softmax mass in it, by head. */
-  readonly heads: readonly ({ readonly density: number } & Recall)[];
+  /** What the plan costs and recalls, by head. */
+  readonly heads: readonly InspectedHead[];
 }
 
+/** A run that was looked at. */
 export interface Inspection {
+  /** What the video is of. */
   readonly prompt: string;
+  /** Name of the method. */
   readonly method: string;
+  /** Size, steps, seed and guidance of the run. */
   readonly settings: Settings;
+  /** The video in tokens. */
   readonly grid: Grid;
+  /** Self-attention layers of the model. */
   readonly layers: number;
+  /** Heads of a layer. */
   readonly heads: number;
   /** Every layer at every step. */
   readonly calls: readonly InspectedCall[];
+  /** The plans that were looked at, by step and layer. */
   readonly plans: readonly InspectedPlan[];
   /** One decoded frame for each latent frame of the grid. */
   readonly frames: readonly Frame[];
+  /** What the run reported, with the mean density of the calls that were seen. */
   readonly report: RunReport;
 }
 

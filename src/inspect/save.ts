@@ -13,43 +13,68 @@ export const FIGURES = 'inspection.json';
 
 /** A head of a plan; pictures are files of the folder, absent where none was written. */
 export interface SavedHead extends Recall {
+  /** FLOP-equivalent share of full attention that the plan computes, 0..1. */
   readonly density: number;
+  /** Name of the picture of its block map. */
   readonly map?: string;
+  /** Name of the picture of what one query block reads, over frames of the video. */
   readonly neighbourhood?: string;
 }
 
 /** What `zoetrope inspect --json` prints and `inspection.json` holds. */
 export interface InspectionFigures {
+  /** Tells what was inspected. */
   readonly inspect: 'run';
+  /** What the video is of. */
   readonly prompt: string;
+  /** Name of the method. */
   readonly method: string;
+  /** Seed of the noise. */
   readonly seed: number;
+  /** Pixels. */
   readonly width: number;
+  /** Pixels. */
   readonly height: number;
+  /** Frames of the video. */
   readonly numFrames: number;
+  /** Denoising steps. */
   readonly steps: number;
+  /** The video in tokens. */
   readonly grid: Grid;
+  /** Self-attention layers of the model. */
   readonly layers: number;
+  /** Heads of a layer. */
   readonly heads: number;
+  /** Over all calls that were seen, 0..1. */
   readonly meanDensity: number;
   /** Every layer at every step. */
   readonly calls: readonly InspectedCall[];
+  /** The plans that were looked at. */
   readonly plans: readonly {
+    /** Denoising step, from 0. */
     readonly step: number;
+    /** Layer, from 0. */
     readonly layer: number;
+    /** What was due. */
     readonly phase: InspectedCall['phase'];
     /** False where the step computed full attention and kept the plan. */
     readonly isRead: boolean;
+    /** Name of the queries' token order. */
     readonly layout: string;
+    /** Query blocks. */
     readonly blocks: number;
+    /** Key blocks. */
     readonly keyBlocks: number;
+    /** Pool factors of the levels, finest first. */
     readonly pools: readonly number[];
     /** The query block whose neighbourhood is drawn. */
     readonly queryBlock: number;
+    /** What the plan costs and recalls, by head. */
     readonly heads: readonly SavedHead[];
   }[];
 }
 
+/** What is drawn. */
 export interface SaveInspectionOptions {
   /** The query block whose neighbourhood is drawn; the one in the middle of the video by default. */
   readonly queryBlock?: number;
