@@ -1,5 +1,5 @@
 // Finds the attention of a graph and decides of each whether it is self-attention that can go through the seam.
-import { type Candidate, nameOf, type Stray } from './candidate.ts';
+import { type Candidate, nameOf, type Stray, sizesOf } from './candidate.ts';
 import { firstOfEqual } from './equal.ts';
 import { readFused } from './fused.ts';
 import type { Graph } from './graph.ts';
@@ -36,16 +36,15 @@ function judge(graph: Graph, found: Candidate | Stray, firstOf: (value: string) 
   const node = found.node.name || found.node.output[0];
   if (!('q' in found)) return { node, form, kind: 'other', reason: found.obstacle };
   const cross = whyCross(graph, firstOf, [found.q.value, found.k.value, found.v.value]);
-  const sizes = sizesOf(graph, found);
+  const sizes = statedOf(graph, found);
   if (cross) return { node, form, kind: 'cross', reason: cross, ...sizes };
   return { node, form, kind: 'self', ...sizes, candidate: found, ...(found.obstacle && { reason: found.obstacle }) };
 }
 
 /** Heads, tokens and width of the queries, as far as the file states them. */
-function sizesOf(graph: Graph, { q }: Candidate): Pick<Finding, 'heads' | 'tokens' | 'dim'> {
-  const stated = graph.shape(q.value);
-  if (!stated || stated.length < 2) return {};
-  const shape = q.permutation ? q.permutation.map((axis) => stated[axis]) : stated;
+function statedOf(graph: Graph, { q }: Candidate): Pick<Finding, 'heads' | 'tokens' | 'dim'> {
+  const shape = sizesOf(graph, q);
+  if (!shape || shape.length < 2) return {};
   const [tokens, width] = shape.slice(-2);
   const heads = q.heads ?? (shape.length > 3 ? shape[shape.length - 3] : -1);
   const dim = q.heads ? width / q.heads : width;

@@ -1,6 +1,7 @@
 // What is known of a graph before it runs: who makes and reads each value, which values never change, types and shapes as far as the file says.
 import { ONNX_TYPE } from '../backend/onnx.ts';
-import { type AttributeProto, type GraphProto, type NodeProto, numberOf, type TensorProto, type TensorType } from './schema.ts';
+import { type GraphProto, type NodeProto, numberOf, type TensorProto } from './schema.ts';
+import { typesOf } from './types.ts';
 
 export interface Graph {
   readonly nodes: readonly NodeProto[];
@@ -54,25 +55,6 @@ export function graphOf(proto: GraphProto): Graph {
 
 const RANDOM = new Set(['RandomNormal', 'RandomUniform', 'RandomNormalLike', 'RandomUniformLike', 'Multinomial', 'Bernoulli']);
 
-/** Element types: those that the file states, and for the rest that of the operation's first input, which is the rule of most. */
-function typesOf(proto: GraphProto, stated: ReadonlyMap<string, TensorType | null | undefined>): ReadonlyMap<string, number> {
-  const types = new Map(proto.initializer.map(({ name, dataType }) => [name, dataType]));
-  for (const { name } of proto.input) types.set(name, types.get(name) ?? stated.get(name)?.elemType ?? 0);
-  for (const node of proto.node) {
-    const own = typeOf(node, types);
-    for (const value of node.output) types.set(value, stated.get(value)?.elemType || own);
-  }
-  return types;
-}
-
-function typeOf(node: NodeProto, types: ReadonlyMap<string, number>): number {
-  if (node.opType === 'Cast') return intOf(node, 'to', 0);
-  if (node.opType === 'Constant') return attributeOf(node, 'value')?.t?.dataType ?? ONNX_TYPE.f32;
-  if (node.opType === 'Shape') return ONNX_TYPE.i64;
-  const like = ['Where', 'CastLike', 'DequantizeLinear'].includes(node.opType) ? 1 : 0;
-  return types.get(node.input[like]) ?? 0;
-}
-
 /** Every value that a node reads, those that bodies of loops and branches take from outside too. */
 export function readsOf(node: NodeProto): readonly string[] {
   const bodies = (node.attribute ?? []).flatMap(({ g, graphs }) => [...(g ? [g] : []), ...(graphs ?? [])]);
@@ -85,14 +67,6 @@ function capturesOf(body: GraphProto): string[] {
   const reads = [...body.node.flatMap(readsOf), ...body.output.map(({ name }) => name)];
   return reads.filter((value) => !own.has(value));
 }
-
-export const attributeOf = (node: NodeProto, name: string): AttributeProto | undefined =>
-  node.attribute?.find((attribute) => attribute.name === name);
-export const intOf = (node: NodeProto, name: string, otherwise: number): number => {
-  const found = attributeOf(node, name);
-  return found ? numberOf(found.i) : otherwise;
-};
-export const textOf = (node: NodeProto, name: string): string => new TextDecoder().decode(attributeOf(node, name)?.s);
 
 /** The numbers of a value that stands in the file itself: an initializer or a Constant of floats, doubles, integers or booleans. */
 export function numbersOf(graph: Graph, value: string): readonly number[] | undefined {

@@ -45,7 +45,10 @@ function stepOver(graph: Graph, node: NodeProto): Step | undefined {
     case 'CastLike':
     case 'Identity':
     case 'Reshape':
+    case 'DequantizeLinear':
       return { value: a };
+    case 'QuantizeLinear':
+      return { value: a, obstacle: `${nameOf(node)} rounds its scores` };
     case 'Mul':
       if (isScalar(graph, b)) return { value: a, factor: { value: b, divides: false } };
       return isScalar(graph, a) ? { value: b, factor: { value: a, divides: false } } : undefined;

@@ -1,7 +1,7 @@
 // Puts a seam in place of each attention: nodes that bring its operands to f32 [..., tokens, dim] with video tokens first and the scale in the
 // queries, the seam itself, and nodes that bring its result back.
 import { ONNX_TYPE } from '../backend/onnx.ts';
-import type { Candidate, Factor, Operand } from './candidate.ts';
+import { type Candidate, type Columns, type Factor, type Operand, sizesOf } from './candidate.ts';
 import { type Graph, numbersOf } from './graph.ts';
 import { type Writer, writer } from './nodes.ts';
 import type { NodeProto, TensorProto } from './schema.ts';
@@ -48,9 +48,12 @@ function seam(graph: Graph, candidate: Candidate, text: TextPlace, to: Writer): 
 }
 
 /** An operand as f32 [..., tokens, dim]. */
-function operandOf(graph: Graph, { value, permutation, swapped, heads, bias }: Operand, to: Writer): string {
+function operandOf(graph: Graph, { value, weight, bias, part, permutation, swapped, heads }: Operand, to: Writer): string {
+  const columns = ({ value: all, start, end }: Columns) => to.node('Slice', [all, to.ints([start]), to.ints([end]), to.ints([-1])]);
   let result = value;
-  if (bias) result = to.node('Add', [value, to.node('Slice', [bias.value, to.ints([bias.start]), to.ints([bias.end])])]);
+  if (weight) result = to.node('MatMul', [result, columns(weight)]);
+  if (bias) result = to.node('Add', [result, columns(bias)]);
+  if (part) result = to.node('Squeeze', [to.node('Gather', [result, to.ints([part.index])], { axis: part.axis }), to.ints([part.axis])]);
   if (heads) result = to.node('Transpose', [to.node('Reshape', [result, to.ints([0, 0, heads, -1])])], { perm: [0, 2, 1, 3] });
   if (permutation && !isIdentity(permutation)) result = to.node('Transpose', [result], { perm: permutation });
   if (swapped) result = to.node('Einsum', [result], { equation: '...ij->...ji' });
@@ -80,11 +83,9 @@ const numberOf = (graph: Graph, { value }: Factor): number | undefined =>
   typeof value === 'number' ? value : numbersOf(graph, value)?.[0];
 
 /** The width of one head as far as the file states it, or -1. */
-function widthOf(graph: Graph, { value, permutation, heads }: Operand): number {
-  const shape = graph.shape(value);
-  if (!shape?.length) return -1;
-  const width = shape[permutation ? permutation[permutation.length - 1] : shape.length - 1];
-  return width > 0 ? width / (heads ?? 1) : -1;
+function widthOf(graph: Graph, operand: Operand): number {
+  const width = sizesOf(graph, operand)?.at(-1) ?? -1;
+  return width > 0 ? width / (operand.heads ?? 1) : -1;
 }
 
 const videoFirst = (value: string, { before }: TextPlace, to: Writer): string => (before > 0 ? rotated(value, before, to) : value);

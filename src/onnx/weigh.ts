@@ -1,6 +1,8 @@
 // Reads the way from a softmax on to the product with the values, and what both products say of axes.
+
+import { attributeOf, intOf, textOf } from './attributes.ts';
 import { type Candidate, nameOf, type Operand, type Stray } from './candidate.ts';
-import { attributeOf, type Graph, intOf, textOf } from './graph.ts';
+import type { Graph } from './graph.ts';
 import type { NodeProto } from './schema.ts';
 import { isZero, readScores, type Scores } from './scores.ts';
 
@@ -13,11 +15,12 @@ export function readSoftmax(graph: Graph, softmax: NodeProto): Candidate | Stray
   if (!scores.product) return stray('its input is no product of queries and keys');
   const weighed = followWeights(graph, softmax.output[0]);
   if (typeof weighed === 'string') return stray(weighed);
+  const { end } = weighed;
   const axis = intOf(softmax, 'axis', -1);
-  const pair = scores.product.opType === 'Einsum' ? einsumPair(scores.product, weighed) : matmulPair(graph, scores.product, weighed);
+  const pair = scores.product.opType === 'Einsum' ? einsumPair(scores.product, end) : matmulPair(graph, scores.product, end);
   if (typeof pair === 'string') return stray(pair);
   if (axis !== -1 && axis !== pair.rank - 1) return stray(`it is taken along axis ${axis}`);
-  return { form: FORM, node: softmax, end: weighed, ...pair.parts, factors: factorsOf(scores), obstacle: scores.obstacle };
+  return { form: FORM, node: softmax, end, ...pair.parts, factors: factorsOf(scores), obstacle: scores.obstacle ?? weighed.obstacle };
 }
 
 /** com.microsoft's FusedMatMul has a scale of its own. */
@@ -27,8 +30,9 @@ function factorsOf({ product, factors }: Scores): Candidate['factors'] {
 }
 
 /** The product that takes the weights as its first factor; a sentence when there is none, or others read the weights too. */
-function followWeights(graph: Graph, weights: string): NodeProto | string {
+function followWeights(graph: Graph, weights: string): { readonly end: NodeProto; readonly obstacle?: string } | string {
   let value = weights;
+  let obstacle: string | undefined;
   for (;;) {
     const readers = graph.consumers(value).filter(({ opType }) => opType !== 'IsNaN');
     if (graph.outputs.includes(value)) return 'its weights are a result of the graph';
@@ -36,12 +40,17 @@ function followWeights(graph: Graph, weights: string): NodeProto | string {
       return readers.length ? `its weights are read by ${readers.map(nameOf).join(' and ')}` : 'nothing reads its weights';
     const [node] = readers;
     if (['MatMul', 'FusedMatMul', 'Einsum'].includes(node.opType))
-      return node.input[0] === value && node.input.length === 2 ? node : `${nameOf(node)} takes its weights as the second factor`;
-    const passes = ['Cast', 'CastLike', 'Identity', 'Dropout', 'Reshape'].includes(node.opType) && node.input[0] === value;
+      return node.input[0] === value && node.input.length === 2
+        ? { end: node, obstacle }
+        : `${nameOf(node)} takes its weights as the second factor`;
+    if (node.opType === 'QuantizeLinear') obstacle = `${nameOf(node)} rounds its weights`;
+    const passes = PASSES.has(node.opType) && node.input[0] === value;
     if (!passes && !fillsGaps(graph, node, value)) return `${nameOf(node)} follows it in place of a product with values`;
     value = node.output[0];
   }
 }
+
+const PASSES = new Set(['Cast', 'CastLike', 'Identity', 'Dropout', 'Reshape', 'QuantizeLinear', 'DequantizeLinear']);
 
 /** Where(x is not a number, 0, x): without masks no row is. */
 const fillsGaps = (graph: Graph, node: NodeProto, value: string): boolean =>
@@ -63,7 +72,7 @@ function matmulPair(graph: Graph, product: NodeProto, weighed: NodeProto): Pair 
 }
 
 /** The rank of a value: what the file states, or what a Transpose before it says; 0 where neither does. */
-function rankOf(graph: Graph, value: string): number {
+export function rankOf(graph: Graph, value: string): number {
   const shape = graph.shape(value);
   if (shape) return shape.length;
   const node = graph.producer(value);

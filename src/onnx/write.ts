@@ -2,8 +2,9 @@
 // no file is written.
 import { ONNX_TYPE } from '../backend/onnx.ts';
 import type { ExternalBytes } from '../backend/runtime.ts';
+import { intOf } from './attributes.ts';
 import { isExternal, type OnnxFile } from './file.ts';
-import { type Graph, intOf, readsOf } from './graph.ts';
+import { type Graph, readsOf } from './graph.ts';
 import { modelType, type NodeProto, type TensorProto, type ValueInfoProto } from './schema.ts';
 import type { Segment } from './segments.ts';
 
