@@ -1,5 +1,6 @@
 // Checks of layouts whose heads have orders of their own: how they are found, and that attention on them is attention.
 import type { Backend } from '../backend/backend.ts';
+import { probeRows } from '../search/probes.ts';
 import { headShape } from '../sparse3d/heads.ts';
 import { raster } from '../sparse3d/layout.ts';
 import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
@@ -31,6 +32,9 @@ export const orderChecks = (storage: Storage): readonly Check[] => [
       check(`blocks by head, ${size}`, 'small', (ops) => scored(ops, storage, grid), {
         means: near(storage),
         errors: { measure: 'relative', tolerance: storage === 'f32' ? 1e-4 : 1e-2 },
+      }),
+      check(`probes by head, ${size}`, 'small', (ops) => probed(ops, storage, grid), {
+        ...{ weights: near(storage), blocks: near(storage), sums: near(storage), columns: near(storage) },
       }),
       check(`attend by head, ${size}`, 'small', (ops) => attended(ops, storage, grid), {
         all: near(storage),
@@ -95,6 +99,16 @@ function scored(ops: Backend, storage: Storage, grid: Grid): Results {
   const [rows, keys] = [byLabel(ops, grid, 64), byLabel(ops, grid, 16)];
   const means = ops.blockMeans(ops.gather(q, rows), rows);
   return { means, errors: ops.poolingError(means, ops.gather(k, keys), keys, ops.gather(v, keys)) };
+}
+
+function probed(ops: Backend, storage: Storage, grid: Grid): Results {
+  const [q, k] = [1, 2].map((seed) => input(ops, storage, [HEADS, tokensOf(grid), DIM], seed));
+  const layout = { q: raster(16)(grid), k: byLabel(ops, grid, 16) };
+  const [queries, keys] = [ops.gather(q, layout.q), ops.gather(k, layout.k)];
+  const rows = probeRows(layout.q, 7);
+  const weights = ops.probe(queries, keys, rows, layout);
+  const blocks = ops.probeBlocks(queries, keys, rows, layout);
+  return { weights, blocks, sums: ops.blockSums(weights, layout.k), columns: ops.lineSums(blocks, rows, layout).columns };
 }
 
 function attended(ops: Backend, storage: Storage, grid: Grid): Results {

@@ -8,6 +8,7 @@ import { heavyKeys } from '../../src/search/heavy-keys.ts';
 import { pattern } from '../../src/search/pattern.ts';
 import { ownBlock } from '../../src/search/patterns.ts';
 import { headShape } from '../../src/sparse3d/heads.ts';
+import { raster } from '../../src/sparse3d/layout.ts';
 import { type Grid, tokensOf } from '../../src/sparse3d/plan.ts';
 import { openedOps } from '../backend/opened.ts';
 
@@ -34,6 +35,36 @@ test('tokens by falling weight, the first of equal ones first', () => {
   const { layouts } = ops.byWeight(ops.upload(weights, [heads, 12]), shape).heads!;
   expect([...layouts[0].order].slice(0, 12)).toEqual([2, 5, 8, 11, 1, 4, 7, 10, 0, 3, 6, 9]);
   expect([...layouts[1].order].slice(0, 12)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);
+});
+
+test('probed rows and their lines, where heads have keys of their own', async () => {
+  const of: Grid = { frames: 1, height: 1, width: 12, text: 0 };
+  const shape = headShape({ name: 'labels', grid: of, block: 8, videoBlocks: 3 });
+  // Head 0 has tokens 0..3 apart from the others, head 1 token 11.
+  const labels = Int32Array.from({ length: 24 }, (_, at) => (at < 12 ? Number(at >= 4) : Number(at === 23)));
+  const q = raster(8)(of);
+  for (const backend of [ops, await openedOps('onnxruntime-node')]) {
+    const k = backend.byLabel(backend.upload(labels, [heads, 12]), 2, shape);
+    const flat = backend.upload(new Float32Array(heads * 12 * 8), [heads, 12, 8]);
+    const [queries, keys] = [backend.gather(flat, q), backend.gather(flat, k)];
+    const layout = { q, k };
+    const weights = backend.probe(queries, keys, Int32Array.of(0, 9), layout);
+    const blocks = backend.probeBlocks(queries, keys, Int32Array.of(0, 9), layout);
+    // All keys weigh a twelfth: blocks weigh their tokens.
+    const expected = [4, 8, 0, 4, 8, 0, 8, 3, 1, 8, 3, 1].map((tokens) => expect.closeTo(tokens / 12, 6));
+    expect([...(await backend.read(blocks))]).toEqual(expected);
+    expect([...(await backend.read(backend.blockSums(weights, k)))]).toEqual(expected);
+    const { columns, diagonals } = backend.lineSums(blocks, Int32Array.of(0, 9), layout);
+    expect([...(await backend.read(columns))]).toEqual([8, 16, 0, 16, 6, 2].map((tokens) => expect.closeTo(tokens / 12, 6)));
+    // Of head 0 the rows are in query blocks 0 and 1: number j - i + 1.
+    expect([...(await backend.read(diagonals))].slice(0, 4)).toEqual([4, 12, 8, 0].map((tokens) => expect.closeTo(tokens / 12, 6)));
+    expect(() => backend.antidiagonal(queries, keys, layout, { stride: 8 })).toThrow(
+      'cannot group neighbours of labels, whose heads differ in which slots hold a token; take a layout of the grid',
+    );
+    expect(() => backend.probe(keys, keys, Int32Array.of(0), { q: k, k })).toThrow('cannot probe rows of labels');
+    expect(() => backend.probeBlocks(keys, keys, Int32Array.of(0), { q: k, k })).toThrow('cannot probe rows of labels');
+    expect(() => backend.lineSums(blocks, Int32Array.of(0), { q: k, k })).toThrow('cannot sum lines from rows of labels');
+  }
 });
 
 const site = (step: number, of: Grid) => ({ step, steps: 10, layer: 3, layers: 8, branches: [0], grid: of });
