@@ -75,8 +75,9 @@ export {
   xAttention,
 } from './methods.ts';
 export type { OnnxOptions } from './onnx/accelerate.ts';
+export type { GridOption } from './onnx/grid.ts';
 export { formatListing, type ListedAttention, listAttention, type OnnxListing } from './onnx/list.ts';
-export type { GridOption, OnnxSession } from './onnx/session.ts';
+export type { OnnxSession } from './onnx/session.ts';
 export type { StepOptions } from './onnx/steps.ts';
 export type { GenerateOptions, Settings, StepReport } from './options.ts';
 export { type Attend, attention, type OwnLoop, type OwnLoopOptions, type Place } from './own-loop.ts';

@@ -3,15 +3,16 @@ import type { RuntimeChoice } from '../backend/runtime.ts';
 import { UnsupportedError } from '../errors.ts';
 import type { Method } from '../method.ts';
 import { type DenseOverrides, withDense } from '../search/schedule.ts';
-import { tokensOf } from '../sparse3d/plan.ts';
+import { type Grid, tokensOf } from '../sparse3d/plan.ts';
 import { readOnnx } from './file.ts';
 import { type Finding, findAttention } from './find.ts';
 import { type Graph, graphOf } from './graph.ts';
+import { checkedGrid, type Feeds, type GridOption } from './grid.ts';
 import { openSteps } from './open.ts';
 import { onCpu, onWebgpu, type Place } from './places.ts';
 import type { NodeProto } from './schema.ts';
 import { placeSeams, SEAM } from './seams.ts';
-import { type GridOption, type OnnxSession, onnxSession } from './session.ts';
+import { type OnnxSession, onnxSession } from './session.ts';
 import { type StepOptions, trackSteps } from './steps.ts';
 
 export interface OnnxOptions extends StepOptions, DenseOverrides {
@@ -38,7 +39,7 @@ export async function accelerateOnnx(path: string, method: Method, options: Onnx
   const graph = graphOf(file.model.graph);
   const tracked = trackSteps(options, graph.inputs);
   const taken = inOrder(graph, choose(path, findAttention(graph), options));
-  const grid = checkedGrid(path, taken, options);
+  const gridOf = gridFor(path, taken, options);
   const seamed = placeSeams(
     graph,
     taken.map(({ candidate }) => candidate!),
@@ -52,13 +53,15 @@ export async function accelerateOnnx(path: string, method: Method, options: Onnx
   const seams = cut.nodes.filter(({ opType }) => opType === SEAM);
   const names = taken.map(({ node }) => node);
   const place = await placeFor(adjusted(method, options), options);
-  const check = (seam: NodeProto, tokens: number): void => checkTokens(path, names[seams.indexOf(seam)], tokens, grid);
+  const check = (seam: NodeProto, tokens: number): void => {
+    if (typeof options.grid !== 'function') checkTokens(path, names[seams.indexOf(seam)], tokens, gridOf({}));
+  };
   const steps = await openSteps(file, cut, place, check).catch(async (error: Error) => {
     await place.dispose();
     throw error;
   });
   const { inputs: inputNames, outputs: outputNames } = graph;
-  return onnxSession({ steps, inputNames, outputNames, place, tracked, grid, stepCount: options.steps, seams, names });
+  return onnxSession({ steps, inputNames, outputNames, place, tracked, gridOf, stepCount: options.steps, seams, names });
 }
 
 /** In the order in which their results are made, which is that of layers. */
@@ -102,30 +105,20 @@ function described(findings: readonly Finding[]): string {
     : 'it has no softmax and no attention node';
 }
 
-/** @throws TypeError without a grid, RangeError for one whose tokens are known not to be the model's. */
-function checkedGrid(path: string, taken: readonly Finding[], { grid, textBefore = 0 }: OnnxOptions): GridOption {
-  if (typeof grid === 'function') return grid;
+/** The grid of a run with these feeds. @throws TypeError without a grid, RangeError for one whose tokens are known not to be the model's. */
+function gridFor(path: string, taken: readonly Finding[], { grid, textBefore = 0 }: OnnxOptions): (feeds: Feeds) => Grid {
+  if (typeof grid === 'function') return (feeds) => checkedGrid(grid(feeds), textBefore);
   const [{ node, tokens }] = taken;
   const stated = tokens === undefined ? `${path} leaves sizes open` : `${node} of ${path} has ${tokens} tokens`;
   if (!grid) throw new TypeError(`there is no grid, and ${stated}; give grid: { frames, height, width, text } in tokens`);
-  for (const name of ['frames', 'height', 'width'] as const)
-    if (!Number.isInteger(grid[name]) || grid[name] < 1)
-      throw new RangeError(`grid.${name} is ${grid[name]}; give a whole number of tokens`);
-  const { text = 0 } = grid;
-  if (!Number.isInteger(text) || text < 0)
-    throw new RangeError(`grid.text is ${text}; give a whole number of text tokens, or leave it out`);
-  if (textBefore !== 0 && textBefore !== text)
-    throw new RangeError(
-      `textBefore is ${textBefore}, but the grid has ${text} text tokens; all of them stand before the video's, or none`,
-    );
-  for (const one of taken) if (one.tokens !== undefined) checkTokens(path, one.node, one.tokens, grid);
-  return grid;
+  const checked = checkedGrid(grid, textBefore);
+  for (const one of taken) if (one.tokens !== undefined) checkTokens(path, one.node, one.tokens, checked);
+  return () => checked;
 }
 
-function checkTokens(path: string, node: string, tokens: number, grid: GridOption): void {
-  if (typeof grid === 'function') return;
-  const { frames, height, width, text = 0 } = grid;
-  const expected = tokensOf({ frames, height, width, text });
+function checkTokens(path: string, node: string, tokens: number, grid: Grid): void {
+  const { frames, height, width, text } = grid;
+  const expected = tokensOf(grid);
   if (tokens !== expected)
     throw new RangeError(
       `${node} of ${path} has ${tokens} tokens, but the grid ${frames} x ${height} x ${width} with ${text} text tokens has ${expected}; give the model's grid, or name the node in leave`,

@@ -3,15 +3,11 @@ import type * as ort from 'onnxruntime-common';
 import type { StepStatistics } from '../attention.ts';
 import type { Site } from '../method.ts';
 import type { Grid } from '../sparse3d/plan.ts';
+import type { Feeds } from './grid.ts';
 import type { OpenedStep } from './open.ts';
 import type { Place } from './places.ts';
 import type { NodeProto } from './schema.ts';
 import type { Steps } from './steps.ts';
-
-export type Feeds = ort.InferenceSession.FeedsType;
-/** The grid of all runs, or of the one with these feeds; no text tokens where it names none. */
-export type GridOption = GridSizes | ((feeds: Feeds) => GridSizes);
-type GridSizes = Omit<Grid, 'text'> & Partial<Pick<Grid, 'text'>>;
 
 /** An accelerated ONNX model, called like an InferenceSession. */
 export interface OnnxSession {
@@ -41,7 +37,7 @@ export interface Parts {
   readonly names: readonly string[];
   readonly place: Place;
   readonly tracked: Steps;
-  readonly grid: GridOption;
+  gridOf(feeds: Feeds): Grid;
   readonly stepCount: number;
 }
 
@@ -63,7 +59,10 @@ export function onnxSession(parts: Parts): OnnxSession {
     async run(feeds, fetches = outputNames) {
       if (released) throw new Error('this session was released; open the model again');
       checkNames(feeds, inputNames, fetches, outputNames);
-      return queued(() => runAll(parts, feeds, fetches));
+      // Told now: by the time the run begins, the caller may be at a later step.
+      const grid = parts.gridOf(feeds);
+      const site = { ...parts.tracked.enter(feeds, batchOf(feeds)), steps: parts.stepCount, layers: seams.length, grid };
+      return queued(() => runAll(parts, feeds, fetches, site));
     },
     async release() {
       if (released) return;
@@ -85,25 +84,33 @@ function checkNames(feeds: Feeds, inputs: readonly string[], fetches: readonly s
   if (other !== undefined) throw new TypeError(`the model has no output ${other}; it gives ${outputs.join(', ')}`);
 }
 
-async function runAll(parts: Parts, feeds: Feeds, fetches: readonly string[]): Promise<ort.InferenceSession.ReturnType> {
+/** A run; what it made of values is freed when it fails. */
+async function runAll(
+  parts: Parts,
+  feeds: Feeds,
+  fetches: readonly string[],
+  site: Omit<Site, 'layer'>,
+): Promise<ort.InferenceSession.ReturnType> {
   const { place, seams } = parts;
   const values = new Map(
     Object.entries(feeds).map(([name, tensor]) => [name, new place.runtime.Tensor(tensor.type, tensor.data, tensor.dims)]),
   );
-  const batch = batchOf(feeds);
-  const site = { ...parts.tracked.enter(feeds, batch), steps: parts.stepCount, layers: seams.length };
-  const grid = { text: 0, ...(typeof parts.grid === 'function' ? parts.grid(feeds) : parts.grid) };
-  for (const { session, inputs, seams: following, spent } of parts.steps) {
-    const given = Object.fromEntries(inputs.map((name) => [name, values.get(name)!]));
-    for (const [name, tensor] of Object.entries((await session?.run(given)) ?? {})) values.set(name, tensor);
-    for (const node of following)
-      values.set(node.output[0], await attend(parts, node, values, { ...site, grid, layer: seams.indexOf(node) }));
-    for (const name of spent) {
-      if (!(name in feeds)) values.get(name)?.dispose();
-      values.delete(name);
+  const drop = (name: string): void => {
+    if (!(name in feeds)) values.get(name)?.dispose();
+    values.delete(name);
+  };
+  try {
+    for (const { session, inputs, seams: following, spent } of parts.steps) {
+      const given = Object.fromEntries(inputs.map((name) => [name, values.get(name)!]));
+      for (const [name, tensor] of Object.entries((await session?.run(given)) ?? {})) values.set(name, tensor);
+      for (const node of following) values.set(node.output[0], await attend(parts, node, values, { ...site, layer: seams.indexOf(node) }));
+      spent.forEach(drop);
     }
+    return Object.fromEntries(fetches.map((name) => [name, values.get(name)!]));
+  } catch (error) {
+    [...values.keys()].forEach(drop);
+    throw error;
   }
-  return Object.fromEntries(fetches.map((name) => [name, values.get(name)!]));
 }
 
 /** Items of a batch, as the largest input has them. */

@@ -79,7 +79,9 @@ describe('a session', () => {
     };
     const session = await accelerateOnnx(exports.path(name), watched, { grid: GRID, steps: 3 });
     session.step(2);
-    await Promise.all([session.run(feeds), session.run(feeds, ['output'])]);
+    const runs = [session.run(feeds), session.run(feeds, ['output'])];
+    session.step(0);
+    await Promise.all(runs);
     await session.release();
     expect(seen).toEqual(['2 3 0 2 0', '2 3 1 2 0', '2 3 0 2 1', '2 3 1 2 1']);
   });
@@ -103,6 +105,24 @@ describe('a session', () => {
     expect(() => session.step(3)).toThrow('step 3 is none of the 3 steps');
     await session.release();
     await expect(session.run(feeds)).rejects.toThrow('this session was released');
+  });
+
+  test('takes the grid from the feeds, and checks it at each run', async () => {
+    const joint = exports.names.find((one) => one.startsWith('joint'))!;
+    const { feeds, output } = exports.tensors(joint);
+    let grid: typeof JOINT.grid | object = JOINT.grid;
+    const session = await accelerateOnnx(exports.path(joint), dense(), {
+      ...JOINT,
+      grid: () => grid as typeof JOINT.grid,
+      steps: 3,
+    });
+    expect(relativeError((await session.run(feeds)).output, output)).toBeLessThan(2e-5);
+    grid = { ...JOINT.grid, height: 2.5 };
+    await expect(session.run(feeds)).rejects.toThrow('grid.height is 2.5; give a whole number of tokens');
+    // As many tokens, but others of them would be text.
+    grid = { frames: 1, height: 1, width: 74, text: 3 };
+    await expect(session.run(feeds)).rejects.toThrow('textBefore is 5, but the grid has 3 text tokens');
+    await session.release();
   });
 
   test('runs on wasm alike, with sizes open', async () => {
