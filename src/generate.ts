@@ -18,21 +18,35 @@ import type { Frame, Video } from './video/frame.ts';
 
 /** What a finished run reports. */
 export interface RunReport {
+  /** Seed of the noise, drawn where none was given. */
   readonly seed: number;
-  /** Where the transformer ran, and how it stored numbers. */
+  /** Where the transformer ran. */
   readonly device: DeviceReport['name'];
+  /** How the transformer stored numbers. */
   readonly dtype: DeviceReport['dtype'];
   /** The GPU's name. */
   readonly adapter?: string;
   /** What the text encoder and the decoder ran on, and on the CPU the transformer too. */
   readonly runtime: RuntimeName;
+  /** Name of the method, or of the bare function. */
   readonly method: string;
+  /** Denoising steps. */
   readonly steps: number;
+  /** Tokens of a self-attention call. */
   readonly tokens: number;
-  /** Text tokens of the prompt, end token included, and whether the prompt was longer than the model takes. */
+  /** Text tokens of the prompt, end token included. */
   readonly promptTokens: number;
+  /** Whether the prompt was longer than the model takes. */
   readonly promptTruncated: boolean;
-  readonly milliseconds: { readonly text: number; readonly denoise: number; readonly decode: number };
+  /** What the parts of the run took. */
+  readonly milliseconds: {
+    /** Reading the prompts. */
+    readonly text: number;
+    /** All denoising steps. */
+    readonly denoise: number;
+    /** Making frames, without the time that they were waited for to be taken. */
+    readonly decode: number;
+  };
   /** Over all steps; skipped ones count as 0. */
   readonly meanDensity: number;
   /** Steps whose velocity the step cache gave. */
@@ -41,7 +55,9 @@ export interface RunReport {
 
 /** Frames made while they are iterated, once. `report` resolves when the last frame was taken. */
 export interface GeneratedVideo extends Video {
+  /** What the run is made with, all defaults filled in. */
   readonly settings: Settings;
+  /** What the run did; it is rejected where the iteration throws. */
   readonly report: Promise<RunReport>;
   /** What attention did, call by call: there when denoising is done, unless attention is a bare function. */
   readonly attentionStats?: AttentionStatistics;

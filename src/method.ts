@@ -9,11 +9,17 @@ import type { Tensor } from './tensor.ts';
  * Counts start at 0.
  */
 export interface Site {
+  /** Denoising step, from 0; it never falls within a run. */
   readonly step: number;
+  /** Steps of the run. */
   readonly steps: number;
+  /** Self-attention layer, from 0. */
   readonly layer: number;
+  /** Self-attention layers of the model. */
   readonly layers: number;
+  /** Guidance branch of each batch item: 0 conditional, 1 unconditional. */
   readonly branches: readonly number[];
+  /** The video in tokens. */
   readonly grid: Grid;
   /** The order of the call's tokens where it is not raster order: q, k, v and the result are then blocked, [batch * heads, slots, dim]. */
   readonly layout?: Layout;
@@ -27,19 +33,28 @@ export type Attention = (q: Tensor, k: Tensor, v: Tensor, site: Site) => Tensor;
 
 /** What one layer and branch remembers between steps, and frees when it is replaced or the run ends. Tensors are blocked, in layout order. */
 export interface Memory {
+  /** The plan of the last search. */
   plan?: Plan;
+  /** Row log-sum-exp of full attention, f32 [heads, slots], where the scorer needs one. */
   lse?: Tensor;
   /** What the plan left out of the output at the last search, for corrections that add it until the next one: f32. */
   residual?: Tensor;
   /** The orders of the plan, where heads have their own. */
   layout?: Layouts;
   /** Where clusters of queries and of keys were at the last search, f32 [heads, clusters, dim]. */
-  centers?: { readonly q: Tensor; readonly k: Tensor };
+  centers?: {
+    /** Of queries. */
+    readonly q: Tensor;
+    /** Of keys. */
+    readonly k: Tensor;
+  };
 }
 
 /** Token orders of queries and keys. */
 export interface Layouts {
+  /** The order of queries. */
   readonly q: Layout;
+  /** The order of keys and values. */
   readonly k: Layout;
 }
 
@@ -48,14 +63,21 @@ export interface Layouts {
  * alone.
  */
 export interface Call {
+  /** What stages compute with. */
   readonly ops: Backend;
+  /** Queries. */
   readonly q: Tensor;
+  /** Keys. */
   readonly k: Tensor;
+  /** Values. */
   readonly v: Tensor;
+  /** The orders that they are in. */
   readonly layout: Layouts;
+  /** Where the call stands. */
   readonly site: Site;
   /** Whether this call makes a plan, as it does when this is left out, or keeps one. */
   readonly phase?: 'search' | 'reuse';
+  /** What the layer and branch remember. */
   readonly memory: Memory;
   /** What the method's scorer says of forced blocks, for selectors to pass on; see `Scorer.forced`. */
   readonly forced?: number;
@@ -63,11 +85,17 @@ export interface Call {
 
 /** What a layout by head is found from: raster q, k, v [heads, tokens, dim] of one batch item, where it stands, and what its layer remembers. */
 export interface Tokens {
+  /** What stages compute with. */
   readonly ops: Backend;
+  /** Queries. */
   readonly q: Tensor;
+  /** Keys. */
   readonly k: Tensor;
+  /** Values. */
   readonly v: Tensor;
+  /** Where the call stands. */
   readonly site: Site;
+  /** What the layer and branch remember. */
   readonly memory: Memory;
 }
 
@@ -95,7 +123,9 @@ export interface Scorer {
 }
 /** Shares of all block pairs: `forced` ones are read in full, `open` ones are left for the cuts of the levels, and no others are read. */
 export interface Decided {
+  /** Of all block pairs, 0..1. */
   readonly forced: number;
+  /** Of all block pairs, 0..1. */
   readonly open: number;
 }
 /** Scores -> plan: the measure in which the cuts of `levels` are made. The plan's tensors become the attention's, which frees them in the end. */
@@ -110,6 +140,7 @@ export interface Correction {
   /** What a call is about to compute beside the plan, in full attentions: densities count it. None when left out. */
   readonly share?: (call: Pick<Call, 'layout' | 'phase' | 'memory'>) => number;
 }
+/** What is due in a call: full attention, a new plan, or the plan that is kept. */
 export type Phase = 'dense' | 'search' | 'reuse';
 /** When dense attention, a search or the kept plan is due. */
 export interface Schedule {
@@ -120,12 +151,19 @@ export interface Schedule {
 
 /** How plans are made and kept: one object, read as a sentence. */
 export interface Method {
+  /** What tables and reports call it. */
   readonly name: string;
+  /** Which tokens share a block. */
   readonly layout: LayoutStage;
+  /** How much each query block wants each key block. */
   readonly score: Scorer;
+  /** In what measure the cuts are made. */
   readonly select: Selector;
+  /** Where the cuts are and how coarsely what lies up to each is read, finest first. */
   readonly levels: readonly Level[];
+  /** What is added for what the plan leaves out; nothing when left out. */
   readonly correct?: Correction;
+  /** When full attention, a search or the kept plan is due. */
   readonly schedule: Schedule;
   /** Reads each plan back and refuses one that breaks the rules of a `Plan`, by its row: for methods in the making. */
   readonly checkPlans?: boolean;

@@ -8,9 +8,11 @@ import type { Frame } from './video/frame.ts';
 export interface StepReport {
   /** Counts from 0. */
   readonly step: number;
+  /** Steps of the run. */
   readonly steps: number;
   /** 0..1000 */
   readonly timestep: number;
+  /** What the step took. */
   readonly milliseconds: number;
   /** FLOP-equivalent share of all attention block pairs that was computed, 0..1; 0 in a skipped step. */
   readonly density: number;
@@ -24,13 +26,17 @@ export interface StepReport {
 
 /** Options of one call; what is left out comes from the checkpoint's `model_index.json`, else from Wan's defaults. */
 export interface GenerateOptions {
+  /** What guidance leads away from; empty by default. */
   readonly negativePrompt?: string;
   /** Pixels. */
   readonly height?: number;
+  /** Pixels. */
   readonly width?: number;
   /** 4k + 1 for Wan. */
   readonly numFrames?: number;
+  /** Denoising steps, 1 to 1000. */
   readonly numInferenceSteps?: number;
+  /** Scale of classifier-free guidance, from 0 on; at 1 and below there is none, and a step is one forward instead of two. */
   readonly guidanceScale?: number;
   /** Guidance below the boundary timestep of a two-transformer checkpoint; default guidanceScale. */
   readonly guidanceScale2?: number;
@@ -46,24 +52,39 @@ export interface GenerateOptions {
   readonly attention?: Method | Attention;
   /** Skips steps at which the model is expected to give nearly what it gave before; see `stepCache`. Default: every step is computed. */
   readonly cache?: StepCache;
+  /** Told after each denoising step; the run waits for it. */
   readonly onStep?: (report: StepReport) => void | Promise<void>;
+  /** Ends the run before its next forward, step or frame; the iteration then throws its reason. */
   readonly signal?: AbortSignal;
 }
 
 /** Complete, checked settings of one run. */
 export interface Settings {
+  /** What the video is of. */
   readonly prompt: string;
+  /** What guidance leads away from. */
   readonly negativePrompt: string;
+  /** Pixels. */
   readonly height: number;
+  /** Pixels. */
   readonly width: number;
+  /** Frames of the video. */
   readonly numFrames: number;
+  /** Denoising steps. */
   readonly numInferenceSteps: number;
+  /** Scale of classifier-free guidance. */
   readonly guidanceScale: number;
+  /** The same below the boundary timestep of a checkpoint with two transformers. */
   readonly guidanceScale2: number;
+  /** Shares of the steps between which guidance is on. */
   readonly guidanceInterval: readonly [number, number];
+  /** Shift of the flow-matching ladder; that of the scheduler's config where it is absent. */
   readonly flowShift?: number;
+  /** Frames per second. */
   readonly fps: number;
+  /** Seed of the noise. */
   readonly seed: number;
+  /** Text tokens that the model reads; longer prompts are cut. */
   readonly maxSequenceLength: number;
 }
 

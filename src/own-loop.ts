@@ -12,11 +12,13 @@ import { type Grid, tokensOf } from './sparse3d/plan.ts';
 import { type AttentionStatistics, callLog } from './statistics.ts';
 import type { Tensor } from './tensor.ts';
 
+/** The model and the loop that attention is for. */
 export interface OwnLoopOptions {
   /** The video in tokens; q, k and v have them in raster order, text last. */
   readonly grid: Grid;
-  /** Self-attention layers of the model, and steps of a run: schedules are shares of these. */
+  /** Self-attention layers of the model; schedules are shares of these and of the steps. */
   readonly layers: number;
+  /** Denoising steps of a run. */
   readonly steps: number;
   /** Heads of q, k and v; handles say it themselves. */
   readonly heads?: number;
@@ -32,8 +34,11 @@ export interface OwnLoopOptions {
 
 /** Where a call stands: step and layer from 0, and the guidance branch (0, the default, conditional; 1 unconditional). */
 export interface Place {
+  /** Denoising step, from 0. */
   readonly step: number;
+  /** Self-attention layer, from 0. */
   readonly layer: number;
+  /** Guidance branch: 0 conditional (default), 1 unconditional. */
   readonly branch?: number;
 }
 

@@ -22,6 +22,7 @@ import { loadTokenizer } from './text/tokenizer.ts';
 import { loadVae } from './vae/index.ts';
 import { readVocabulary, type Vocabulary } from './vocabulary.ts';
 
+/** How a checkpoint is opened. */
 export interface PipelineOptions extends DeviceOptions {
   /** A VAE to use instead of the checkpoint's: a folder, or a TAEHV .safetensors file. */
   readonly vae?: string;
@@ -31,13 +32,23 @@ export interface PipelineOptions extends DeviceOptions {
 export interface TextToVideoPipeline {
   /** Checks the options at once; the work starts when the frames are iterated. */
   (prompt: string, options?: GenerateOptions): GeneratedVideo;
+  /** The checkpoint. */
   readonly folder: string;
+  /** What a run is made with where its options say nothing. */
   readonly defaults: GenerationDefaults;
   /** What a small model was trained on; absent for models of real video. */
   readonly vocabulary?: Vocabulary;
   /** Where the transformer runs, how it stores numbers, and why there. */
   readonly device: DeviceReport;
-  readonly runtime: { readonly name: RuntimeName; readonly version: string; readonly hint?: string };
+  /** The ONNX Runtime of the text encoder and the decoder, and on the CPU of the transformer. */
+  readonly runtime: {
+    /** Its package. */
+    readonly name: RuntimeName;
+    /** The version of that. */
+    readonly version: string;
+    /** What to do to get the faster one; absent when this is the faster one. */
+    readonly hint?: string;
+  };
   /** What the transformer's device computes with, for attention functions of one's own; another one after a GPU was lost. */
   readonly ops: Backend;
   /** How self-attention is computed where a call does not say; see `accelerate`. */
@@ -46,9 +57,11 @@ export interface TextToVideoPipeline {
   readonly attentionStats?: AttentionStatistics;
   /** Seconds and bytes that a call with these options will take. */
   estimate(options?: GenerateOptions): Estimate;
+  /** Waits for what was enqueued and frees weights, sessions and the device; use nothing of it afterwards. */
   dispose(): Promise<void>;
 }
 
+/** Opens pipelines. */
 export const TextToVideoPipeline = {
   /**
    * Opens a checkpoint in the diffusers folder layout; without a folder, the embedded model. Headers and configs are read and checked here

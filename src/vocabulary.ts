@@ -2,11 +2,17 @@
 
 /** Names of what the model knows; `subjectWords` holds every accepted word for a subject, synonyms included. */
 export interface Vocabulary {
+  /** What it can draw, one name each. */
   readonly subjects: readonly string[];
+  /** Every word that a subject may be named by. */
   readonly subjectWords: readonly string[];
+  /** Where subjects can be. */
   readonly scenes: readonly string[];
+  /** How they can move. */
   readonly motions: readonly string[];
+  /** How large they can be. */
   readonly sizes: readonly string[];
+  /** Some prompts that it knows. */
   readonly prompts: readonly string[];
 }
 

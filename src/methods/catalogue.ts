@@ -33,10 +33,13 @@ import { asa, nsaLike, s2, seer, vsa } from './trained.ts';
  */
 export type Mark = 'published' | 'ported' | 'trained' | 'own';
 
+/** A method as tables show it. */
 export interface Listed {
+  /** Its own name. */
   readonly name: string;
   /** Title and number; empty for our own. */
   readonly paper: string;
+  /** Where it comes from. */
   readonly mark: Mark;
   /** Parts of the recipe are ours, because the authors' are not known or do not fit blocks of one layout: no verdict on the paper. */
   readonly reconstruction: boolean;
@@ -48,6 +51,7 @@ export interface Listed {
   readonly sparsity: boolean;
   /** Whether it takes `{ calibration }`. */
   readonly calibration: boolean;
+  /** Makes the method. @throws RangeError for a sparsity outside [0, 1). */
   readonly preset: (options?: SparsityOptions & CalibrationOptions) => Method;
 }
 
@@ -212,7 +216,14 @@ export const catalogue: readonly Listed[] = [
 export const methodNamed = (name: string): Listed => byName(name, catalogue);
 
 /** Known methods that are not here, and why. */
-export const unported: readonly { readonly name: string; readonly paper: string; readonly reason: string }[] = [
+export const unported: readonly {
+  /** What its authors call it. */
+  readonly name: string;
+  /** Title, number or both. */
+  readonly paper: string;
+  /** Why it is not here, and what is nearest. */
+  readonly reason: string;
+}[] = [
   {
     name: 'MoA',
     paper: 'arXiv 2406.14909',

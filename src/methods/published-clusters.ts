@@ -10,6 +10,7 @@ import { mass, rank } from '../search/select.ts';
 import { ofTokens } from '../search/select-by.ts';
 import { bestAndRest, type SparsityOptions } from './sparsity.ts';
 
+/** Options of `svg2`. */
 export interface Svg2Options extends Pick<ClusterOptions, 'queries' | 'keys'> {
   /** Share of each row's mass that is read. Default .9. */
   readonly share?: number;

@@ -31,6 +31,7 @@ export const radial = ({ decay = 0.2 } = {}): Method => ({
   schedule: searchOnce({ denseSteps: 0.24, denseLayers: 1 }),
 });
 
+/** Options of the method `slidingTile`. */
 export interface CalibratedTileOptions extends SlidingTileOptions, CalibrationOptions {
   /** Mean density of the windows that a calibration chooses, after the dense steps. Default .3. */
   readonly density?: number;

@@ -10,6 +10,7 @@ import { mass, rank } from '../search/select.ts';
 import { cyclic, raster, tiles } from '../sparse3d/layout.ts';
 import { checkSparsity, type SparsityOptions } from './sparsity.ts';
 
+/** Options of `sparge`. */
 export interface SpargeOptions extends SparsityOptions {
   /** Token order; default raster, as in the authors' examples. Their paper has a Hilbert curve: `curve(64)`. */
   readonly layout?: LayoutStage;

@@ -8,6 +8,7 @@ import { headAdaptive, mass, rank, similarityCap } from '../search/select.ts';
 import { curve, raster } from '../sparse3d/layout.ts';
 import { checkSparsity } from './sparsity.ts';
 
+/** Options of `adaSpa`. */
 export interface AdaSpaOptions {
   /** Share of the video's block pairs that is left out after the warm-up, from 0 to below 1. Default 0.8. */
   readonly sparsity?: number;
@@ -28,6 +29,7 @@ export const adaSpa = ({ sparsity = 0.8 }: AdaSpaOptions = {}): Method => ({
   schedule: searchAt(0.2, 0.6),
 });
 
+/** Options of `pyramidSparse`. */
 export interface PyramidSparseOptions {
   /** Cumulative shares of score mass read in full and pooled by 2, 4, 8. Default .5, .6, .7, .8, the paper's for Wan2.1-1.3B. */
   readonly cuts?: readonly number[];

@@ -3,6 +3,7 @@
 import { restAt, upTo } from '../search/levels.ts';
 import type { Level } from '../sparse3d/plan.ts';
 
+/** The option that most presets share. */
 export interface SparsityOptions {
   /** Share of block pairs, or of FLOPs where blocks are pooled, that is left out once a run is no longer dense: from 0 to below 1. */
   readonly sparsity?: number;
