@@ -2,14 +2,13 @@
 import { existsSync } from 'node:fs';
 import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { examineMachine } from '../doctor/report.ts';
-import { resultOf } from './forms.ts';
-import type { Spread } from './spread.ts';
+import type { Times } from './spread.ts';
 
 /** One thing that was measured, or the reason why it was not. Each bench adds fields of its own. */
 export interface Case {
   /** What it is, from the shape to the work, joined by "/": `wan-480p/webgpu f16/zoetrope matrix/dense`. Unique in a file. */
   readonly id: string;
-  readonly milliseconds?: Spread;
+  readonly milliseconds?: Times;
   /** It broke, or what it computed was wrong: it was not timed. */
   readonly failed?: string;
   /** It cannot run here. */
@@ -54,7 +53,7 @@ export const machineName = ({ gpu, processor, cores }: Machine): string =>
   gpu ?? `${processor}, ${cores} ${cores === 1 ? 'core' : 'cores'}`;
 
 /**
- * Reads result files of this and of earlier forms.
+ * Reads result files.
  * @throws Error with one sentence for a file that is missing, damaged or no result, and TypeError without a path.
  */
 export async function readResults(paths: readonly string[]): Promise<ReadResult[]> {
@@ -62,9 +61,11 @@ export async function readResults(paths: readonly string[]): Promise<ReadResult[
   return Promise.all(paths.map(readResult));
 }
 
+const UNREADABLE: Readonly<Record<string, string>> = { ENOENT: 'it is not there', EISDIR: 'it is a folder' };
+
 async function readResult(file: string): Promise<ReadResult> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new Error(`The result file "${file}" cannot be read: ${error.code === 'ENOENT' ? 'it is not there' : error.message}.`);
+    throw new Error(`The result file "${file}" cannot be read: ${UNREADABLE[error.code!] ?? error.message}.`);
   });
   let json: unknown;
   try {
@@ -72,10 +73,29 @@ async function readResult(file: string): Promise<ReadResult> {
   } catch (error) {
     throw new Error(`The result file "${file}" is damaged: ${(error as Error).message}; measure it again, or take it out of the list.`);
   }
-  const result = resultOf(json);
-  if (typeof result === 'string') throw new Error(`"${file}" is no result file of a bench: ${result}.`);
-  return { ...result, file };
+  const wrong = faultOf(json);
+  if (wrong !== undefined) throw new Error(`"${file}" is no result file of a bench: ${wrong}.`);
+  return { ...(json as ResultFile), file };
 }
+
+/** What keeps a JSON value from being a result. */
+function faultOf(json: unknown): string | undefined {
+  if (!isObject(json)) return `it holds ${JSON.stringify(json)?.slice(0, 20)}, not an object`;
+  const { bench, date, version, machine, options, cases } = json;
+  if (cases === undefined) return `it has no cases (its fields are ${Object.keys(json).join(', ') || 'none'})`;
+  for (const [name, value] of Object.entries({ bench, date, version })) if (typeof value !== 'string') return `its ${name} is no text`;
+  if (!isObject(machine) || typeof machine.processor !== 'string') return 'it does not say on which machine it was measured';
+  if (!isObject(options)) return 'its options are no object';
+  if (!Array.isArray(cases)) return 'its cases are no list';
+  const bad = cases.findIndex((one) => !isObject(one) || typeof one.id !== 'string');
+  if (bad >= 0) return `its case ${bad} has no id`;
+  const ids = cases.map(({ id }: Case) => id);
+  const twice = ids.find((id, at) => ids.indexOf(id) !== at);
+  return twice === undefined ? undefined : `it has the case "${twice}" twice`;
+}
+
+const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 /** Writes a result beside its place and moves it there, so that the file is old or new and never half. @throws as the file system does. */
 export async function writeResult(path: string, result: ResultFile): Promise<void> {

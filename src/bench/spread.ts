@@ -10,6 +10,9 @@ export interface Spread {
   readonly runs: number;
 }
 
+/** A median, and as much of the spread as was kept. */
+export type Times = Pick<Spread, 'median'> & Partial<Spread>;
+
 /** @throws RangeError without a number. */
 export function spreadOf(numbers: readonly number[]): Spread {
   if (numbers.length === 0) throw new RangeError('nothing was measured, so there is no median; measure at least once');

@@ -81,7 +81,7 @@ function clipsOf(cases: readonly VideoCase[]): Clips[] {
   return [...all.values()];
 }
 
-/** A case of attention, as far as forms of old and new agree. */
+/** A case of attention, whoever measured it. */
 type Attended = Case & {
   readonly density?: number;
   readonly teraflops?: number;

@@ -72,9 +72,10 @@ export interface TimesSection {
 export interface TimeBar {
   readonly label: string;
   readonly milliseconds: number;
-  readonly low: number;
-  readonly high: number;
-  readonly runs: number;
+  /** The middle half, and of how many runs; absent where that was not kept. */
+  readonly low?: number;
+  readonly high?: number;
+  readonly runs?: number;
   readonly density?: number;
   /** Where it was read: several files may hold the same case. */
   readonly file: string;

@@ -16,7 +16,8 @@ function timesPart({ machine, what, groups }: TimesSection): string {
       `| ${cell(title)} | milliseconds | runs | density |`,
       '| --- | --- | --- | --- |',
       ...bars.map(
-        ({ label, milliseconds, runs, density }) => `| ${cell(label)} | ${shown(milliseconds)} | ${runs} | ${density?.toFixed(2) ?? ''} |`,
+        ({ label, milliseconds, runs, density }) =>
+          `| ${cell(label)} | ${shown(milliseconds)} | ${runs ?? ''} | ${density?.toFixed(2) ?? ''} |`,
       ),
     ].join('\n'),
   );

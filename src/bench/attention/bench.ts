@@ -3,7 +3,7 @@ import type { Method } from '../../method.ts';
 import { tokensOf } from '../../sparse3d/plan.ts';
 import type { ResultLog } from '../log.ts';
 import type { Case } from '../results.ts';
-import { median, spreadOf } from '../spread.ts';
+import { median, type Spread, spreadOf } from '../spread.ts';
 import { type Contender, kernels, methodContenders, type Prepared } from './contenders.ts';
 import { openPlace, type Place, type PlaceOptions } from './place.ts';
 import { rival } from './rivals.ts';
@@ -31,6 +31,7 @@ export interface AttentionBenchOptions extends PlaceOptions {
 
 /** One contender on one shape, dtype and device. */
 export interface AttentionCase extends Case {
+  readonly milliseconds?: Spread;
   readonly shape: string;
   readonly tokens: number;
   readonly heads: number;

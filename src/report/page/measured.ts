@@ -90,7 +90,12 @@ export function timesSection({ machine, what, groups }: TimesSection): HTMLEleme
 }
 
 function timeRow({ label, milliseconds, low, high, runs, density, file }: TimeBar, longest: number): HTMLElement[] {
-  const more = `${runs} ${runs === 1 ? 'run' : 'runs'}, middle half ${duration(low)} – ${duration(high)}${density === undefined ? '' : `, density ${density.toFixed(3)}`}, ${file}`;
+  const more = [
+    ...(runs === undefined ? [] : [`${runs} ${runs === 1 ? 'run' : 'runs'}`]),
+    ...(low === undefined || high === undefined ? [] : [`middle half ${duration(low)} – ${duration(high)}`]),
+    ...(density === undefined ? [] : [`density ${density.toFixed(3)}`]),
+    file,
+  ].join(', ');
   return [
     h('div', { class: 'name' }, label),
     h('div', { class: 'track', title: more }, h('i', { style: `width: ${Math.max(0.3, (100 * milliseconds) / longest)}%` })),
