@@ -3,6 +3,7 @@ import type { Layouts } from '../method.ts';
 import { tokensOf, tokensOfBlock } from '../sparse3d/plan.ts';
 import type { Mask, Pattern } from './pattern.ts';
 
+/** Options of `frameBand` and `placeBand`. */
 export interface BandOptions {
   /** Share of all token pairs in the band, so what is kept (SVG's flag named `sparsity`). Default .25. */
   readonly density?: number;
@@ -56,6 +57,7 @@ function pairs({ q, k }: Layouts, reads: (queryBlock: number, keyBlock: number) 
   return mask;
 }
 
+/** Options of `radial`. */
 export interface RadialOptions {
   /** Scales the windows: .2 for Wan2.1-14B, .95 for HunyuanVideo, .8 for Wan2.2. */
   readonly decay?: number;

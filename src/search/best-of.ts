@@ -9,6 +9,7 @@ import { text } from './patterns.ts';
 import { probeRows } from './probes.ts';
 import { perBackend, perLayouts } from './tables.ts';
 
+/** How candidates are judged. */
 export interface BestOfOptions {
   /** The larger share of the rows' softmax weights that is kept, or the smaller squared error of their outputs to full attention. */
   readonly by?: 'recall' | 'error';

@@ -6,15 +6,19 @@ import type { Grid, Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { videoOf } from './orders.ts';
 
+/** How tokens are put together. */
 export interface ClusterOptions {
-  /** Most clusters of queries and of keys. Default 100 and 500. */
+  /** Most clusters of queries. Default 100. */
   readonly queries?: number;
+  /** Most clusters of keys. Default 500. */
   readonly keys?: number;
-  /** Slots of a block of queries and of keys: each cluster is cut in blocks of so many, the last one padded. Default 64 and 32. */
+  /** Slots of a block of queries, a multiple of 8: each cluster is cut in blocks of so many, the last one padded. Default 64. */
   readonly queryBlock?: number;
+  /** Slots of a block of keys, a multiple of 8. Default 32. */
   readonly keyBlock?: number;
-  /** Turns of k-means at the first search of a layer, and at each later one. Default 10 and 2. */
+  /** Turns of k-means at the first search of a layer. Default 10. */
   readonly first?: number;
+  /** Turns of k-means at each later search. Default 2. */
   readonly turns?: number;
 }
 

@@ -4,6 +4,7 @@ import type { Call, Correction } from '../method.ts';
 import { type Layout, PAD, tokensOf } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 
+/** Options of `delta`. */
 export interface DeltaOptions {
   /** Measure what is missing at searches alone, and add that until the next one (ours). Default: at every step. */
   readonly keep?: boolean;

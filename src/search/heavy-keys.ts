@@ -8,6 +8,7 @@ import { videoOf } from './orders.ts';
 import { probeRows } from './probes.ts';
 import { perLayouts } from './tables.ts';
 
+/** How keys are weighed. */
 export interface HeavyKeysOptions {
   /** The order of queries. Default tiles of 4 x 4 x 4. */
   readonly queries?: (grid: Grid) => Layout;

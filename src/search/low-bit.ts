@@ -3,6 +3,7 @@ import type { Backend } from '../backend/backend.ts';
 import type { Call, Scorer } from '../method.ts';
 import type { Tensor } from '../tensor.ts';
 
+/** Options of `margins`. */
 export interface MarginsOptions {
   /** Bits of queries and keys, 2 to 8; full precision when left out. */
   readonly bits?: number;

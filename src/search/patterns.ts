@@ -24,8 +24,9 @@ export const text = (): Pattern =>
         queryBlock >= q.videoBlocks || keyBlock >= k.videoBlocks,
   );
 
+/** Options of `firstFrame`. */
 export interface FirstFrameOptions {
-  /** Queries of the first frame read everything too. */
+  /** Queries of the first frame read everything too. Default false. */
   readonly rows?: boolean;
 }
 

@@ -5,6 +5,7 @@ import type { Layout } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { keptTable } from './tables.ts';
 
+/** Options of `pooled`. */
 export interface PooledOptions {
   /** Take each head's mean key from its keys first ("smooth K"): rows keep their order, but the guard looks at what is left. Default false. */
   readonly smooth?: boolean;
@@ -75,6 +76,7 @@ function similarity(ops: Backend, x: Tensor, layout: Layout): Tensor {
   return ops.reduce(ops.multiply(means, means), 'sum');
 }
 
+/** Options of `hierarchical`. */
 export interface HierarchicalOptions {
   /** Key blocks of a group, in layout order; text and video are never grouped together. Default 8. */
   readonly group?: number;

@@ -37,6 +37,7 @@ export const sampledRows = ({ every = 8 } = {}): Scorer => {
   return Object.assign(score, { forced: () => 0 });
 };
 
+/** Options of `blocksOrLines`. */
 export interface BlocksOrLinesOptions {
   /** Heads whose pooled guess of the probed rows is at least so far from their truth read lines. Default .1. */
   readonly threshold?: number;
@@ -75,6 +76,7 @@ export const blocksOrLines = ({ threshold = 0.1, share = 0.9, rows = 128 }: Bloc
     });
 };
 
+/** Options of `verticalSlash`. */
 export interface VerticalSlashOptions {
   /** Key blocks that all query blocks read. Default 16: 1000 tokens in blocks of 64. */
   readonly columns?: number;

@@ -21,12 +21,15 @@ export const searchAt = (...shares: readonly number[]): Schedule => {
 
 /** What stays dense at the start: below 1 a share of all, rounded to the nearest; from 1 on a count, such as 12 steps or 2 layers. */
 export interface DenseStart {
+  /** Denoising steps. Default 0. */
   readonly denseSteps?: number;
+  /** Layers of the model, at every step. Default 0. */
   readonly denseLayers?: number;
 }
 
+/** Options of `searchEvery`. */
 export interface SearchEveryOptions extends DenseStart {
-  /** Steps from one search to the next; the plan is kept between. */
+  /** Steps from one search to the next; the plan is kept between. Default 1. */
   readonly every?: number;
 }
 
@@ -53,7 +56,9 @@ export type Which = number | readonly number[];
 
 /** Where attention stays dense whatever the schedule. */
 export interface DenseOverrides {
+  /** Denoising steps. */
   readonly denseSteps?: Which;
+  /** Layers of the model, at every step. */
   readonly denseLayers?: Which;
 }
 
@@ -110,6 +115,7 @@ function checkWhich(overrides: Required<DenseOverrides>): void {
   }
 }
 
+/** Options of `searchLayers`. */
 export interface SearchLayersOptions extends DenseStart {
   /** Where layers search, as shares of all layers that rise. The first sparse layer always does. Default .5, the middle one. */
   readonly at?: readonly number[];

@@ -27,9 +27,11 @@ export const union = (first: Selector, second: Selector): Selector => {
 /** `Selector.share`, or that of cuts by rank. */
 const shareOf = ({ share = flopShare }: Selector, levels: readonly Level[]): number => share(levels);
 
+/** Options of `refine`. */
 export interface RefineOptions {
   /** A generous selector, which narrows the choice down. */
   readonly first: Selector;
+  /** The cuts of the first selector. */
   readonly levels: readonly Level[];
   /** Scores of what is left; those of the method when left out. It forces what it wants of that itself. */
   readonly score?: Scorer;
@@ -101,6 +103,7 @@ export const covering =
 
 /** Shares of key blocks that heads read, found offline: one row for each layer, one share for each head. */
 export interface HeadShares {
+  /** [layer][head], above 0 and at most 1. */
   readonly shares: readonly (readonly number[])[];
 }
 

@@ -37,6 +37,7 @@ export const similarityCap =
   ({ ops, k, layout }) =>
     ops.poolCap(k, layout.k, pools);
 
+/** Options of `mass`. */
 export interface MassOptions extends CutOptions {
   /** Moves a key block to a finer level than its score asks for. */
   readonly cap?: SimilarityCap;
@@ -56,6 +57,7 @@ const bounded = ({ pool, upTo }: Level, floor: number, ceiling: number): Level =
   upTo: Math.max(floor, Math.min(upTo, ceiling)),
 });
 
+/** Options of `margin`. */
 export interface MarginOptions extends Omit<CutOptions, 'over'> {
   /** What distances count from: the row's best score that is not forced (default), or zero, for scores that are already less their anchor. */
   readonly anchor?: 'best' | 'zero';
@@ -70,8 +72,9 @@ export const margin =
   ({ ops, forced }, scores, levels) =>
     ops.select(scores, { ...options, measure: 'margin', levels, forced });
 
+/** Options of `headAdaptive`. */
 export interface HeadAdaptiveOptions {
-  /** Heads that recall more than this give of their budget. */
+  /** Heads that recall more than this give of their budget. Default .8. */
   readonly threshold?: number;
   /** Share of each head's mass that a plan of equal budgets keeps: f32 [heads]. Default: of the mass that the scores are. */
   readonly recall?: (call: Call, scores: Tensor, plan: Plan) => Tensor;

@@ -2,10 +2,13 @@
 import { type Axes, type AxisRule, meeting } from './boxes.ts';
 import type { Pattern } from './pattern.ts';
 
+/** Options of `window`. */
 export interface WindowOptions {
-  /** How far keys may be from a query along each axis, in tokens; left out, any distance is read. */
+  /** How far keys may be from a query along frames, in tokens; left out, any distance is read. */
   readonly frames?: number;
+  /** The same along rows. */
   readonly rows?: number;
+  /** The same along columns. */
   readonly columns?: number;
 }
 
@@ -24,6 +27,7 @@ export const window = ({ frames = Infinity, rows = Infinity, columns = Infinity 
   return (layout) => [meeting(layout, [within(frames), within(rows), within(columns)])];
 };
 
+/** Options of `slidingTile`. */
 export interface SlidingTileOptions {
   /** Frames, rows and columns of a tile, in tokens. Default 6 x 8 x 8. */
   readonly tile?: Axes;
@@ -51,6 +55,7 @@ export const slidingTile = ({ tile = [6, 8, 8], window = [3, 3, 3] }: SlidingTil
   return (layout) => [meeting(layout, [rule(tile[0], window[0]), rule(tile[1], window[1]), rule(tile[2], window[2])])];
 };
 
+/** Options of `neighborhood`. */
 export interface NeighborhoodOptions {
   /** Tokens of the window along each axis; Infinity is the whole axis. */
   readonly window: Axes;

@@ -8,15 +8,17 @@ import { checkFrame, type Frame, type Video } from './frame.ts';
 import { checkPlace, partialPath } from './place.ts';
 import { animationSink, ffmpegSink, type Sink, type SinkOptions, sequenceSink } from './sinks.ts';
 
+/** How a video is written. */
 export interface OutputOptions {
   /** Frames per second; the video's own by default. */
   readonly fps?: number;
   /** 1..100, 80 by default: libx264 crf 18, libvpx-vp9 crf 24, webp quality 80. Not for gif and png, which have none. */
   readonly quality?: number;
-  /** Path of an ffmpeg; see `findFfmpeg` for where it is looked for otherwise. */
+  /** Path of an ffmpeg. Default: that of the environment's FFMPEG_PATH, the package `@ffmpeg-installer/ffmpeg`, `ffmpeg` on PATH. */
   readonly ffmpeg?: string;
 }
 
+/** How a video is written, and what is told meanwhile. */
 export interface SaveOptions extends OutputOptions {
   /** Ends the work: ffmpeg is killed, the unfinished file removed, the source told by `return()`, and the signal's reason thrown. */
   readonly signal?: AbortSignal;
@@ -26,17 +28,25 @@ export interface SaveOptions extends OutputOptions {
 
 /** What was written. `path` is absolute (for a sequence, the pattern); `milliseconds` counts encoding alone, not the wait for frames. */
 export interface SavedVideo {
+  /** Absolute; of a sequence the pattern. */
   readonly path: string;
+  /** Frames that were written. */
   readonly frames: number;
+  /** Size of the file, or of all files of a sequence. */
   readonly bytes: number;
+  /** What encoding took, without the wait for frames. */
   readonly milliseconds: number;
 }
 
 /** A checked place for a video; `partial` is the hidden file (for a sequence, folder) that is written before anything takes its own name. */
 export interface Output {
+  /** The format, by the name. */
   readonly kind: 'mp4' | 'webm' | 'gif' | 'webp' | 'sequence';
+  /** Absolute; of a sequence the pattern. */
   readonly path: string;
+  /** The hidden file or folder that is written first. */
   readonly partial: string;
+  /** The ffmpeg that was found, for mp4 and webm. */
   readonly ffmpeg?: string;
 }
 

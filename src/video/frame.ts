@@ -2,17 +2,25 @@
 
 /** One picture: `data` is RGB, row-major, `width * height * 3` bytes. Whoever receives a frame owns its data: the source never writes to it again. */
 export interface Frame {
+  /** Its place in the video, from 0. */
   readonly index: number;
+  /** Pixels. */
   readonly width: number;
+  /** Pixels. */
   readonly height: number;
+  /** RGB, row by row, `width * height * 3` bytes. */
   readonly data: Uint8Array;
 }
 
 /** Frames in order, made while they are asked for; `fps` is frames per second. Every frame has the video's width and height, in pixels. */
 export interface Video extends AsyncIterable<Frame> {
+  /** Pixels. */
   readonly width: number;
+  /** Pixels. */
   readonly height: number;
+  /** Frames that come. */
   readonly numFrames: number;
+  /** Frames per second. */
   readonly fps: number;
 }
 
