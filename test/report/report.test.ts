@@ -293,6 +293,8 @@ test.skipIf(process.platform !== 'linux' || process.arch !== 'x64')('the page dr
     await opened.evaluate(`document.querySelector('.chip').click()`);
     expect(await opened.evaluate(sources)).toEqual([BLUE, BLUE, BLUE]);
     expect(await opened.evaluate(`document.querySelector('.heat title').textContent`)).toBe('step 0, layer 0: 1.00');
+    const tables = `[...document.querySelectorAll('table')].map(({ rows }) => [...rows].map(({ cells }) => cells.length))`;
+    for (const [head, ...rows] of (await opened.evaluate(tables)) as number[][]) expect(new Set(rows)).toEqual(new Set([head]));
     expect(opened.complaints).toEqual([]);
   } finally {
     await opened.close();

@@ -124,14 +124,9 @@ const transposed = (rows: readonly (readonly number[])[]): number[][] => rows[0]
 function figuresPart(contenders: readonly VideoRow[]): HTMLElement {
   const measures = MEASURES.filter(({ of }) => contenders.some((row) => of(row)));
   const head = [
-    'contender',
-    'pairs',
-    'density',
-    'warm-up',
-    'cached',
-    'seconds',
-    'denoising, times as fast',
+    ...['contender', 'pairs', 'density', 'warm-up', 'cached', 'seconds', 'denoising, times as fast'],
     ...measures.map(({ name }) => name),
+    ...['flicker / dense', 'recall'],
   ];
   const rows = contenders.map((row) => [
     row.contender,
