@@ -2,24 +2,10 @@
 import { type Grid, tokensOfBlock } from '../sparse3d/plan.ts';
 import type { Frame } from '../video/frame.ts';
 import { contactSheet, frameImage } from '../video/frames.ts';
+import { type Colour, levelColour, QUERY, UNREAD } from './colours.ts';
 import type { InspectedPlan, Inspection } from './run.ts';
 
-type Colour = readonly [number, number, number];
-
-/** What is not read. */
-export const UNREAD: Colour = [21, 25, 34];
-/** The query block's outline. */
-export const QUERY: Colour = [255, 45, 120];
-/** Levels, finest first; those beyond take the last. */
-export const LEVELS: readonly Colour[] = [
-  [255, 209, 102],
-  [64, 196, 170],
-  [58, 134, 255],
-  [131, 86, 220],
-  [92, 103, 125],
-];
-
-const colourOf = (level: number): Colour => (level === 0 ? UNREAD : LEVELS[Math.min(level, LEVELS.length) - 1]);
+const colourOf = (level: number): Colour => (level === 0 ? UNREAD : levelColour(level - 1));
 
 /** Sides of pictures in pixels, about. */
 const SIDE = 384;

@@ -6,7 +6,8 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseArguments } from '../../src/cli/arguments.ts';
 import { adaSpa, pyramidSparse, stepCache, tiles } from '../../src/index.ts';
-import { blockMap, LEVELS, middleBlock, neighbourhood, QUERY, UNREAD } from '../../src/inspect/pictures.ts';
+import { levelColour, QUERY, UNREAD } from '../../src/inspect/colours.ts';
+import { blockMap, middleBlock, neighbourhood } from '../../src/inspect/pictures.ts';
 import { type InspectedPlan, type Inspection, inspectRun } from '../../src/inspect/run.ts';
 import { type InspectionFigures, saveInspection } from '../../src/inspect/save.ts';
 import { inspectionText } from '../../src/inspect/text.ts';
@@ -128,7 +129,7 @@ describe('pictures', () => {
     const map = blockMap(madeUp(), 0);
     const side = map.width / 4;
     const row = [0, 1, 2, 3].map((block) => pixel(map, block * side + side / 2, 1));
-    expect(row).toEqual([LEVELS[0], UNREAD, UNREAD, LEVELS[1]].map((colour) => [...colour]));
+    expect(row).toEqual([levelColour(0), UNREAD, UNREAD, levelColour(1)].map((colour) => [...colour]));
     expect(pixel(map, 1, side + 1)).toEqual([...UNREAD]);
   });
 

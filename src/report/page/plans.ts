@@ -1,10 +1,8 @@
 // An inspection on the page: density of every layer and head over the steps, and the pictures of plans with their recall.
+import { type Colour, levelColour, QUERY, UNREAD } from '../../inspect/colours.ts';
 import type { PlansSection } from '../data.ts';
 import { choice, h, part } from './dom.ts';
 import { heatMap, scale } from './heat.ts';
-
-/** Colours of levels in pictures of plans, finest first. */
-const LEVELS = ['#ffd166', '#40c4aa', '#3a86ff', '#8356dc', '#5c677d'];
 
 export function plansSection(section: PlansSection): HTMLElement {
   const { method, prompt, seed, width, height, numFrames, steps, grid } = section;
@@ -56,8 +54,8 @@ function picturesPart({ plans }: PlansSection): HTMLElement {
   const draw = (at: number) => {
     const { heads, pools } = plans[at];
     legend.replaceChildren(
-      ...pools.map((pool, level) => key(pool === 1 ? 'read in full' : `read at 1/${pool}`, LEVELS[Math.min(level, LEVELS.length - 1)])),
-      ...[key('not read', '#151922'), key('the query block', '#ff2d78')],
+      ...pools.map((pool, level) => key(pool === 1 ? 'read in full' : `read at 1/${pool}`, levelColour(level))),
+      ...[key('not read', UNREAD), key('the query block', QUERY)],
     );
     stage.replaceChildren(...heads.map(headFigure));
   };
@@ -66,13 +64,13 @@ function picturesPart({ plans }: PlansSection): HTMLElement {
     ({ step, layer, layout, isRead }) => `step ${step}, layer ${layer}, ${layout}${isRead ? '' : ', for the next step'}`,
   );
   const note =
-    'Above, query blocks from top to bottom and key blocks from left to right. Below, what the query block in the middle of the video reads, frame by frame: bright in full, tinted coarsely, dark not at all.';
+    'Above, query blocks from top to bottom and key blocks from left to right. Below, what the query block with an outline reads, frame by frame: bright in full, tinted coarsely, dark not at all.';
   const section = part('Block maps and neighbourhoods', note, h('div', { class: 'bar' }, choice('Plan', names, draw), legend), stage);
   section.classList.add('wide');
   return section;
 }
 
-const key = (text: string, colour: string): HTMLElement => h('span', { class: 'key', style: `--dot: ${colour}` }, text);
+const key = (text: string, colour: Colour): HTMLElement => h('span', { class: 'key', style: `--dot: rgb(${colour})` }, text);
 
 function headFigure(
   { density, read, full, map, neighbourhood }: PlansSection['plans'][number]['heads'][number],
