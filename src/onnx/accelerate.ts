@@ -15,6 +15,7 @@ import { placeSeams, SEAM } from './seams.ts';
 import { type OnnxSession, onnxSession } from './session.ts';
 import { type StepOptions, trackSteps } from './steps.ts';
 
+/** The model's tokens and steps, and where it runs. */
 export interface OnnxOptions extends StepOptions, DenseOverrides {
   /** The video in tokens, with the text tokens that are in one sequence with them; a function of the feeds where sizes change from run to run. */
   readonly grid: GridOption;

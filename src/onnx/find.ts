@@ -11,14 +11,19 @@ import { readSoftmax } from './weigh.ts';
 export interface Finding {
   /** The node to name it by: its softmax, or the one node that it is. */
   readonly node: string;
+  /** How it is written: its operator, or the nodes round its softmax. */
   readonly form: string;
+  /** Self-attention of one sequence, attention to another one, or what is neither for sure. */
   readonly kind: 'self' | 'cross' | 'other';
   /** Why it is left as it is; absent for self-attention that can go through the seam. */
   readonly reason?: string;
-  /** Sizes that the file states. */
+  /** Heads, as far as the file states sizes. */
   readonly heads?: number;
+  /** Tokens of a sequence. */
   readonly tokens?: number;
+  /** Numbers of a head. */
   readonly dim?: number;
+  /** What of the graph it is, where it can be read. */
   readonly candidate?: Candidate;
 }
 

@@ -2,10 +2,12 @@
 import type * as ort from 'onnxruntime-common';
 import type { Grid } from '../sparse3d/plan.ts';
 
+/** Inputs of a run by name, as an InferenceSession takes them. */
 export type Feeds = ort.InferenceSession.FeedsType;
 /** The grid of all runs, or of the one with these feeds; no text tokens where it names none. */
 export type GridOption = GridSizes | ((feeds: Feeds) => GridSizes);
-type GridSizes = Omit<Grid, 'text'> & Partial<Pick<Grid, 'text'>>;
+/** Sides in tokens, and text tokens in the same sequence. Default text 0. */
+export type GridSizes = Omit<Grid, 'text'> & Partial<Pick<Grid, 'text'>>;
 
 /** @throws RangeError for sizes that are no whole numbers, and for so many text tokens before the video that are neither all of them nor none. */
 export function checkedGrid({ text = 0, ...sides }: GridSizes, textBefore: number): Grid {

@@ -3,16 +3,28 @@ import type { Finding } from './find.ts';
 
 /** One attention of a file, and whether `accelerate` takes it. */
 export interface ListedAttention extends Omit<Finding, 'candidate'> {
+  /** Whether it would be computed by the method. */
   readonly taken: boolean;
 }
 
 /** An ONNX file as it would be accelerated. Sizes that stay open are -1. */
 export interface OnnxListing {
+  /** The file. */
   readonly path: string;
+  /** Name and version of what wrote it, where the file says. */
   readonly producer: string;
+  /** Version of ONNX's own operators. */
   readonly opset: number;
-  readonly inputs: readonly { readonly name: string; readonly shape?: readonly number[] }[];
+  /** What a run is fed. */
+  readonly inputs: readonly {
+    /** Its key in the feeds. */
+    readonly name: string;
+    /** As far as the file states it. */
+    readonly shape?: readonly number[];
+  }[];
+  /** Names of the results. */
   readonly outputs: readonly string[];
+  /** Each attention, and what looks like one. */
   readonly attention: readonly ListedAttention[];
 }
 

@@ -11,7 +11,9 @@ import type { Steps } from './steps.ts';
 
 /** An accelerated ONNX model, called like an InferenceSession. */
 export interface OnnxSession {
+  /** What a run is fed. */
   readonly inputNames: readonly string[];
+  /** What it gives. */
   readonly outputNames: readonly string[];
   /** Self-attention calls of one forward that go through the seam. */
   readonly layers: number;

@@ -1,8 +1,9 @@
 // Which step and which guidance branches a run of a model stands for, told by the caller or by the timestep that is fed.
 import type * as ort from 'onnxruntime-common';
 
+/** How the step that a run belongs to is told. */
 export interface StepOptions {
-  /** Denoising steps of a run. */
+  /** Denoising steps of a video, each one run of the model or several. */
   readonly steps: number;
   /** The input that holds the timestep; by default one called timestep, timesteps, t or sigma. */
   readonly timestepInput?: string;
