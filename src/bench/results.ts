@@ -97,11 +97,13 @@ function faultOf(json: unknown): string | undefined {
 const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Writes a result beside its place and moves it there, so that the file is old or new and never half. @throws as the file system does. */
+/** Writes a result beside its place and moves it there, so that the file is old or new and never half; a case is a line. @throws as the file system does. */
 export async function writeResult(path: string, result: ResultFile): Promise<void> {
   const half = `${path}.${process.pid}.half`;
   try {
-    await writeFile(half, `${JSON.stringify(result, null, 1)}\n`);
+    const { cases, ...rest } = result;
+    const lines = cases.map((one) => `\n  ${JSON.stringify(one)}`);
+    await writeFile(half, `${JSON.stringify(rest, null, 1).slice(0, -2)},\n "cases": [${lines.join(',')}\n ]\n}\n`);
     await rename(half, path);
   } catch (error) {
     await rm(half, { force: true });

@@ -1,5 +1,5 @@
 // What a command line asks for, as data. Nothing is loaded or touched here: `parseArguments` only reads words and checks numbers.
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help, type Option } from 'commander';
 import { type BenchArguments, benchCommand } from './bench-arguments.ts';
 import type { BenchVideoArguments } from './bench-video-arguments.ts';
 import { type CalibrateArguments, calibrateCommand } from './calibrate.ts';
@@ -39,6 +39,8 @@ export type Arguments =
   | BenchVideoArguments
   | HelpArguments;
 
+const COMMANDS = 'vocab methods calibrate doctor inspect report bench attention step run video'.split(' ');
+
 const EXAMPLES = `
 Examples:
   zoetrope "a rocket flying up over a night sky"
@@ -68,7 +70,7 @@ export function parseArguments(words: readonly string[], version: string): Argum
     .version(version)
     .enablePositionalOptions()
     .exitOverride()
-    .configureHelp({ helpWidth: 120 })
+    .configureHelp({ helpWidth: 120, optionDescription: described })
     .configureOutput({ writeOut: (part) => (text += part), writeErr: () => {} });
   generateOptions(program)
     .usage('[options] "<prompt>"')
@@ -115,7 +117,7 @@ export function parseArguments(words: readonly string[], version: string): Argum
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { command: 'help', text };
-    throw new TypeError(sentence(error.message));
+    throw new TypeError(sentence(error.message, words));
   }
   return parsed!;
 }
@@ -127,11 +129,18 @@ function spelledOut(words: readonly string[]): readonly string[] {
   return first === 'generate' && rest.length > 0 ? rest : words;
 }
 
-/** "error: unknown option '--stesp'\n(Did you mean --steps?)" as a sentence. */
-function sentence(message: string): string {
+/** What an option is, without defaults that say nothing: a switch is off, a list empty or all there is. */
+function described(option: Option): string {
+  const { description, defaultValue } = option;
+  return defaultValue === false || Array.isArray(defaultValue) ? description : new Help().optionDescription(option);
+}
+
+/** "error: unknown option '--stesp'\n(Did you mean --steps?)" as a sentence that points to the help of the command. */
+function sentence(message: string, words: readonly string[]): string {
   const plain = message
     .replace(/^error: /, '')
     .replace(/\s*\n\s*/g, ' ')
     .replace(/\.$/, '');
-  return `${plain.charAt(0).toUpperCase()}${plain.slice(1)}; see zoetrope --help.`;
+  const named = words.slice(0, words[0] === 'bench' ? 2 : 1).filter((word) => COMMANDS.includes(word));
+  return `${plain.charAt(0).toUpperCase()}${plain.slice(1)}; see ${['zoetrope', ...named, '--help'].join(' ')}.`;
 }

@@ -3,7 +3,7 @@ import { type Command, Option } from 'commander';
 import type { RuntimeName } from '../backend/runtime.ts';
 import { blocksOf, PYRAMID, type Reading, type Shape, shapeNamed } from '../bench/attention/shapes.ts';
 import { catalogue, type Listed, methodNamed } from '../methods/catalogue.ts';
-import { count, DTYPES, listOf, numberIn, parseSize, TINY } from './values.ts';
+import { anotherPrompt, count, DTYPES, listOf, numberIn, parseSize, TINY } from './values.ts';
 
 /** What every bench is told of its result. */
 export interface ResultArguments {
@@ -74,8 +74,26 @@ interface AttentionFlags extends Omit<BenchAttentionArguments, 'command' | 'shap
   readonly shapes?: readonly Shape[];
   readonly densities?: readonly number[];
   readonly methods: readonly Listed[];
-  readonly sparsities: readonly number[];
+  readonly sparsities?: readonly number[];
   readonly runs?: number;
+}
+
+const VARIANTS = ['matrix', 'subgroups', 'portable'];
+
+function variantNamed(name: string): string {
+  if (VARIANTS.includes(name)) return name;
+  throw new RangeError(`there is no kernel variant "${name}"; give some of ${VARIANTS.join(', ')}`);
+}
+
+type Place = Pick<BenchAttentionArguments, 'device' | 'runtime' | 'dtype' | 'variants' | 'stock' | 'checks'>;
+
+/** @throws TypeError for what the device does not have. */
+function checkPlaceFlags({ device, runtime, dtype, variants, stock, checks }: Place): void {
+  if (device === 'webgpu' && runtime) throw new TypeError(`--runtime ${runtime} is for --device cpu; leave it out`);
+  if (device === 'webgpu') return;
+  if (dtype === 'f16') throw new TypeError('--dtype f16 needs --device webgpu; the CPU computes in f32.');
+  const flag = variants ? '--variants' : stock ? '--stock' : checks ? undefined : '--no-checks';
+  if (flag) throw new TypeError(`${flag} is for --device webgpu; leave it out`);
 }
 
 export function benchAttentionCommand(bench: Command, done: (args: BenchAttentionArguments) => void): void {
@@ -87,20 +105,22 @@ export function benchAttentionCommand(bench: Command, done: (args: BenchAttentio
     .option('--shapes <names>', 'small, mini, wan-480p, wan-720p, hunyuan-720p (default: mini)', listOf(shapeNamed))
     .option('--densities <shares>', 'shares of the key blocks to read (default: 0.5,0.25,0.2,0.125,0.1)', listOf(density))
     .addOption(new Option('--dtype <type>', 'how numbers are stored (default: f16 and f32 where the device has them)').choices(DTYPES))
-    .option('--variants <names>', 'kernels of a GPU: matrix, subgroups, portable (default: all)', listOf(String))
+    .option('--variants <names>', `kernels of a GPU: ${VARIANTS.join(', ')} (default: all)`, listOf(variantNamed))
     .option('--methods <names>', 'whole methods too, by name or all', methodsOf, [])
-    .option('--sparsities <shares>', 'asked of methods that take one', listOf(share), [0.8])
+    .option('--sparsities <shares>', 'asked of methods that take one (default: 0.8)', listOf(share))
     .option('--runs <n>', 'timed turns, fewer where they take over a minute (default: 20)', count('runs', 'runs', 1000))
     .option('--stock', 'only what browsers have without flags', false)
     .option('--no-checks', 'without validation and bounds checks on the GPU')
     .option('--quick', 'one small shape and density, a few turns: under a minute on two cores', false);
   resultOptions(command).action(({ quick, shapes, densities, methods, sparsities, runs, ...rest }: AttentionFlags) => {
-    if (rest.device === 'webgpu' && rest.runtime) throw new TypeError(`--runtime ${rest.runtime} is for --device cpu; leave it out`);
+    checkPlaceFlags(rest);
+    if (sparsities && !methods.some(({ sparsity }) => sparsity))
+      throw new TypeError(`--sparsities ${sparsities.join(',')} needs --methods that take one.`);
     const usual = quick ? QUICK : USUAL;
     done({
       ...{ command: 'bench attention', ...rest, shapes: shapes ?? usual.shapes.map(shapeNamed), runs: runs ?? usual.runs },
       readings: [...(densities ?? usual.densities).map(blocksOf), PYRAMID],
-      methods: methods.flatMap((listed) => entrantsOf(listed, sparsities, false)),
+      methods: methods.flatMap((listed) => entrantsOf(listed, sparsities ?? [0.8], false)),
     });
   });
 }
@@ -120,23 +140,24 @@ export function benchMethodsCommand(bench: Command, done: (args: BenchMethodsArg
     .description('methods on what a model attends to: density, error, recall, share of search, time beside dense')
     .option('--model <folder>', 'a Wan 2.1 model in the diffusers layout (default: the small one that comes along)')
     .addOption(new Option('--device <name>', 'where to attend').choices(['cpu', 'webgpu']).default('cpu'))
-    .option('--methods <names>', 'by name, or all', methodsOf, catalogue)
+    .option('--methods <names>', 'by name, or all (default: all)', methodsOf, catalogue)
     .option('--sparsities <shares>', 'methods that take one at each of these too, to compare at equal work', listOf(share), [])
     .option('--size <WxH>', 'width x height in pixels', parseSize)
     .option('--num-frames <n>', 'number of frames', count('num-frames', 'frames', 10000))
     .option('--num-inference-steps, --steps <n>', 'denoising steps (default: 10)', count('steps', 'steps', 1000))
     .option('--layers <numbers>', 'layers to record, counted from 0 (default: 1,3,5,7)', listOf(layer))
-    .option('--prompt <text>', 'a prompt; may be given more than once', (text: string, all: readonly string[] = []) => [...all, text])
+    .option('--prompt <text>', 'a prompt; may be given more than once', anotherPrompt)
     .option('--prompts <n>', "so many of the model's own prompts (default: 2)", count('prompts', 'prompts', 1000))
     .option('--seeds <n>', 'seeds for each prompt', count('seeds', 'seeds', 1000), 1)
     .option('--quick', 'one short run over two layers', false);
-  resultOptions(command).action(({ quick, methods, sparsities, steps, layers, prompts, ...rest }: MethodsFlags) =>
+  resultOptions(command).action(({ quick, methods, sparsities, steps, layers, prompts, ...rest }: MethodsFlags) => {
+    if (rest.prompt && prompts !== undefined) throw new TypeError('Give either --prompt or --prompts, not both.');
     done({
       ...{ command: 'bench methods', ...rest, steps: steps ?? (quick ? 5 : 10), prompts: prompts ?? (quick ? 1 : 2) },
       layers: layers ?? (quick ? [2, 5] : [1, 3, 5, 7]),
       methods: methods.flatMap((listed) => entrantsOf(listed, sparsities, true)),
-    }),
-  );
+    });
+  });
 }
 
 /** A method at each sparsity if it takes one, and as its preset has it: always, or where it takes none. */

@@ -1,8 +1,9 @@
 // The words of `zoetrope bench video`.
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { catalogue, methodNamed } from '../methods/catalogue.ts';
 import { takesSparsity } from './method.ts';
-import { count, DTYPES, listOf, numberIn, parseSize, TINY } from './values.ts';
+import { anotherPrompt, count, DTYPES, listOf, numberIn, parseSize, TINY } from './values.ts';
 
 export interface BenchVideoArguments {
   readonly command: 'bench video';
@@ -82,7 +83,7 @@ function whatToMake(video: Command): Command {
     .option('--size <WxH>', 'width x height in pixels', parseSize)
     .option('--num-frames <n>', 'number of frames', count('num-frames', 'frames', 10000))
     .option('--num-inference-steps, --steps <n>', 'denoising steps', count('steps', 'steps', 1000))
-    .option('--prompt <text>', 'a prompt; may be given more than once', (text: string, all: readonly string[] = []) => [...all, text])
+    .option('--prompt <text>', 'a prompt; may be given more than once', anotherPrompt)
     .option('--prompts <n>', "so many of the model's own prompts, or of --captions (default: 1)", count('prompts', 'prompts', 100_000))
     .addOption(
       new Option('--captions <split>', 'draw prompts that the small model was trained on, or whose combinations it never saw').choices([
@@ -122,6 +123,8 @@ function argumentsOf({ quick, ...options }: Parsed): BenchVideoArguments {
     throw new TypeError('Give either --prompt, or --prompts with or without --captions, not both.');
   if (given.minutes !== undefined && given.out === undefined)
     throw new TypeError('--minutes needs --out: a later call goes on with that file.');
+  if (given.summary !== undefined && given.out !== undefined && resolve(given.summary) === resolve(given.out))
+    throw new TypeError(`--summary and --out are both "${given.out}"; give each a file of its own.`);
   const methods = all.methods.flatMap(namesOf);
   if (given.sparsities !== undefined && methods.every((name) => takesSparsity(name) === false))
     throw new TypeError(`--sparsities ${given.sparsities.join(',')} has no use: none of ${methods.join(', ')} takes one.`);

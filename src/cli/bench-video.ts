@@ -1,4 +1,5 @@
 // `zoetrope bench video`: makes the videos that the result file does not have yet, writes it as they come, and prints tables.
+import { existsSync } from 'node:fs';
 import { compareResults, type ReadResult, readResults, writeResult } from '../bench/results.ts';
 import { benchVideo, type Outcome } from '../bench/video/bench.ts';
 import type { VideoResultFile } from '../bench/video/result.ts';
@@ -17,9 +18,8 @@ import { type Lines, linesOn, type Terminal } from './terminal.ts';
 export async function videoBench(args: BenchVideoArguments, version: string, terminal: Terminal, signal: AbortSignal): Promise<void> {
   const start = performance.now();
   for (const file of [args.out, args.summary]) if (file !== undefined) await checkPlace(file);
-  const before = args.compare === undefined ? undefined : (await readResults([args.compare]))[0];
-  if (before && before.bench !== 'video')
-    throw new Error(`"${before.file}" is a result of "bench ${before.bench}"; --compare takes one of "bench video".`);
+  if (args.summary !== undefined && existsSync(args.summary)) await videoResult(args.summary, '--summary replaces');
+  const before = args.compare === undefined ? undefined : await videoResult(args.compare, '--compare takes');
   const lines = linesOn(terminal);
   lines.show('Loading the model ...');
   const { model, device, dtype } = args;
@@ -36,7 +36,8 @@ export async function videoBench(args: BenchVideoArguments, version: string, ter
     const result = await setup.writer.finish();
     if (args.summary !== undefined) await writeResult(args.summary, { ...result, cases: [] });
     lines.clear();
-    terminal.out(args.json ? `${JSON.stringify(result, null, 1)}\n` : textOf(result, before));
+    terminal.out(args.json ? `${JSON.stringify(result, null, 1)}\n` : textOf(result));
+    if (before && !args.json) terminal.out(`\n${comparedText(before, result)}`);
     if (outcome !== 'done') lines.note(`Stopped before all was measured: the same command goes on with "${args.out}".`);
   } finally {
     lines.clear();
@@ -74,11 +75,20 @@ async function measured(
   }
 }
 
-function textOf(result: VideoResultFile, before: ReadResult | undefined): string {
+/** @throws Error for a file that is no result of this bench; `taking` says what it is for. */
+async function videoResult(file: string, taking: string): Promise<ReadResult> {
+  const [found] = await readResults([file]);
+  if (found.bench !== 'video') throw new Error(`"${file}" is a result of "bench ${found.bench}"; ${taking} one of "bench video".`);
+  return found;
+}
+
+/** Times against an earlier result's. @throws RangeError when the two share no case. */
+const comparedText = (before: ReadResult, result: VideoResultFile): string => comparedMarkdown(compareResults(before, result), before.file);
+
+function textOf(result: VideoResultFile): string {
   const { options, machine, device, runtime, cases, embedded, summary } = result;
   const { model, width, height, numFrames, numInferenceSteps } = options;
   const place = `${machine.gpu ?? `${machine.processor}, ${machine.cores} cores, ${runtime}`}, ${device.dtype}`;
   const setting = `${embedded ? 'The embedded model' : model} at ${width}x${height}, ${numFrames} frames, ${numInferenceSteps} steps; ${place}.`;
-  const tables = `${cases.length} cases. ${setting}\n\n${videoMarkdown(summary, { embedded })}`;
-  return before ? `${tables}\n${comparedMarkdown(compareResults(before, result), before.file)}` : tables;
+  return `${cases.length} cases. ${setting}\n\n${videoMarkdown(summary, { embedded })}`;
 }

@@ -1,10 +1,8 @@
 // `zoetrope bench`: measures what its result file does not have yet, writes it case by case, and prints a table or JSON on stdout.
-import { constants } from 'node:fs';
-import { access } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
 import { type ResultLog, resultLog } from '../bench/log.ts';
 import { type Case, compareResults, readResults } from '../bench/results.ts';
 import type { SubjectOptions } from '../bench/subject.ts';
+import { checkPlace } from '../video/place.ts';
 import type { BenchArguments, BenchRunArguments, BenchStepArguments } from './bench-arguments.ts';
 import { formatCompared, formatRunBench, formatStepBench } from './bench-tables.ts';
 import { methodOf } from './method.ts';
@@ -49,10 +47,12 @@ export async function bench(args: BenchArguments, version: string, terminal: Ter
     const format = await measured(args, log, lines, signal);
     const cases = log.result.cases.filter(({ id }) => log.asked.has(id));
     if (cases.length === 0) throw new RangeError(`no case has all words of the filter "${args.filter}"; give fewer`);
-    const compared = before && { file: before.file, ...compareResults(before, { ...log.result, cases }) };
     lines.clear();
+    // First what was measured: there may be nothing to compare it with.
+    if (!json) terminal.out(format(cases));
+    const compared = before && { file: before.file, ...compareResults(before, { ...log.result, cases }) };
     if (json) terminal.out(`${JSON.stringify({ ...log.result, ...(compared && { compared }) }, null, 1)}\n`);
-    else terminal.out(`${format(cases)}${compared ? `\n${formatCompared(compared)}` : ''}`);
+    else if (compared) terminal.out(`\n${formatCompared(compared)}`);
     if (signal.aborted) lines.note(`Stopped before all was measured: the same command goes on with "${out}".`);
     if (cases.some(({ failed }) => failed !== undefined)) lines.note('Some cases failed, with their reasons in the result.');
   } finally {
@@ -124,11 +124,4 @@ function plain(options: object): Record<string, unknown> {
       .filter(([, value]) => value !== undefined)
       .map(([name, value]) => [name, Array.isArray(value) ? value.map(named) : value]),
   );
-}
-
-async function checkPlace(file: string): Promise<void> {
-  const folder = dirname(resolve(file));
-  await access(folder, constants.W_OK).catch(() => {
-    throw new Error(`The result cannot be written to "${file}": there is no folder "${folder}", or it is read-only; give another --out.`);
-  });
 }

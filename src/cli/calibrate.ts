@@ -1,9 +1,14 @@
 // `zoetrope calibrate`: records a few runs with full attention and writes what they say about each layer and head.
-import { rename, writeFile } from 'node:fs/promises';
-import type { Command } from 'commander';
+import { existsSync } from 'node:fs';
+import { type Command, Option } from 'commander';
+import type { CalibrateOptions } from '../calibration/calibrate.ts';
 import type { Calibration } from '../calibration/calibration.ts';
+import { readCalibration } from '../calibration/file.ts';
+import type { TextToVideoPipeline } from '../pipeline.ts';
+import { checkPlace, writeWhole } from '../video/place.ts';
+import { formatDuration } from './progress.ts';
 import { linesOn, type Terminal } from './terminal.ts';
-import { count, parseSize } from './values.ts';
+import { anotherPrompt, count, parseSize } from './values.ts';
 
 export interface CalibrateArguments {
   readonly command: 'calibrate';
@@ -14,57 +19,95 @@ export interface CalibrateArguments {
   readonly numFrames?: number;
   readonly steps?: number;
   readonly prompt?: readonly string[];
-  readonly prompts: number;
+  readonly prompts?: number;
   readonly seeds: number;
   readonly json: boolean;
 }
+
+/** Of the model's own, where none is given. */
+const PROMPTS = 2;
 
 /** Adds the command; `done` is given what was asked for. */
 export function calibrateCommand(program: Command, done: (args: CalibrateArguments) => void): void {
   program
     .command('calibrate')
     .description('record a model with full attention, for methods that choose by layer and head beforehand (--calibration)')
-    .option('-o, --output <file>', 'where to write the tables', 'calibration.json')
+    .argument('[prompt...]', 'what to record (default: prompts that the model knows)')
+    .option('-o, --output <file>', 'where to write the tables; an earlier calibration is replaced', 'calibration.json')
     .option('--model <folder>', 'a Wan 2.1 model in the diffusers layout (default: the small one that comes along)')
-    .option('--device <name>', 'cpu or webgpu', 'cpu')
+    .addOption(new Option('--device <name>', 'where videos are denoised').choices(['cpu', 'webgpu']).default('cpu'))
     .option('--size <WxH>', 'width x height in pixels, as 832x480: tables are for one size', parseSize)
     .option('--video-frames, --num-frames <n>', 'number of frames', count('num-frames', 'frames', 10000))
     .option('--num-inference-steps, --steps <n>', 'denoising steps', count('steps', 'steps', 1000))
-    .option('--prompt <text...>', 'what to record; left out, prompts that the model knows')
-    .option('--prompts <n>', 'how many of those', count('prompts', 'prompts', 1000), 2)
-    .option('--seeds <n>', 'runs of each prompt', count('seeds', 'seeds', 1000), 1)
+    .option('--prompt <text>', 'a prompt; may be given more than once', anotherPrompt)
+    .option('--prompts <n>', `so many of the model's own prompts (default: ${PROMPTS})`, count('prompts', 'prompts', 1000))
+    .option('--seeds <n>', 'seeds for each prompt', count('seeds', 'seeds', 1000), 1)
     .option('--json', 'print the tables on stdout too', false)
-    .action((options) => done({ command: 'calibrate', ...options }));
+    .action((words: string[], options) => done(calibrateArguments(words, options)));
+}
+
+/** @throws TypeError for prompts that are both given and counted. */
+function calibrateArguments(
+  words: readonly string[],
+  { prompt = [], ...options }: Omit<CalibrateArguments, 'command'>,
+): CalibrateArguments {
+  const given = words.length > 0 ? [...anotherPrompt(words.join(' ')), ...prompt] : prompt;
+  if (given.length > 0 && options.prompts !== undefined)
+    throw new TypeError(`--prompts ${options.prompts} counts the model's own prompts; leave it out where prompts are given.`);
+  return { command: 'calibrate', ...options, ...(given.length > 0 && { prompt: given }) };
 }
 
 /** Runs it. Throws an Error, TypeError or RangeError with one sentence for the user, or the signal's reason when it is aborted. */
 export async function calibrateModel(args: CalibrateArguments, terminal: Terminal, signal: AbortSignal): Promise<void> {
+  const { size, numFrames, steps, output, json } = args;
+  await checkReplaced(output);
   const lines = linesOn(terminal);
+  lines.show('Loading the model ...');
   const { TextToVideoPipeline } = await import('../pipeline.ts');
   const { calibrate } = await import('../calibration/calibrate.ts');
   const pipe = await TextToVideoPipeline.fromPretrained(args.model, { device: args.device });
   try {
-    const { size, numFrames, steps: numInferenceSteps, output, json } = args;
-    const known = pipe.vocabulary?.prompts ?? [];
-    const prompts = args.prompt ?? known.slice(0, args.prompts);
-    if (!args.prompt && known.length < args.prompts)
-      throw new RangeError(`the model names ${known.length} prompts, not ${args.prompts}; give each with --prompt`);
-    const found = await calibrate(pipe, {
-      prompts,
-      seeds: Array.from({ length: args.seeds }, (_, seed) => seed + 1),
-      settings: { ...size, ...(numFrames && { numFrames }), ...(numInferenceSteps && { numInferenceSteps }) },
-      onStep: ({ run, runs, step, steps }) => lines.show(`run ${run + 1}/${runs}, step ${step + 1}/${steps}`),
-      signal,
-    });
+    const prompts = promptsOf(pipe, args);
+    const seeds = Array.from({ length: args.seeds }, (_, seed) => seed + 1);
+    const settings = { ...size, ...(numFrames && { numFrames }), ...(steps && { numInferenceSteps: steps }) };
+    const runs = prompts.length * seeds.length;
+    lines.note(`${runs} ${runs === 1 ? 'run' : 'runs'}: about ${formatDuration(runs * pipe.estimate(settings).seconds)}.`);
+    const onStep = progressOn(lines.show);
+    const found = await calibrate(pipe, { prompts, seeds, settings, onStep, signal });
     const text = `${JSON.stringify(found)}\n`;
-    await writeFile(`${output}.part`, text);
-    await rename(`${output}.part`, output);
+    await writeWhole(output, text);
     lines.note(told(found, output));
     if (json) terminal.out(text);
   } finally {
     lines.clear();
     await pipe.dispose();
   }
+}
+
+/** @throws Error for a place that takes no file, and for a file there that is something else. */
+async function checkReplaced(output: string): Promise<void> {
+  await checkPlace(output);
+  if (!existsSync(output)) return;
+  await readCalibration(output).catch(() => {
+    throw new Error(`The file "${output}" is no calibration, so it is not replaced; give another --output.`);
+  });
+}
+
+/** The prompts given, or the first so many of the model's own. */
+function promptsOf({ vocabulary }: TextToVideoPipeline, { prompt, prompts = PROMPTS }: CalibrateArguments): readonly string[] {
+  if (prompt) return prompt;
+  const known = vocabulary?.prompts ?? [];
+  if (known.length < prompts) throw new RangeError(`the model names ${known.length} prompts, not ${prompts}; give each with --prompt`);
+  return known.slice(0, prompts);
+}
+
+function progressOn(show: (text: string) => void): NonNullable<CalibrateOptions['onStep']> {
+  const start = performance.now();
+  return ({ run, runs, step, steps }) => {
+    const done = run * steps + step + 1;
+    const left = ((performance.now() - start) / 1000 / done) * (runs * steps - done);
+    show(`run ${run + 1}/${runs}, step ${step + 1}/${steps}  ${formatDuration(left)} left`);
+  };
 }
 
 const told = ({ shape, recorded }: Calibration, file: string): string =>

@@ -43,21 +43,42 @@ export function inspectCommand(program: Command, done: (args: InspectArguments |
     .option('-s, --seed <n>', 'a whole number', whole('seed'), 7);
   methodOptions(command, { method: 'adaspa' })
     .option('--json', 'print the figures as one JSON object on stdout', false)
-    .action((words: string[], options) => done(inspectArguments(words, options)));
+    .action((words: string[], options) => done(inspectArguments(words, options, optionsSet(command))));
 }
 
 type ParsedOptions = Omit<InspectArguments, 'command' | 'prompt' | 'numInferenceSteps'> & { readonly steps?: number };
 
 /** @throws TypeError for no prompt, and for flags that do not go together. */
-function inspectArguments(words: readonly string[], { steps, ...options }: ParsedOptions): InspectArguments | InspectOnnxArguments {
+function inspectArguments(
+  words: readonly string[],
+  { steps, ...options }: ParsedOptions,
+  set: readonly string[],
+): InspectArguments | InspectOnnxArguments {
   const prompt = words.join(' ').trim();
-  if (words.length === 1 && prompt.endsWith('.onnx')) return { command: 'inspect onnx', path: prompt, json: options.json };
+  if (isOnnx(prompt)) return listingArguments(words, set, options.json);
   if (prompt === '')
     throw new TypeError('The prompt is missing; say what the video shows, as zoetrope inspect "a rocket flying up over a night sky".');
   if (options.device === 'cpu' && options.dtype === 'f16')
     throw new TypeError('--dtype f16 needs --device webgpu; the CPU computes in f32.');
   checkMethod(options);
   return { command: 'inspect', prompt, ...options, ...(steps !== undefined && { numInferenceSteps: steps }) };
+}
+
+const isOnnx = (text: string): boolean => /\.onnx$/i.test(text);
+
+/** Names of the options that were given. */
+const optionsSet = (command: Command): readonly string[] =>
+  command.options.filter((option) => command.getOptionValueSource(option.attributeName()) === 'cli').map(({ long }) => long!);
+
+/** @throws TypeError for more than one file, and for options of a run. */
+function listingArguments(words: readonly string[], set: readonly string[], json: boolean): InspectOnnxArguments {
+  if (words.length > 1) throw new TypeError(`inspect lists one ONNX file, not "${words.join('", "')}"; give the files one by one.`);
+  const strange = set.filter((name) => name !== '--json');
+  if (strange.length > 0)
+    throw new TypeError(
+      `${strange.join(', ')} ${strange.length === 1 ? 'is' : 'are'} for a prompt, not for an ONNX file; leave ${strange.length === 1 ? 'it' : 'them'} out.`,
+    );
+  return { command: 'inspect onnx', path: words[0], json };
 }
 
 const whole = (name: string): ((text: string) => number) => numberIn(name, 'a whole number from 0 to 4294967295', 0, 0xffffffff, true);

@@ -1,8 +1,6 @@
 // `zoetrope report`: result files and inspections as one HTML page, or as Markdown tables on stdout.
-import { rename, rm, writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { checkPlace, partialPath } from '../video/place.ts';
+import { checkPlace, writeWhole } from '../video/place.ts';
 import { formatBytes } from './progress.ts';
 import type { Terminal } from './terminal.ts';
 
@@ -23,13 +21,16 @@ export function reportCommand(program: Command, done: (args: ReportArguments) =>
     .option('--markdown', 'print Markdown tables on stdout instead', false)
     .action((files: string[], options) => {
       if (files.length === 0) throw new TypeError('There are no results to report; name some, as zoetrope report bench/results/*.json.');
+      // A list of results with the last one after -o would else be the end of that one.
+      if (!/\.html?$/i.test(options.output))
+        throw new TypeError(`The page is HTML, not "${options.output}"; give --output a name that ends in .html.`);
       done({ command: 'report', files, ...options });
     });
 }
 
 /** Writes the page, which appears whole or not at all, or prints tables. Throws an Error with one sentence for files that cannot be reported. */
 export async function report({ files, output, markdown }: ReportArguments, version: string, terminal: Terminal): Promise<void> {
-  if (!markdown) await checkPlace(resolve(output));
+  if (!markdown) await checkPlace(output);
   const { readAll } = await import('../report/read.ts');
   const { collect } = await import('../report/collect.ts');
   const data = collect(await readAll(files), version, new Date().toISOString().slice(0, 10));
@@ -39,12 +40,6 @@ export async function report({ files, output, markdown }: ReportArguments, versi
   }
   const { readTemplate, reportPage } = await import('../report/write.ts');
   const page = reportPage(await readTemplate(), data);
-  const partial = partialPath(resolve(output));
-  try {
-    await writeFile(partial, page);
-    await rename(partial, resolve(output));
-  } finally {
-    await rm(partial, { force: true });
-  }
+  await writeWhole(output, page);
   terminal.err(`${output}: ${formatBytes(Buffer.byteLength(page))}, from ${files.length} ${files.length === 1 ? 'file' : 'files'}\n`);
 }

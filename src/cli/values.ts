@@ -35,11 +35,16 @@ export function numberIn(name: string, wanted: string, min: number, max: number,
 export const count = (name: string, unit: string, max: number): ((text: string) => number) =>
   numberIn(name, `a whole number of ${unit} from 1 to ${max}`, 1, max, true);
 
-/** A reader of words with commas between; each is read by `read`. */
+/** A reader of words with commas between, each read by `read`; what is said twice counts once. */
 export const listOf =
   <Value>(read: (word: string) => Value): ((text: string) => Value[]) =>
-  (text) =>
-    text.split(',').map((word) => read(word.trim()));
+  (text) => [...new Set(text.split(',').map((word) => read(word.trim())))];
+
+/** A reader of a prompt that may be given more than once: all of them. Throws a TypeError for one that is blank. */
+export function anotherPrompt(text: string, before: readonly string[] = []): readonly string[] {
+  if (text.trim() === '') throw new TypeError('A prompt is empty; say what the video shows, or leave it out.');
+  return [...before, text];
+}
 
 /** Stands for "above 0" and "below 1". */
 export const TINY = 1e-6;

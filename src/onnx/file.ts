@@ -19,6 +19,7 @@ export interface OnnxFile {
 export async function readOnnx(path: string): Promise<OnnxFile> {
   const bytes = await readFile(path).catch((cause: NodeJS.ErrnoException) => {
     if (cause.code === 'ENOENT') throw new Error(`there is no ONNX file ${path}; check the path`);
+    if (cause.code === 'EISDIR') throw new Error(`${path} is a folder; give the ONNX file in it`);
     throw new Error(
       `${path} cannot be read (${cause.message}); an ONNX file is smaller than 2 GiB, with larger weights in files beside it`,
     );

@@ -1,5 +1,5 @@
-// Can a file be written there? Asked before hours of work, not after.
-import { open, rm, stat } from 'node:fs/promises';
+// Can a file be written there? Asked before hours of work, not after. And text that is written whole or not at all.
+import { open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 
 /** The hidden neighbour that a file is written to before it takes its own name: `out/clip.mp4` -> `out/.clip.partial.mp4`. */
@@ -25,5 +25,16 @@ export async function checkPlace(path: string, trial: string = partialPath(path)
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENAMETOOLONG') throw new Error(`The name "${basename(path)}" is too long for its folder; give a shorter one.`);
     throw new Error(`Nothing can be written into the folder "${folder}" (${code}); write somewhere else.`);
+  }
+}
+
+/** Writes text beside its place and moves it there, so that the file is old or new and never half. @throws as the file system does. */
+export async function writeWhole(path: string, text: string): Promise<void> {
+  const partial = partialPath(path);
+  try {
+    await writeFile(partial, text);
+    await rename(partial, path);
+  } finally {
+    await rm(partial, { force: true });
   }
 }

@@ -150,7 +150,7 @@ test('without a GPU: one sentence', async () => {
 
 test('a place that cannot be written to is refused before anything is measured', async () => {
   expect(await run(['step', '--out', join(folder, 'no', 'step.json')])).toBe(1);
-  expect(said.err).toMatch(/^Error: The result cannot be written to ".*step\.json": there is no folder ".*no", or .*\.\n$/);
+  expect(said.err).toMatch(/^Error: The folder ".*no" does not exist; make it first or write somewhere else\.\n$/);
 });
 
 test('phases are those that a method has', () => {
