@@ -127,8 +127,10 @@ async function attend(
   site: Site,
 ): Promise<ort.Tensor> {
   const [q, k, v] = node.input.map((name) => values.get(name)!);
+  // [batch, heads, tokens, dim] says how many items there are, where the largest input does not begin with them.
+  const branches = q.dims.length > 3 ? site.branches.slice(0, q.dims[0]) : site.branches;
   try {
-    return await place.attend(q, k, v, site);
+    return await place.attend(q, k, v, { ...site, branches });
   } catch (error) {
     if (error instanceof RangeError) error.message = `${names[seams.indexOf(node)]}: ${error.message}`;
     throw error;
