@@ -5,10 +5,11 @@ import { fileURLToPath } from 'node:url';
 import { openCpu } from '../src/backend/cpu.ts';
 import { cpuBackend } from '../src/backend/cpu-backend.ts';
 import { blocksOf, inputsOf, numbersOf, planOf, type Shape } from '../src/bench/attention/shapes.ts';
+import { writeResult } from '../src/bench/results.ts';
 import { raster } from '../src/sparse3d/layout.ts';
-import { writeResult } from './machine.ts';
+import { resultFile, resultPath } from './machine.ts';
 
-const KINDS = ['dense', 'a quarter of the blocks'] as const;
+const KINDS = ['dense', 'blocks 0.25'] as const;
 const BLOCK = 64;
 
 /** So many tokens, a multiple of the block. */
@@ -39,19 +40,19 @@ async function growth(kind: string, tokens: number): Promise<number> {
   return (peak - before) / 2 ** 20;
 }
 
-function table(quick: boolean): void {
+async function table(quick: boolean): Promise<void> {
   const tokens = quick ? [2304, 5184] : [2304, 5184, 9216, 17408];
   const self = fileURLToPath(import.meta.url);
-  const memoryGrowth = KINDS.map((kind) => {
+  const cases = KINDS.map((kind) => {
     const mebibytes = tokens.map((count) => Number(execFileSync(process.execPath, [self, '--memory', kind, `${count}`])));
     const exponentOfTokens = Math.log(mebibytes.at(-1)! / mebibytes[0]) / Math.log(tokens.at(-1)! / tokens[0]);
     const sizes = tokens.map((count, at) => `${count} tokens ${mebibytes[at].toFixed(0)} MiB`);
     console.log(`${kind}: ${sizes.join(', ')}; tokens^${exponentOfTokens.toFixed(2)}`);
-    return { kind, tokens, mebibytes, exponentOfTokens };
+    return { id: `onnxruntime-node f32/zoetrope/${kind}`, tokens, mebibytes, exponentOfTokens };
   });
-  if (!quick) writeResult('attend-memory', { memoryGrowth });
+  if (!quick) await writeResult(resultPath('attend-memory'), resultFile('memory', { heads: 4, dim: 64 }, cases));
 }
 
 const [option, kind, tokens] = process.argv.slice(2);
 if (option === '--memory') console.log(await growth(kind, Number(tokens)));
-else table(option === '--quick');
+else await table(option === '--quick');

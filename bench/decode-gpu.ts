@@ -2,13 +2,15 @@
 // weights two blocks of Wan's text encoder, TAEHV and Wan 2.1's VAE at 480 x 832.
 //   node dist/bench/decode-gpu.js [--cases text,mini,taehv,wan,wan-whole,umt5] [--runs 3] [--seconds 80] [--runtimes onnxruntime-webgpu,onnxruntime-node] [--out FILE]
 // --unchecked is without validation and bounds checks. The first run makes sessions and shaders. A run that the seconds do not last for is cut between frames and says how many it had made.
-import { writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type CpuDevice, openCpu } from '../src/backend/cpu.ts';
 import type { RuntimeName } from '../src/backend/runtime.ts';
 import { openWebgpu } from '../src/backend/webgpu/device.ts';
 import { randomTensors, seeded, weightsOf } from '../src/bench/random.ts';
+import { type Case, writeResult } from '../src/bench/results.ts';
+import { spreadOf } from '../src/bench/spread.ts';
 import { embeddedModel } from '../src/pipeline.ts';
 import { elements } from '../src/tensor.ts';
 import { loadTextEncoder, readT5Config, type TextEncoder, t5Encoder, textEncoder } from '../src/text/encoder.ts';
@@ -17,7 +19,7 @@ import { type StagedDecoder, streamedDecoder } from '../src/vae/stream.ts';
 import { detectTaehv, taehvDecoder } from '../src/vae/taehv.ts';
 import { STRIP_BYTES, wanDecoder } from '../src/vae/wan.ts';
 import { readWanVaeConfig } from '../src/vae/wan-config.ts';
-import { machine } from './machine.ts';
+import { gpuName, resultFile } from './machine.ts';
 
 const { values } = parseArgs({
   options: {
@@ -45,7 +47,7 @@ interface Loaded {
   dispose(): Promise<void>;
 }
 
-interface Case {
+interface Work {
   readonly group: string;
   readonly name: string;
   readonly frames?: number;
@@ -141,7 +143,7 @@ const wanTextShapes = (): Map<string, readonly number[]> =>
     ...[0, 1].map((layer) => [`encoder.block.${layer}.layer.0.SelfAttention.relative_attention_bias.weight`, [32, 64]] as const),
   ]);
 
-const CASES: readonly Case[] = [
+const CASES: readonly Work[] = [
   {
     group: 'text',
     name: 'embedded text encoder, 24 tokens',
@@ -155,7 +157,7 @@ const CASES: readonly Case[] = [
       [13, 320],
     ] as const
   ).map(
-    ([latentFrames, size]): Case => ({
+    ([latentFrames, size]): Work => ({
       group: 'mini',
       name: `embedded decoder, ${4 * latentFrames - 3} frames ${size} x ${size}`,
       frames: 4 * latentFrames - 3,
@@ -174,7 +176,7 @@ const CASES: readonly Case[] = [
       ['whole', Number.POSITIVE_INFINITY],
     ] as const
   ).map(
-    ([how, stripBytes]): Case => ({
+    ([how, stripBytes]): Work => ({
       group: how === 'whole' ? 'wan-whole' : 'wan',
       name: `Wan 2.1 VAE ${how}, 5 frames 480 x 832`,
       frames: 5,
@@ -206,7 +208,17 @@ function difference(name: string, sample: Float32Array): number | undefined {
   return most / largest;
 }
 
-async function measure({ name, frames, load }: Case, device: CpuDevice): Promise<Record<string, unknown>> {
+interface Decoded extends Case {
+  /** Of the run that makes sessions and shaders. */
+  readonly firstMilliseconds?: number;
+  /** The largest difference from what the other runtime gave, by the largest number. */
+  readonly difference?: number;
+  readonly framesMade?: number;
+  readonly gpuBytes?: number;
+}
+
+/** A run of which the time is not that of the whole work does not count. */
+async function measure({ name, frames, load }: Work, device: CpuDevice): Promise<Omit<Decoded, 'id'>> {
   // What gives no frames cannot be cut.
   if (!frames && left() < SHARE) return { failed: 'no time left' };
   const milliseconds: number[] = [];
@@ -223,11 +235,14 @@ async function measure({ name, frames, load }: Case, device: CpuDevice): Promise
     await loaded.dispose();
   }
   if (!result) return { failed: 'no time left' };
-  const cut = result.frames !== frames ? { framesMade: result.frames } : {};
-  return { first: milliseconds[0], best: Math.min(...milliseconds), milliseconds, difference: difference(name, result.sample), ...cut };
+  const [firstMilliseconds, ...later] = milliseconds;
+  const about = { firstMilliseconds, difference: difference(name, result.sample) };
+  if (result.frames === frames) return { ...about, milliseconds: spreadOf(later.length > 0 ? later : milliseconds) };
+  const failed = `it was cut after ${result.frames} frames in ${Math.round(milliseconds.at(-1)!)} ms`;
+  return { ...about, framesMade: result.frames, failed };
 }
 
-const lines: Record<string, unknown>[] = [];
+const cases: Decoded[] = [];
 const groups = values.cases.split(',');
 const runtimes = values.runtimes.split(',') as RuntimeName[];
 const gpu = await openWebgpu({ checked: !values.unchecked }).catch((error: Error) => {
@@ -235,28 +250,27 @@ const gpu = await openWebgpu({ checked: !values.unchecked }).catch((error: Error
   return undefined;
 });
 const { vendor = '', architecture = '', description = 'no GPU' } = gpu?.adapter ?? {};
-console.log(`${description} (${vendor} ${architecture}), ${machine().cores} cores`);
-const shown = (milliseconds: unknown): string => (typeof milliseconds === 'number' ? milliseconds.toFixed(1) : '').padStart(10);
+console.log(`${description} (${vendor} ${architecture}), ${cpus().length} cores`);
+const shown = (milliseconds?: number): string => (milliseconds?.toFixed(1) ?? '').padStart(10);
 for (const one of CASES.filter(({ group }) => groups.includes(group)))
   for (const runtime of runtimes) {
-    let line: Record<string, unknown>;
+    let measured: Omit<Decoded, 'id'>;
     try {
       const device = await openCpu(runtime, gpu);
-      line = { case: one.name, runtime, ...(await measure(one, device)) };
+      measured = await measure(one, device);
       await device.dispose();
     } catch (error) {
-      line = { case: one.name, runtime, failed: (error as Error).message.split('\n')[0] };
+      measured = { failed: (error as Error).message.split('\n')[0] };
     }
-    lines.push({ ...line, gpuBytes: gpu?.memory.peakBytes });
-    const rest = line.failed ?? `${line.difference === undefined ? '' : `difference ${(line.difference as number).toExponential(1)}`}`;
-    const cut = line.framesMade === undefined ? '' : ` cut after ${line.framesMade} frames`;
-    console.log(`${one.name.padEnd(44)} ${runtime.padEnd(19)} first ${shown(line.first)} ms  best ${shown(line.best)} ms  ${rest}${cut}`);
+    cases.push({ id: `${one.name}/${runtime}/decode`, ...measured, gpuBytes: gpu?.memory.peakBytes });
+    const { firstMilliseconds, milliseconds, failed, difference } = measured;
+    const rest = failed ?? (difference === undefined ? '' : `difference ${difference.toExponential(1)}`);
+    console.log(
+      `${one.name.padEnd(44)} ${runtime.padEnd(19)} first ${shown(firstMilliseconds)} ms  best ${shown(milliseconds?.best)} ms  ${rest}`,
+    );
     gpu?.trim();
   }
-if (values.out)
-  writeFileSync(
-    values.out,
-    `${JSON.stringify({ machine: machine(), gpu: { vendor, architecture, description }, unchecked: values.unchecked, lines }, null, 1)}\n`,
-  );
+const options = { unchecked: values.unchecked, adapter: { vendor, architecture, description } };
+if (values.out) await writeResult(values.out, resultFile('decode', options, cases, gpu && gpuName(gpu.adapter)));
 gpu?.dispose();
 process.exit(0);

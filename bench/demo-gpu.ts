@@ -1,12 +1,13 @@
 // The embedded model on the GPU: prompt to decoded frames, by size and method, the first run (which compiles kernels) and the best of three more.
 //   node dist/bench/demo-gpu.js [--runtime onnxruntime-node|onnxruntime-webgpu] [--dtype f16] [--out FILE]
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { RuntimeName } from '../src/backend/runtime.ts';
+import { type Case, writeResult } from '../src/bench/results.ts';
+import { spreadOf } from '../src/bench/spread.ts';
 import type { Method } from '../src/method.ts';
 import { adaSpa, dense, pyramidSparse } from '../src/methods.ts';
 import { TextToVideoPipeline } from '../src/pipeline.ts';
-import { machine } from './machine.ts';
+import { resultFile } from './machine.ts';
 
 const { values } = parseArgs({
   options: { runtime: { type: 'string' }, dtype: { type: 'string', default: 'f16' }, out: { type: 'string' } },
@@ -34,14 +35,17 @@ async function once(attention: Method, size: (typeof SIZES)[number]) {
   return { seconds: (performance.now() - start) / 1000, frames, steps, tokens, density: meanDensity, milliseconds };
 }
 
-const lines = [];
+const cases: Case[] = [];
 for (const size of SIZES)
   for (const method of [dense(), adaSpa({ sparsity: 0.8 }), pyramidSparse()]) {
     const runs = [];
     for (let run = 0; run < RUNS; run++) runs.push(await once(method, size));
     const [first, ...later] = runs;
-    const best = later.sort((a, b) => a.seconds - b.seconds)[0];
-    lines.push({ ...size, method: method.name, firstSeconds: first.seconds, best });
+    const best = [...later].sort((a, b) => a.seconds - b.seconds)[0];
+    const { steps, tokens, frames, density } = best;
+    const about = { ...size, tokens, steps, frames, density, firstSeconds: first.seconds, rounds: later.map((one) => one.milliseconds) };
+    const milliseconds = spreadOf(later.map(({ seconds }) => 1000 * seconds));
+    cases.push({ id: `${tokens} tokens/webgpu ${values.dtype}/zoetrope ${method.name}/prompt to frames`, milliseconds, ...about });
     const { text, denoise, decode } = best.milliseconds;
     console.log(
       `${size.width}x${size.height}x${size.numFrames}, ${best.tokens} tokens, ${method.name}: first ${first.seconds.toFixed(2)} s, best ${best.seconds.toFixed(2)} s`,
@@ -50,5 +54,5 @@ for (const size of SIZES)
   }
 const { device, runtime } = pipe;
 await pipe.dispose();
-if (values.out) writeFileSync(values.out, `${JSON.stringify({ machine: machine(), device, runtime, prompt: PROMPT, lines }, null, 1)}\n`);
+if (values.out) await writeResult(values.out, resultFile('demo', { prompt: PROMPT, device, runtime }, cases, device.adapter));
 process.exit(0);

@@ -5,10 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { loadRuntime, type RuntimeName } from '../src/backend/runtime.ts';
+import { writeResult } from '../src/bench/results.ts';
+import { spreadOf } from '../src/bench/spread.ts';
 import { adaSpa, dense, pyramidSparse } from '../src/methods.ts';
 import { TextToVideoPipeline } from '../src/pipeline.ts';
 import { saveVideo } from '../src/video/file.ts';
-import { matmulRate, writeResult } from './machine.ts';
+import { matmulRate, resultFile, resultPath } from './machine.ts';
 
 const { values } = parseArgs({
   options: {
@@ -25,7 +27,18 @@ const prompt = 'a rocket flying up over a night sky';
 const matmulGflops = await matmulRate(await loadRuntime(values.runtime as RuntimeName));
 console.log(`${values.runtime}: matrix product at ${matmulGflops} GFLOP/s`);
 const folder = mkdtempSync(join(tmpdir(), 'zoetrope-demo-'));
-const rows: Record<string, string | number>[] = [];
+interface Row {
+  readonly method: string;
+  readonly seconds: number;
+  /** Seconds of the parts. */
+  readonly text: number;
+  readonly denoise: number;
+  readonly decode: number;
+  readonly density: number;
+  readonly tokens: number;
+  readonly steps: number;
+}
+const rows: Row[] = [];
 for (let round = 0; round < Number(values.rounds); round++) {
   for (const name of (values.methods as string).split(',') as (keyof typeof METHODS)[]) {
     const start = performance.now();
@@ -44,7 +57,6 @@ for (let round = 0; round < Number(values.rounds); round++) {
     await pipe.dispose();
     const { text, denoise, decode } = report.milliseconds;
     rows.push({
-      round,
       method: name,
       seconds,
       text: text / 1000,
@@ -60,17 +72,18 @@ for (let round = 0; round < Number(values.rounds); round++) {
   }
 }
 rmSync(folder, { recursive: true });
-const best = (name: string): number => Math.min(...rows.filter((row) => row.method === name).map((row) => row.seconds as number));
-const seconds = Object.fromEntries((values.methods as string).split(',').map((name) => [name, best(name)]));
-const tokens = rows[0].tokens;
-console.log(
-  writeResult(`demo-${values.runtime}-${tokens}`, {
-    what: 'prompt to mp4, embedded model, model loading included',
-    prompt,
-    runtime: values.runtime,
-    matmulGflops,
-    tokens,
-    bestSeconds: seconds,
-    rows,
-  }),
-);
+const [{ tokens, steps }] = rows;
+const group = `${tokens} tokens/${values.runtime} f32`;
+const cases = (values.methods as string).split(',').map((name) => {
+  const own = rows.filter(({ method }) => method === name);
+  const rounds = own.map(({ seconds, text, denoise, decode }) => ({ seconds, text, denoise, decode }));
+  const milliseconds = spreadOf(own.map(({ seconds }) => 1000 * seconds));
+  return { id: `${group}/zoetrope ${name}/prompt to mp4`, tokens, steps, milliseconds, density: own[0].density, rounds };
+});
+const options = {
+  ...{ what: 'prompt to mp4, embedded model, model loading included', prompt, runtime: values.runtime, rounds: Number(values.rounds) },
+};
+const product = { id: `${values.runtime} f32/matrix product of 1024`, gigaflops: matmulGflops };
+const path = resultPath(`demo-${values.runtime}-${tokens}`);
+await writeResult(path, resultFile('demo', options, [product, ...cases]));
+console.log(path);

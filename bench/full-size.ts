@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Worker } from 'node:worker_threads';
 import { weightsOf } from '../src/bench/random.ts';
+import { writeResult } from '../src/bench/results.ts';
+import { spreadOf } from '../src/bench/spread.ts';
 import { wanConfig } from '../src/dit/transformer.ts';
 import { wanTransformer } from '../src/dit/wan.ts';
 import { type StepReport, TextToVideoPipeline } from '../src/pipeline.ts';
@@ -15,7 +17,7 @@ import { readT5Config, t5Encoder } from '../src/text/encoder.ts';
 import { decoderPrograms } from '../src/vae/index.ts';
 import { wanDecoder } from '../src/vae/wan.ts';
 import { readWanVaeConfig } from '../src/vae/wan-config.ts';
-import { root, writeResult } from './machine.ts';
+import { resultFile, resultPath, root } from './machine.ts';
 
 const { values } = parseArgs({
   options: {
@@ -133,18 +135,14 @@ const report = await video.report;
 const estimated = pipe.estimate(options);
 await pipe.dispose();
 rmSync(folder, { recursive: true });
+const { milliseconds, runtime, method, steps, tokens, meanDensity: density, promptTokens, promptTruncated } = report;
+const id = `wan-2.1-1.3b ${values.width}x${values.height}x${values.frames} zero weights/${runtime} f32/${method} ${steps} steps`;
+const about = { parameters, frames, tokens, estimated, density, promptTokens, promptTruncated };
+const path = resultPath(`full-size-${values.width}x${values.height}`);
+const parts = Object.entries(milliseconds).map(([part, time]) => ({ id: `${id}/${part}`, milliseconds: spreadOf([time]) }));
+const asked = { what: "Wan 2.1 T2V-1.3B's shapes, zero weights", ...options };
+await writeResult(path, resultFile('full-size', asked, [{ id, ...about, peakMebibytes, decodePeakMebibytes }, ...parts]));
+console.log(path);
 console.log(
-  writeResult(`full-size-${values.width}x${values.height}`, {
-    what: "Wan 2.1 T2V-1.3B's shapes, zero weights",
-    parameters,
-    options,
-    frames,
-    peakMebibytes,
-    decodePeakMebibytes,
-    estimated,
-    report,
-  }),
-);
-console.log(
-  `${frames} frames, peak ${peakMebibytes} MiB (decoding ${decodePeakMebibytes}), text ${(report.milliseconds.text / 1000).toFixed(1)} s, denoise ${(report.milliseconds.denoise / 1000).toFixed(1)} s, decode ${(report.milliseconds.decode / 1000).toFixed(1)} s`,
+  `${frames} frames, peak ${peakMebibytes} MiB (decoding ${decodePeakMebibytes}), text ${(milliseconds.text / 1000).toFixed(1)} s, denoise ${(milliseconds.denoise / 1000).toFixed(1)} s, decode ${(milliseconds.decode / 1000).toFixed(1)} s`,
 );

@@ -1,10 +1,11 @@
-// What a result file says of where it was measured, and how results are written.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { cpus, totalmem } from 'node:os';
+// What the scripts of this folder share: the checkout, their results as files of cases, and the rate that a machine must be read against.
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { OnnxGraph } from '../src/backend/onnx.ts';
 import type { Runtime } from '../src/backend/runtime.ts';
+import type { AdapterReport } from '../src/backend/webgpu/adapter.ts';
+import { type Case, machineOf, type ResultFile } from '../src/bench/results.ts';
 
 /** Root of the checkout: the folder with package.json. */
 export const root = ((): string => {
@@ -18,20 +19,26 @@ export const root = ((): string => {
   }
 })();
 
-/** Processor, memory and software of this machine. */
-export function machine(): Record<string, string | number> {
-  const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, { version: string }> };
-  const version = (name: string): string => lock.packages[`node_modules/${name}`]?.version ?? 'not installed';
+/** Cases that a script measured on this machine as a result file; `gpu` is its name where one takes part. */
+export function resultFile<Own extends Case>(bench: string, options: object, cases: readonly Own[], gpu?: string): ResultFile<Own> {
+  const packages = (JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as Lock).packages;
+  const installed = ['onnxruntime-node', 'onnxruntime-web'].map((name) => [name, packages[`node_modules/${name}`]?.version]);
   return {
-    cpu: cpus()[0].model.trim(),
-    cores: cpus().length,
-    memoryGiB: Math.round(totalmem() / 2 ** 30),
-    node: process.version,
-    'onnxruntime-node': version('onnxruntime-node'),
-    'onnxruntime-web': version('onnxruntime-web'),
-    date: new Date().toISOString().slice(0, 10),
+    ...{ bench, date: new Date().toISOString().slice(0, 10), version: packages[''].version, machine: machineOf(gpu) },
+    options: { ...options, ...Object.fromEntries(installed) },
+    cases,
   };
 }
+
+interface Lock {
+  readonly packages: Readonly<Record<string, { readonly version: string }>>;
+}
+
+/** A GPU as results name it. */
+export const gpuName = ({ device, description }: AdapterReport): string => device || description;
+
+/** Where a result is committed. */
+export const resultPath = (name: string): string => join(root, 'bench', 'results', `${name}.json`);
 
 /** GFLOP/s of a 1024 x 1024 x 1024 f32 matrix product, best of ten: what a figure of this machine must be read against. */
 export async function matmulRate(runtime: Runtime): Promise<number> {
@@ -55,12 +62,4 @@ export async function matmulRate(runtime: Runtime): Promise<number> {
   }
   await session.release();
   return Math.round((2 * 1024 ** 3) / best / 1e6);
-}
-
-/** Writes bench/results/NAME.json and returns its path. */
-export function writeResult(name: string, result: object): string {
-  const path = join(root, 'bench', 'results', `${name}.json`);
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, `${JSON.stringify({ machine: machine(), ...result }, null, 1)}\n`);
-  return path;
 }

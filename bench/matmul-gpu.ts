@@ -3,17 +3,18 @@
 //   node dist/bench/matmul-gpu.js [--shapes 32768x1536x8960,...] [--tilings WORD,...] [--stock] [--out FILE]
 // Shapes are rows x inputs x outputs. --tilings keeps those whose name has one of the words. --stock uses only what a browser offers without
 // flags, with validation; otherwise all features, without validation and bounds checks.
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { Backend } from '../src/backend/backend.ts';
 import { webgpuBackend } from '../src/backend/webgpu/backend.ts';
 import { bytesOf, type GpuDevice, type GpuTensor, gpuTensor, openWebgpu } from '../src/backend/webgpu/device.ts';
 import { loadKernels } from '../src/backend/webgpu/wgsl.ts';
 import { seeded } from '../src/bench/random.ts';
+import { type Case, writeResult } from '../src/bench/results.ts';
+import { type Spread, spreadOf } from '../src/bench/spread.ts';
 import { ditKernels } from '../src/dit/webgpu/kernels/index.ts';
 import { type MatmulCall, type MatmulVariant, matmulVariants } from '../src/dit/webgpu/matmul.ts';
 import { bytesOfTiling, matrixWith, type Tiling } from '../src/dit/webgpu/matmul-matrix.ts';
-import { machine } from './machine.ts';
+import { gpuName, resultFile } from './machine.ts';
 import { tilings } from './matmul-tilings.ts';
 
 const RUNS = 12;
@@ -28,11 +29,9 @@ interface Shape {
 
 type Contender = { readonly name: string; readonly variant: MatmulVariant; readonly tiling?: Tiling };
 
-interface Line {
+interface Line extends Case {
   readonly name: string;
-  readonly dtype: 'f32' | 'f16';
-  readonly milliseconds: number;
-  readonly teraflops: number;
+  readonly milliseconds: Spread;
 }
 
 /** Roughly normal numbers of whole 64ths. */
@@ -103,8 +102,8 @@ async function errorOf({ gpu, ops, x }: Bench, call: MatmulCall, exact: readonly
   return Math.sqrt(difference / norm);
 }
 
-/** Median GPU milliseconds of a launch, after some of the same. */
-async function time(gpu: GpuDevice, body: () => void, seconds: number): Promise<number> {
+/** GPU milliseconds of a launch, after some of the same. */
+async function time(gpu: GpuDevice, body: () => void, seconds: number): Promise<Spread> {
   for (const until = performance.now() + seconds * 1000; performance.now() < until; ) {
     body();
     await gpu.idle();
@@ -112,8 +111,7 @@ async function time(gpu: GpuDevice, body: () => void, seconds: number): Promise<
   const runs: number[] = [];
   for (let sum = 0; runs.length < RUNS && (sum < 500 || runs.length < 3); sum += runs.at(-1)!)
     runs.push((await gpu.profile(body)).reduce((all, { milliseconds }) => all + milliseconds, 0));
-  runs.sort((a, b) => a - b);
-  return runs[runs.length >> 1];
+  return spreadOf(runs);
 }
 
 const rounded = (x: number, digits = 4): number => Number(x.toPrecision(digits));
@@ -138,24 +136,27 @@ async function measure(
   const compileMilliseconds = Math.round(performance.now() - start);
   const milliseconds = await time(gpu, () => gpu.dispatch(launch), seconds);
   const line = {
-    name,
-    dtype,
-    milliseconds: rounded(milliseconds),
-    teraflops: rounded((2 * rows * inputs * outputs) / milliseconds / 1e9),
+    ...{ id: idOf(call, dtype, name), dtype, name, milliseconds },
+    teraflops: rounded((2 * rows * inputs * outputs) / milliseconds.median / 1e9),
     relativeError: rounded(await errorOf(bench, call, exact), 2),
     compileMilliseconds,
     ...(tiling && { kibibytes: bytesOfTiling(tiling) / 1024 }),
   };
-  console.log(`${rows}x${inputs}x${outputs}`, JSON.stringify(line));
+  console.log(JSON.stringify(line));
   return line;
 }
+
+const idOf = ({ rows, inputs, outputs }: Shape, dtype: string, name: string): string =>
+  `${rows}x${inputs}x${outputs}/webgpu ${dtype}/zoetrope ${name}`;
 
 /** One shape in one dtype: every contender that can run, the others with the reason why not, then the best with what stands behind the sum. */
 async function benchShape(bench: Bench, shape: Shape, dtype: 'f32' | 'f16', exact: readonly ExactRow[], contenders: readonly Contender[]) {
   const { gpu, ops } = bench;
   const { rows, inputs, outputs } = shape;
   const reasons = contenders.map((one) => ({ one, reason: one.variant.lacking(gpu.adapter, { ...shape, dtype }) }));
-  const skipped = reasons.flatMap(({ one, reason }) => (reason === undefined ? [] : [{ name: one.name, dtype, reason }]));
+  const skipped: Case[] = reasons.flatMap(({ one, reason }) =>
+    reason === undefined ? [] : [{ id: idOf(shape, dtype, one.name), dtype, skipped: reason }],
+  );
   const able = reasons.filter(({ reason }) => reason === undefined).map(({ one }) => one);
   const lines: Line[] = [];
   if (able.length === 0) return { lines, skipped };
@@ -166,8 +167,8 @@ async function benchShape(bench: Bench, shape: Shape, dtype: 'f32' | 'f16', exac
     try {
       lines.push(await measure(bench, one, call, lines.length === 0 ? 1 : 0.1, exact));
     } catch (error) {
-      skipped.push({ name: one.name, dtype, reason: (error as Error).message.split('\n')[0] });
-      console.log(one.name, skipped.at(-1)!.reason);
+      skipped.push({ id: idOf(shape, dtype, one.name), failed: (error as Error).message.split('\n')[0] });
+      console.log(one.name, skipped.at(-1)!.failed);
     }
   const [bias, gate] = [0, 1].map(() => filled(bench, bench.x, [outputs], dtype));
   const residual = filled(bench, bench.x, [rows, outputs], dtype);
@@ -185,7 +186,7 @@ async function benchShape(bench: Bench, shape: Shape, dtype: 'f32' | 'f16', exac
   return { lines, skipped };
 }
 
-const fastest = (lines: readonly Line[]): Line[] => lines.toSorted((a, b) => a.milliseconds - b.milliseconds);
+const fastest = (lines: readonly Line[]): Line[] => lines.toSorted((a, b) => a.milliseconds.median - b.milliseconds.median);
 
 const { values } = parseArgs({
   options: {
@@ -202,7 +203,7 @@ const matrix: Contender[] = [...tilings]
   .filter(([name]) => words.some((word) => name.includes(word)))
   .map(([name, tiling]) => ({ name: `matrix ${name}`, variant: matrixWith(tiling), tiling }));
 const others: Contender[] = matmulVariants.filter(({ name }) => name !== 'matrix').map((variant) => ({ name: variant.name, variant }));
-const results = [];
+const cases: Case[] = [];
 let chosen = matrix;
 for (const text of values.shapes.split(',')) {
   const [rows, inputs, outputs] = text.split('x').map(Number);
@@ -210,7 +211,7 @@ for (const text of values.shapes.split(',')) {
   const exact = exactRows(bench, shape);
   const half = await benchShape(bench, shape, 'f16', exact, [...chosen, ...others]);
   const single = await benchShape(bench, shape, 'f32', exact, others);
-  results.push({ ...shape, lines: [...half.lines, ...single.lines], skipped: [...half.skipped, ...single.skipped] });
+  cases.push(...[...half.lines, ...single.lines].map(({ name: _, ...one }) => one), ...half.skipped, ...single.skipped);
   const names = fastest(half.lines).map(({ name }) => name);
   chosen = names
     .map((name) => chosen.find((one) => one.name === name))
@@ -220,7 +221,7 @@ for (const text of values.shapes.split(',')) {
     .filter((one, at, all) => all.indexOf(one) === at);
 }
 const { vendor, architecture, description } = gpu.adapter;
-const result = { machine: machine(), gpu: { vendor, architecture, description }, stock: values.stock, runs: RUNS, shapes: results };
-if (values.out) writeFileSync(values.out, `${JSON.stringify(result, null, 1)}\n`);
+const options = { stock: values.stock, runs: RUNS, adapter: { vendor, architecture, description } };
+if (values.out) await writeResult(values.out, resultFile('matmul', options, cases, gpuName(gpu.adapter)));
 gpu.dispose();
 process.exit(0);

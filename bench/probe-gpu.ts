@@ -1,12 +1,12 @@
 // What a GPU gives to kernels, measured: how many workgroups a core holds by workgroup memory, what caches deliver, what loading subgroup
 // matrices costs.
 //   node dist/bench/probe-gpu.js [--cores 132] [--out FILE]        cores: streaming multiprocessors or compute units of the GPU
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { type GpuDevice, openWebgpu } from '../src/backend/webgpu/device.ts';
 import { MATRIX_HEADER } from '../src/backend/webgpu/matrices.ts';
 import type { Header } from '../src/backend/webgpu/wgsl.ts';
-import { machine } from './machine.ts';
+import { type Case, writeResult } from '../src/bench/results.ts';
+import { gpuName, resultFile } from './machine.ts';
 
 const { values } = parseArgs({ options: { cores: { type: 'string', default: '132' }, out: { type: 'string' } } });
 const cores = Number(values.cores);
@@ -81,30 +81,30 @@ const LOADS = {
 };
 
 const counts = [1, 2, 3, 4, 6, 8];
-const occupancy = [];
+const cases: (Case & Readonly<Record<string, unknown>>)[] = [];
 for (const kibibytes of [4, 8, 12, 14, 15, 16, 17, 18, 20, 24, 25, 26, 28, 32, 40, 48]) {
   if (kibibytes * 1024 > gpu.adapter.limits.maxComputeWorkgroupStorageSize) continue;
-  const milliseconds = [];
+  const milliseconds: number[] = [];
   for (const count of counts) milliseconds.push(await best(gpu, `occupied-${kibibytes}.wgsl`, occupied(kibibytes * 1024), count * cores));
-  occupancy.push({ kibibytes, milliseconds });
+  cases.push({ id: `webgpu/${kibibytes} KiB of workgroup memory`, kibibytes, workgroupsACore: counts, bestMilliseconds: milliseconds });
   console.log(`${kibibytes} KiB of workgroup memory, ${counts} workgroups a core: ${milliseconds.map((x) => x.toFixed(3)).join(' ')} ms`);
 }
-const streams = [];
 for (const mebibytes of [1, 8, 16, 32]) {
   const milliseconds = await best(gpu, `streamed-${mebibytes}.wgsl`, streamed(mebibytes), 8 * cores);
-  streams.push({ mebibytes, terabytesASecond: (8 * cores * 128 * 256 * 8 * 16) / milliseconds / 1e9 });
-  console.log(`a stream over ${mebibytes} MiB: ${streams.at(-1)!.terabytesASecond.toFixed(2)} TB/s`);
+  const terabytesASecond = (8 * cores * 128 * 256 * 8 * 16) / milliseconds / 1e9;
+  cases.push({ id: `webgpu/stream over ${mebibytes} MiB`, mebibytes, terabytesASecond });
+  console.log(`a stream over ${mebibytes} MiB: ${terabytesASecond.toFixed(2)} TB/s`);
 }
-const loads = [];
 if (gpu.adapter.matrices.some(({ M, N, K, resultComponentType }) => M === 16 && N === 16 && K === 16 && resultComponentType === 'f32'))
   for (const [name, load] of Object.entries(LOADS))
     for (const count of [1, 2, 4]) {
       const milliseconds = await best(gpu, `products ${name}.wgsl`, products(load), count * cores, MATRIX_HEADER);
-      loads.push({ name, workgroupsACore: count, teraflops: (count * cores * 4 * 2000 * 8 * 8192) / milliseconds / 1e9 });
-      console.log(`products, ${name}, ${count} workgroups a core: ${loads.at(-1)!.teraflops.toFixed(0)} TFLOP/s`);
+      const teraflops = (count * cores * 4 * 2000 * 8 * 8192) / milliseconds / 1e9;
+      cases.push({ id: `webgpu f16/products, ${name}, ${count} workgroups a core`, workgroupsACore: count, teraflops });
+      console.log(`products, ${name}, ${count} workgroups a core: ${teraflops.toFixed(0)} TFLOP/s`);
     }
 const { vendor, architecture, description } = gpu.adapter;
-const result = { machine: machine(), gpu: { vendor, architecture, description }, cores, counts, occupancy, streams, loads };
-if (values.out) writeFileSync(values.out, `${JSON.stringify(result, null, 1)}\n`);
+const options = { cores, adapter: { vendor, architecture, description } };
+if (values.out) await writeResult(values.out, resultFile('probe', options, cases, gpuName(gpu.adapter)));
 gpu.dispose();
 process.exit(0);

@@ -3,7 +3,6 @@
 //   node dist/bench/step-gpu-ort.js [--layers 2] [--width 832] [--height 480] [--frames 81] [--dtype f16] [--runs 3] [--checked] [--model DIR] [--out FILE]
 // --checked is with validation and bounds checks; --model takes a checkpoint's weights instead. First a forward of few tokens is compared with the
 // CPU executor's: where it differs the bench ends with 1.
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type * as ort from 'onnxruntime-common';
 import { createAttention } from '../src/attention.ts';
@@ -11,6 +10,9 @@ import { openCpu } from '../src/backend/cpu.ts';
 import type { ExternalBytes } from '../src/backend/runtime.ts';
 import { webgpuRuntime } from '../src/backend/runtime-webgpu.ts';
 import { gpuTensor } from '../src/backend/webgpu/device.ts';
+import { subjectId } from '../src/bench/ids.ts';
+import { writeResult } from '../src/bench/results.ts';
+import { median, spreadOf, type Times } from '../src/bench/spread.ts';
 import { openSubject, type Subject } from '../src/bench/subject.ts';
 import type { Program } from '../src/dit/graph.ts';
 import { cpuExecutor } from '../src/dit/onnx/executor.ts';
@@ -19,7 +21,7 @@ import { timestepEmbedding, type WanShape, wanTransformer } from '../src/dit/wan
 import { dense } from '../src/methods.ts';
 import { gaussianNoise } from '../src/noise.ts';
 import { elements } from '../src/tensor.ts';
-import { machine } from './machine.ts';
+import { gpuName, resultFile } from './machine.ts';
 import { attentionGraph, type DType, rowsOf, write } from './step-ort-graphs.ts';
 
 const { values: options } = parseArgs({
@@ -213,8 +215,6 @@ async function check(bench: Bench): Promise<Check> {
   return { tokens, layers, difference, allowed: bench.dtype === 'f16' ? 2e-2 : 1e-4 };
 }
 
-const median = (numbers: readonly number[]): number => [...numbers].sort((a, b) => a - b)[numbers.length >> 1];
-
 /** Seconds of whole forwards and of their parts; those of all the model's layers scaled from the parts. */
 async function time(bench: Bench, runs: number) {
   const { gpu, config, shape } = bench.subject;
@@ -237,7 +237,7 @@ async function time(bench: Bench, runs: number) {
   const whole = options.model ? config.layers : LAYERS;
   const [attention, between] = [median(parts.attention), median(others)];
   return {
-    ...{ seconds: median(seconds), runs: seconds, finite, parts },
+    ...{ seconds, finite, parts },
     layer: { seconds: attention + between, attention, dense: between },
     scaled: { layers: whole, seconds: first + whole * attention + (whole - 1) * between + ending },
   };
@@ -258,13 +258,31 @@ const checked = await check(bench);
 const isRight = checked.difference <= checked.allowed;
 console.log(JSON.stringify({ check: checked, right: isRight }));
 const times = await time(bench, Number(options.runs));
-const result = {
-  machine: machine(),
-  contender: `onnxruntime-web ${version} WebGPU, dense`,
-  ...{ ...subject.setting, check: checked, ...times, benchSeconds: (performance.now() - start) / 1000 },
+const { setting } = subject;
+const contender = `onnxruntime-web ${version} WebGPU, dense`;
+const shared = { contender, density: 1, clock: 'wall', finite: times.finite, check: { against: 'the CPU executor in f32', ...checked } };
+// What was timed when it was wrong is not the Program.
+const wrong = isRight ? undefined : `it is off by ${checked.difference} of the largest number where ${checked.allowed} is allowed`;
+const unlessWrong = (milliseconds: Times) => (wrong === undefined ? { milliseconds } : { failed: wrong });
+const idOf = (layers: number): string => `${subjectId({ ...setting, layers })}/onnxruntime-web/dense`;
+const { seconds, scaled, layer, parts } = times;
+const own = { id: idOf(setting.layers), ...shared, ...unlessWrong(spreadOf(seconds.map((x) => 1000 * x))), setting };
+const whole = {
+  ...{
+    id: idOf(scaled.layers),
+    ...shared,
+    ...unlessWrong({ median: 1000 * scaled.seconds }),
+    scaledFromLayers: setting.layers,
+    layer,
+    parts,
+  },
+  setting: { ...setting, layers: scaled.layers },
 };
+const cases = setting.layers === scaled.layers ? [own] : [whole, own];
+const asked = { checked: options.checked, layers: setting.layers, runs: seconds.length, benchSeconds: (performance.now() - start) / 1000 };
+const result = resultFile('step', asked, cases, gpuName(subject.gpu.adapter));
 console.log(JSON.stringify(result, null, 1));
-if (options.out) writeFileSync(options.out, `${JSON.stringify(result, null, 1)}\n`);
-// With subgroups of 4, as on software GPUs, this MultiHeadAttention is wrong: then what was timed is not the Program.
-if (!isRight) console.error(`the result differs by ${checked.difference} of the largest number where ${checked.allowed} is allowed`);
+if (options.out) await writeResult(options.out, result);
+// With subgroups of 4, as on software GPUs, this MultiHeadAttention is wrong.
+if (wrong !== undefined) console.error(wrong);
 process.exit(isRight ? 0 : 1);
