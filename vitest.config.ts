@@ -5,5 +5,12 @@ import { swiftshaderEnvironment } from './test/gpu/swiftshader.ts';
 Object.assign(process.env, await swiftshaderEnvironment());
 
 export default defineConfig({
-  test: { include: ['test/**/*.test.ts'], testTimeout: 120_000, hookTimeout: 120_000, pool: 'forks', maxWorkers: 2 },
+  test: {
+    include: ['test/**/*.test.ts'],
+    setupFiles: ['test/gpu/loops.ts'],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    pool: 'forks',
+    maxWorkers: 2,
+  },
 });

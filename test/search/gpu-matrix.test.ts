@@ -51,6 +51,7 @@ const played = ({ name, body }: Kernel): Kernel => ({
   name,
   body:
     body
+      .replaceAll(' // unroll', '')
       .replace(/subgroup_matrix_(left|right)<f16, \w, \w>/g, 'vec2u')
       .replace('subgroup_matrix_result<f32, N, M>', 'array<f32, 8>')
       .replace('q: array<f16>', 'q: array<u32>')
