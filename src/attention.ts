@@ -44,6 +44,8 @@ interface Answer {
 export interface AttentionOptions {
   /** Called for each batch item of each call, as it is enqueued. */
   readonly onCall?: (call: NotedCall) => void;
+  /** Called when a run is over: at `reset`, and before the first call of another one. */
+  readonly onEnd?: () => void;
 }
 
 /**
@@ -51,10 +53,13 @@ export interface AttentionOptions {
  * one that the same layer, branch and grid has seen, starts a new run. The attention only enqueues; a failure shows where its result is read.
  * @throws RangeError when q, k, v do not fit the site's grid, order and branches.
  */
-export function createAttention(ops: Backend, method: Method, { onCall }: AttentionOptions = {}): BoundAttention {
+export function createAttention(ops: Backend, method: Method, { onCall, onEnd }: AttentionOptions = {}): BoundAttention {
   checkHeads(method);
   const memories = new Map<string, Kept>();
-  const run = runOf(() => forget(ops, memories));
+  const run = runOf(() => {
+    forget(ops, memories);
+    onEnd?.();
+  });
   let done = tally();
   const attendItem = (q: Tensor, k: Tensor, v: Tensor, site: Site, ordinal: number): Tensor => {
     const { phase, answer } = answered(q, k, v, site, ordinal);

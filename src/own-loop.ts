@@ -42,7 +42,7 @@ export interface Place {
   readonly branch?: number;
 }
 
-/** One attention call. A step before the last one begins a new run. */
+/** One attention call. A step before the last one, or one that its layer and branch had already, begins a new run. */
 export interface Attend {
   /** Numbers [heads, tokens, dim], on the CPU or the device, to as many. */
   (q: Float32Array, k: Float32Array, v: Float32Array, place: Place): Promise<Float32Array>;
@@ -71,15 +71,16 @@ export interface OwnLoop extends Attend {
  */
 export function attention(method: Method, options: OwnLoopOptions): OwnLoop {
   checkSizes(options);
-  let log = callLog(method.name, method.measure);
-  let last = 0;
-  const bind = (ops: Backend): BoundAttention => createAttention(ops, method, { onCall: (call) => log.note(call) });
+  const begin = () => callLog(method.name, method.measure);
+  let log = begin();
+  const onEnd = () => {
+    log = begin();
+  };
+  const bind = (ops: Backend): BoundAttention => createAttention(ops, method, { onCall: (call) => log.note(call), onEnd });
   const opened = options.ops ? undefined : once(() => open(options, bind));
   const handles = options.ops && bind(options.ops);
   const attendHandles = (bound: BoundAttention, q: Tensor, k: Tensor, v: Tensor, place: Place): Tensor => {
     const { grid, layers, steps } = options;
-    if (place.step < last) log = callLog(method.name, method.measure);
-    last = place.step;
     return bound.attention(q, k, v, { grid, layers, steps, step: place.step, layer: place.layer, branches: [place.branch ?? 0] });
   };
   const attend = (q: Given, k: Given, v: Given, place: Place & { readonly out?: GPUBuffer }) => {
@@ -92,12 +93,12 @@ export function attention(method: Method, options: OwnLoopOptions): OwnLoop {
     reset() {
       handles?.reset();
       opened?.made?.then(({ bound }) => bound.reset()).catch(() => undefined);
-      log = callLog(method.name, method.measure);
-      last = 0;
+      onEnd();
     },
     async dispose() {
       handles?.reset();
-      await (await opened?.made)?.dispose();
+      // Who called it knows why nothing could be opened.
+      await (await opened?.made?.catch(() => undefined))?.dispose();
     },
   });
 }
@@ -144,11 +145,14 @@ async function onDevice(
       given.map((one) => one.length),
     );
     const { ops, bound } = await opened.get();
-    const [q, k, v] = given.map((one) => ops.upload(one, shape));
-    const out = attend(bound, q, k, v, place);
-    const numbers = (await ops.read(out)) as Float32Array;
-    for (const x of [q, k, v, out]) ops.release(x);
-    return numbers;
+    const held = given.map((one) => ops.upload(one, shape));
+    try {
+      const [q, k, v] = held;
+      held.push(attend(bound, q, k, v, place));
+      return (await ops.read(held[3])) as Float32Array;
+    } finally {
+      for (const x of held) ops.release(x);
+    }
   }
   if (!device || !place.out || given.some((one) => one instanceof Float32Array || !('size' in one)))
     throw new TypeError('q, k and v are neither three Float32Arrays nor three GPUBuffers with `device` and `out`; give handles with `ops`');

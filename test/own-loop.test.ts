@@ -80,6 +80,19 @@ test('plain numbers and handles give what a seam of a model gives, run after run
   expect(await lastOf(read)).toEqual(wanted);
 });
 
+test('a run of one step begins anew with each call of a layer', async () => {
+  const attend = attention(method, { ...options, steps: 1 });
+  for (let run = 0; run < 3; run++) for (const layer of [0, 1]) await attend(...inputs(run, layer), { step: 0, layer });
+  expect((await attend.statistics()).calls.map(({ layer }) => layer)).toEqual([0, 1]);
+  await attend.dispose();
+});
+
+test('what could not be opened is not in the way of dispose', async () => {
+  const attend = attention(method, { ...options, runtime: 'onnxruntime-webgpu' });
+  await expect(attend(...inputs(0, 0), { step: 0, layer: 0 })).rejects.toThrow();
+  await attend.dispose();
+});
+
 test('branches have plans of their own', async () => {
   const attend = attention(method, options);
   for (const step of [1, 2]) for (const branch of [0, 1]) await attend(...inputs(step, branch), { step, layer: 0, branch });
@@ -120,6 +133,12 @@ test.skipIf(!gpu)('numbers and buffers of a GPU give the same, and what they tak
   const before = held();
   await lastOf(attend);
   expect(held()).toBe(before);
+  const score = () => {
+    throw new Error('there are no scores');
+  };
+  const failing = attention({ ...method, score }, { ...options, device });
+  await expect(failing(...inputs(1, 0), { step: 1, layer: 0 })).rejects.toThrow('there are no scores');
+  expect(held()).toBeLessThanOrEqual(before);
   await attend.dispose();
 });
 
