@@ -81,8 +81,10 @@ describe.skipIf(!ops)('selection on the GPU', () => {
     ['a pyramid of masses with a floor', { measure: 'mass', levels: pyramid(0.5, 0.6, 0.7, 0.8), floor: 0.06 }],
     ['all mass', { measure: 'mass', levels: pyramid(0.25, 0.5, 1) }],
   ];
+  // Long rows take a software GPU long: one selection of each measure.
+  const pyramids = selections.filter(([name]) => name.startsWith('a pyramid'));
   for (const kBlocks of [1, 63, 64, 65, 300, 2049])
-    test.each(selections)(`%s of ${kBlocks} blocks`, async (_, selection) => {
+    test.each(kBlocks > 1000 ? pyramids : selections)(`%s of ${kBlocks} blocks`, async (_, selection) => {
       const shape: Shape = [2, 3, kBlocks];
       const scores = separated(shape, kBlocks, kBlocks > 1000 ? 0.999 : 0.99);
       await same(scores, shape, selection);
