@@ -7,8 +7,8 @@ export type ListedResult = MethodResult & Pick<Listed, 'name' | 'mark' | 'recons
 
 const HEAD = 'method, mark, density, error, recall, read in full, search / time, time / dense, run density, run time / dense'.split(', ');
 
-const LEGEND = `Density is the FLOP-equivalent share of full attention, what a correction computes beside the plan included, error the relative Euclidean
-error of the attention output, recall the share of the exact softmax mass that lies in blocks that are read, however finely, and "read in full" in
+const LEGEND = `Density is the FLOP-equivalent share of full attention, what a correction computes beside the plan and the padding of short
+blocks included, so that layouts compare at equal work, error the relative Euclidean error of the attention output, recall the share of the exact softmax mass that lies in blocks that are read, however finely, and "read in full" in
 those read token by token: means over the calls whose output came from a plan. Times are counted from the first search on, search is scoring and
 selecting; "run" counts the dense steps too.`;
 

@@ -1,8 +1,9 @@
 // A method under observation: what one attention call took, and which plan it read.
-import { createAttention } from '../attention.ts';
+import { type BoundAttention, createAttention } from '../attention.ts';
 import type { Backend } from '../backend/backend.ts';
 import { timeOf } from '../measure.ts';
 import type { Layouts, Method, Phase, Schedule } from '../method.ts';
+import { differsByHead, paddedShare } from '../sparse3d/heads.ts';
 import type { Plan } from '../sparse3d/plan.ts';
 import type { Recorded } from './recorded.ts';
 
@@ -12,7 +13,7 @@ export interface Observation {
   readonly milliseconds: number;
   /** Of these, what scoring and selecting took; 0 without a search. */
   readonly searchMilliseconds: number;
-  /** FLOP-equivalent share of full attention. */
+  /** FLOP-equivalent share of full attention, in slots: kernels compute a short block as a whole one, so that layouts with padding are dearer. */
   readonly density: number;
   /** [heads, tokens, dim] on the host. */
   readonly out: Float32Array;
@@ -27,37 +28,23 @@ export interface Observed {
   reset(): void;
 }
 
+/** What a call did, as far as it is under way. */
+interface Seen {
+  read?: Observation['read'];
+  /** When scoring began and selecting ended. */
+  from?: Promise<number>;
+  to?: Promise<number>;
+  /** A scorer may attend to a few rows of its own, which is not what the call reads. */
+  searching?: boolean;
+}
+
 /** Binds a method as a model's run does. Nothing else may be under way on the device while it attends. */
 export function observe(ops: Backend, method: Method): Observed {
-  let seen: { read?: Observation['read']; from?: Promise<number>; to?: Promise<number> } = {};
-  // A scorer may attend to a few rows of its own.
-  let searching = false;
-  const watching: Backend = {
-    ...ops,
-    attend(q, k, v, plan, layout, options) {
-      if (!searching) seen.read ??= { plan, layout };
-      return ops.attend(q, k, v, plan, layout, options);
-    },
-  };
-  const { score, select } = method;
-  const bound = createAttention(watching, {
-    ...method,
-    score: Object.assign((call: Parameters<typeof score>[0]) => {
-      seen.from ??= timeOf(ops, call.v, call.memory.lse);
-      searching = true;
-      return score(call);
-    }, score),
-    select: (call, scores, levels) => {
-      const plan = select(call, scores, levels);
-      seen.to = timeOf(ops, plan.blocks);
-      searching = false;
-      return plan;
-    },
-  });
+  let seen: Seen = {};
+  const bound = watched(ops, method, () => seen);
   return {
     async attend({ q, k, v, site }) {
       seen = {};
-      searching = false;
       const start = performance.now();
       const out = bound.attention(q, k, v, site);
       await ops.wait(out);
@@ -74,6 +61,33 @@ export function observe(ops: Backend, method: Method): Observed {
     },
     reset: bound.reset,
   };
+}
+
+/** A bound method that notes what it does. */
+function watched(ops: Backend, method: Method, seen: () => Seen): BoundAttention {
+  const watching: Backend = {
+    ...ops,
+    attend(q, k, v, plan, layout, options) {
+      if (!seen().searching) seen().read ??= { plan, layout };
+      return ops.attend(q, k, v, plan, layout, options);
+    },
+  };
+  const { score, select } = method;
+  const scoring = (call: Parameters<typeof score>[0]) => {
+    seen().from ??= timeOf(ops, call.v, call.memory.lse);
+    seen().searching = true;
+    return score(call);
+  };
+  return createAttention(watching, {
+    ...method,
+    score: Object.assign(scoring, score),
+    select(call, scores, levels) {
+      const plan = select(call, scores, levels);
+      seen().to = timeOf(ops, plan.blocks);
+      seen().searching = false;
+      return plan;
+    },
+  });
 }
 
 /** Sessions and kernels are made when they are first needed: every phase once, so that none of it is counted. */

@@ -98,5 +98,8 @@ export function headDensity(
   return read / (heads * filledBlocks(q) * filledBlocks(k));
 }
 
+/** All block pairs of a layout, with their padding, over those that its tokens would fill: what a density of block pairs is to be multiplied by. */
+export const paddedShare = ({ q, k }: Layouts): number => (q.blocks * k.blocks) / (filledBlocks(q) * filledBlocks(k));
+
 /** Blocks that a grid's tokens would fill. */
 const filledBlocks = ({ grid, block }: Layout): number => Math.ceil((tokensOf(grid) - grid.text) / block) + Math.ceil(grid.text / block);

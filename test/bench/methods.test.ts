@@ -10,7 +10,7 @@ import type { Call, Method } from '../../src/method.ts';
 import { adaSpa, dense, pyramidSparse } from '../../src/methods.ts';
 import { TextToVideoPipeline } from '../../src/pipeline.ts';
 import { searchEvery } from '../../src/search/schedule.ts';
-import { raster } from '../../src/sparse3d/layout.ts';
+import { raster, tiles } from '../../src/sparse3d/layout.ts';
 import { openedGpu } from '../gpu/device.ts';
 
 const SETTINGS = { height: 128, width: 128, numFrames: 9, numInferenceSteps: 4 };
@@ -54,13 +54,14 @@ describe('on the CPU', () => {
       pyramidSparse: pyramidSparse({ sparsity: 0.6 }),
       failing,
       probing,
+      padded: { ...whole, layout: tiles(4, 4, 4) },
     };
     const contenders = Object.entries(methods).map(([label, method]) => ({ label, method: () => method }));
     const steps: number[] = [];
     const bench = await benchMethods(pipe, { ...options, contenders, onStep: ({ step }) => steps.push(step) });
     expect(steps).toEqual([0, 1, 2, 3]);
     expect(bench).toMatchObject({ calls: 8, tokens: 3 * 8 * 8, heads: 4, dim: 64, steps: 4, layers: [2, 6] });
-    const [full, all, ada, psa, failed, probed] = bench.results;
+    const [full, all, ada, psa, failed, probed, padded] = bench.results;
     expect(full).toMatchObject({ label: 'dense', calls: { dense: 8, search: 0, reuse: 0, planned: 0 }, run: { density: 1 } });
     expect(full).not.toHaveProperty('quality');
     // Its first search of each layer is dense and keeps a log-sum-exp.
@@ -85,6 +86,9 @@ describe('on the CPU', () => {
     }
     expect(quality(ada).recall).toBeCloseTo(quality(ada).fullRecall, 12);
     expect(quality(probed).recall).toBeCloseTo(1, 5);
+    // Four boxes of 48 tokens in 64 slots, where three blocks would do.
+    expect(quality(padded).density).toBeCloseTo((4 / 3) ** 2, 9);
+    expect(quality(padded).error).toBeLessThan(1e-5);
     expect(failed).toEqual({ label: 'failing', failed: 'this scorer has none' });
   });
 
