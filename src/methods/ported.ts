@@ -75,6 +75,8 @@ export const minference = (): Method => ({
 /**
  * SampleAttention (arXiv 2406.15486, of its abstract), ported: the fewest key blocks that hold .95 of what some rows read, for all rows alike, with
  * the own block and its neighbours. Departs: one row of 8 query blocks, the share and the dense .2 of the steps are ours.
+ * @param options All have defaults.
+ * @param options.share Share of the sampled weight that is read. Default .95.
  */
 export const sampleAttention = ({ share = 0.95 } = {}): Method => ({
   name: 'sampleAttention',
@@ -90,6 +92,8 @@ const near = [ownBlock(), firstFrame(), text()];
 /**
  * AnchorAttention (arXiv 2505.23520, of its abstract), ported: key blocks whose mean logit is at most 4 nats below the anchor, the largest of own
  * block, first frame and text, which are always read. Departs: blocks for single keys; anchors, margin and the dense .2 of the steps are ours.
+ * @param options All have defaults.
+ * @param options.nats How far below the anchor a block is still read. Default 4.
  */
 export const anchor = ({ nats = 4 } = {}): Method => ({
   name: 'anchor',
@@ -146,6 +150,8 @@ export const deltaAttention = (options: SparsityOptions = {}): Method => ({
  * Twilight (arXiv 2502.02770), ported: the better half of each row by block means, and of that .85 of the mass by 4-bit logits; the first two layers
  * and .2 of the steps are dense. Departs: blocks and half a row for pages and a budget of tokens; 4 bits are computed with, not packed; rows are
  * sorted, as their lists are, where its search for a threshold sorts nothing (cuts over a head are searched so).
+ * @param options All have defaults.
+ * @param options.share Share of the mass by 4-bit logits that is read. Default .85.
  */
 export const twilight = ({ share = 0.85 } = {}): Method => ({
   name: 'twilight',
@@ -159,6 +165,8 @@ export const twilight = ({ share = 0.85 } = {}): Method => ({
 /**
  * SALE (arXiv 2505.24179, of its abstract), ported: 4-bit logits of all pairs, key blocks at most 4 nats below a row's largest, searched at .2 and .6
  * of the run, since that costs more than means. Departs: margins for its relative score, their width, and the schedule are ours.
+ * @param options All have defaults.
+ * @param options.nats How far below a row's largest logit a block is still read. Default 4.
  */
 export const sale = ({ nats = 4 } = {}): Method => ({
   name: 'sale',
@@ -186,6 +194,8 @@ export const adamas = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
 /**
  * FlexPrefill (arXiv 2502.20766), ported: by 128 rows each head reads blocks by their means, .9 of its mass, or the lines that cover .9. Line patterns
  * are known to fail on video. Departs: as `blocksOrLines` says, the crossing block is in, and the dense .2 of the steps are ours.
+ * @param options All have defaults.
+ * @param options.share Share of the mass, or of the lines' weight, that is read. Default .9.
  * @throws RangeError for a share that is none.
  */
 export const flexPrefill = ({ share = 0.9 } = {}): Method => ({
@@ -201,6 +211,8 @@ export const flexPrefill = ({ share = 0.9 } = {}): Method => ({
  * PBS-Attn (arXiv 2510.21270, language models), ported: each head's keys by the weight that 64 queries give them, block means over that order, .9 of
  * each row's mass. Departs: all keys of the video are sorted where theirs are sorted within segments of 256 of a causal text, by queries at equal
  * steps and not by the last block's; queries in tiles, blocks of 64 for 128; sorted and searched every 5 steps.
+ * @param options All have defaults.
+ * @param options.share Share of each row's mass that is read. Default .9.
  */
 export const pbs = ({ share = 0.9 } = {}): Method => ({
   name: 'pbs',

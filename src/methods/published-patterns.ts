@@ -20,6 +20,8 @@ import { raster, tiles } from '../sparse3d/layout.ts';
 /**
  * Radial Attention (arXiv 2506.19852): windows that halve as frames are further apart, the first frame in full; .24 of the steps (12 of 50)
  * and the first layer are dense, as for Wan2.1. Departs: blocks of 64 for 128, and as `radial` of search/bands.ts says.
+ * @param options All have defaults.
+ * @param options.decay Scales the windows, above 0 and at most 1. Default .2.
  * @throws RangeError for a decay that is no share.
  */
 export const radial = ({ decay = 0.2 } = {}): Method => ({
@@ -72,6 +74,8 @@ export const neighborhood = ({ window = [8, 12, 12], stride = [8, 4, 4], dilatio
  * frame; judged at every step after .2 of them and .03 of the layers dense. Departs: one layout of tiles for both bands, where the authors move
  * the tokens of temporal heads; it is the executed masks that are judged, and the first frame is that of the video. `density` is what is kept
  * (theirs: `sparsity`), .3 for Wan.
+ * @param options All have defaults.
+ * @param options.density Share of token pairs in a band. Default .3.
  * @throws RangeError for a density that is no share.
  */
 export const svg = ({ density = 0.3 } = {}): Method => ({
@@ -90,6 +94,8 @@ export const svg = ({ density = 0.3 } = {}): Method => ({
  * RainFusion (arXiv 2505.21036, second-hand): each head reads near places of all frames if 64 rows find .9 of their weight there, else near frames,
  * else every other block; after .1 of the steps dense, judged every 5. Departs: one layout of tiles; widths, threshold and rate are ours, as the
  * authors' are not known.
+ * @param options All have defaults.
+ * @param options.atLeast Share of the weight that a pattern must hold to be taken. Default .9.
  */
 export const rainFusion = ({ atLeast = 0.9 } = {}): Method => ({
   name: 'rainFusion',

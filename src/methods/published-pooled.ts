@@ -48,6 +48,8 @@ export const draft = ({ sparsity = 0.75 }: SparsityOptions = {}): Method => ({
  * VMoBA (arXiv 2506.23858) without its training, which its authors report too: slabs, columns and boxes by layer, products of means brought to
  * 0..1 and .25 of each head's sum of them, after a quarter of the steps dense. Departs: query blocks choose where theirs are single tokens, and
  * the sides of slabs and columns are ours.
+ * @param options All have defaults.
+ * @param options.share Share of each head's scores that is read. Default .25.
  */
 export const vmoba = ({ share = 0.25 } = {}): Method => ({
   name: 'vmoba',

@@ -12,6 +12,8 @@ import { raster } from '../sparse3d/layout.ts';
 /**
  * XAttention (arXiv 2503.16428): antidiagonals of 8 x 8 patches, .9 of each row's mass (or .95), after a tenth of the steps dense. Departs: blocks of
  * 64 for 128, and padding takes no weight.
+ * @param options All have defaults.
+ * @param options.share Share of each row's mass that is read. Default .9.
  */
 export const xAttention = ({ share = 0.9 } = {}): Method => ({
   name: 'xAttention',
@@ -26,6 +28,8 @@ export const xAttention = ({ share = 0.9 } = {}): Method => ({
  * LiteAttention (arXiv 2511.11062): full attention at first, and from then on a block that lies 10 (of base 2) or more below the maximum of all its
  * rows is dropped, for good. Departs: blocks of 64 for 128 x 176; each step scores what the kept plan reads before it attends, where the authors
  * test blocks as they attend, against the maximum so far.
+ * @param options All have defaults.
+ * @param options.nats How far below a row's largest logit a block is dropped. Default 10 ln 2.
  */
 export const liteAttention = ({ nats = 10 * Math.LN2 } = {}): Method => ({
   name: 'liteAttention',

@@ -14,6 +14,8 @@ import { bestAndRest, checkSparsity, type SparsityOptions } from './sparsity.ts'
 /**
  * ASA of BLADE (arXiv 2508.10774), untrained: sampled scores, .95 of each row's mass within 5 to 17 % of its blocks, and all the rest pooled by
  * 32. Departs: blocks of 64 for 128; theirs pools everything, by 30, and counts what is selected twice; the dense .24 of the steps are ours.
+ * @param options All have defaults.
+ * @param options.seed Seed of the token draws. Default 0.
  */
 export const asa = ({ seed = 0 } = {}): Method => ({
   name: 'asa',
@@ -27,6 +29,8 @@ export const asa = ({ seed = 0 } = {}): Method => ({
 /**
  * S2-Attention (of its abstract), untrained: each head reads another quarter of the key blocks, the union is everything. Departs: the rule of
  * the shards, the adjacent blocks, the first frame and the dense .2 of the steps are ours.
+ * @param options All have defaults.
+ * @param options.shares Heads that read all key blocks together. Default 4.
  */
 export const s2 = ({ shares = 4 } = {}): Method => ({
   name: 's2',

@@ -6,6 +6,8 @@ import type { Tensor } from '../tensor.ts';
  * Softmax weights between groups of `stride` neighbouring tokens, of which the logits along the antidiagonal are read, summed for each pair of
  * blocks (XAttention, arXiv 2503.16428). Departs: padding takes no weight, and a group with padding repeats its tokens and counts as
  * many as it has.
+ * @param options All have defaults.
+ * @param options.stride Tokens of a group. Default 8.
  * @throws RangeError unless the stride is a whole number from 1 up; when scoring, unless it divides the blocks.
  */
 export const antidiagonal = ({ stride = 8 } = {}): Scorer => {

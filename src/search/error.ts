@@ -7,6 +7,8 @@ import type { Tensor } from '../tensor.ts';
  * for each unit of cost. With `values` of weighed values, not of weights alone (SVG-EAR, arXiv 2603.08982, its error-aware routing). For levels whose last
  * reads the rest pooled. Departs: it is for any layout, blocks instead of whole clusters, and weights are shares of their row's softmax, so that rows weigh alike
  * and no exp overflows.
+ * @param options All have defaults.
+ * @param options.values Errors of weighed values; of weights alone when false. Default true.
  */
 export const poolingError = ({ values = true } = {}): Scorer => {
   const score = ({ ops, q, k, v, layout }: Call): Tensor =>

@@ -43,7 +43,11 @@ export const firstFrame = ({ rows = false }: FirstFrameOptions = {}): Pattern =>
 const holdsFirstFrame = (layout: Layout, block: number): boolean =>
   tokensOfBlock(layout, block).some((token) => token < layout.grid.height * layout.grid.width);
 
-/** The key blocks that hold tokens of the query block, and `reach` blocks to each side of them; text has no sides. */
+/**
+ * The key blocks that hold tokens of the query block, and `reach` blocks to each side of them; text has no sides.
+ * @param options All have defaults.
+ * @param options.reach Blocks to each side. Default 0.
+ */
 export const ownBlock = ({ reach = 0 } = {}): Pattern => {
   if (!Number.isInteger(reach) || reach < 0) throw new RangeError(`a reach of ${reach} blocks is not possible; give a whole number from 0`);
   return byDistance((distance) => distance <= reach);
@@ -79,6 +83,8 @@ function ownBlocks({ q, k }: Layouts): readonly (readonly number[])[] {
 /**
  * Each head another shard of the video's key blocks, so that `of` heads read them all: block j is head h's when j + h is a multiple of `of`
  * (S2-Attention's idea; the rule is ours).
+ * @param options All have defaults.
+ * @param options.of Heads that read all key blocks together. Default 4.
  */
 export const shards = ({ of = 4 } = {}): Pattern => {
   checkCount('shards', of);
@@ -91,6 +97,8 @@ export const shards = ({ of = 4 } = {}): Pattern => {
 /**
  * Every `stride`-th key block of the video for all queries, alternating along all axes of a layout of tiles, along the order of another
  * (RainFusion's textural heads, arXiv 2505.21036, second-hand).
+ * @param options All have defaults.
+ * @param options.stride Key blocks from one that is read to the next. Default 2.
  */
 export const checkerboard = ({ stride = 2 } = {}): Pattern => {
   checkCount('a checkerboard', stride);

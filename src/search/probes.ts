@@ -23,6 +23,8 @@ const ones = keptTable(({ blocks }) => ({ numbers: new Float32Array(blocks).fill
 /**
  * Softmax weights of one probed row in every `every` query blocks, summed for each key block: one row of scores for all query blocks of a head
  * (SampleAttention, arXiv 2406.15486, the second stage of its filter; which rows it takes was not read, evenly spaced ones are ours).
+ * @param options All have defaults.
+ * @param options.every Query blocks for each probed row. Default 8.
  * @throws RangeError unless `every` is a whole number from 1 up.
  */
 export const sampledRows = ({ every = 8 } = {}): Scorer => {

@@ -92,6 +92,8 @@ export const ofTokens = (select: Selector): Selector => {
 /**
  * Rank with a budget for each head: the mean share of blocks that hold `cover` of a row's mass, times the cut of the method's only level
  * (TCA-Attention finds budgets offline; here at each search).
+ * @param options All have defaults.
+ * @param options.cover Share of a row's mass, above 0 and at most 1. Default .9.
  */
 export const covering =
   ({ cover = 0.9 } = {}): Selector =>
