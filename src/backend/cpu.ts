@@ -70,7 +70,7 @@ export const floatsOf = (tensor: Tensor): Promise<Float32Array> => numbersOf(ten
 /** i32 numbers of a CPU handle. */
 export const intsOf = (tensor: Tensor): Promise<Int32Array> => numbersOf(tensor) as Promise<Int32Array>;
 
-/** Opens the CPU device on ONNX Runtime; see `loadRuntime` for the choice, what a GPU device is for, and the errors. */
+/** Opens the CPU device on ONNX Runtime; see `loadRuntime` for the choice and what a GPU device is for. @throws UnsupportedError as `loadRuntime`. */
 export async function openCpu(choice: RuntimeChoice = 'auto', gpu?: GpuDevice): Promise<CpuDevice> {
   const runtime = await loadRuntime(choice, gpu);
   const queue = jobQueue();

@@ -33,7 +33,7 @@ export const sparseD = ({ sparsity = 0.7 }: SparsityOptions = {}): Method => ({
 });
 
 /**
- * PowerAttention (of its abstract), ported: key blocks at distances of 1, 2, 4, ... blocks, whose union over d layers reaches 2^d. Departs:
+ * PowerAttention (arXiv 2503.03588, of its abstract), ported: key blocks at distances of 1, 2, 4, ... blocks, whose union over d layers reaches 2^d. Departs:
  * distances run both ways; the adjacent blocks, the first frame and the dense .2 of the steps are ours.
  */
 export const powerAttention = (): Method => ({
@@ -46,7 +46,7 @@ export const powerAttention = (): Method => ({
 });
 
 /**
- * HiP (of its abstract), ported: groups of 8 key blocks by their means, the blocks of the better half (of more where less is left out) by theirs, the best fifth of each row.
+ * HiP (arXiv 2406.09827, of its abstract), ported: groups of 8 key blocks by their means, the blocks of the better half (of more where less is left out) by theirs, the best fifth of each row.
  * Departs: two levels for its tree, groups along the layout, dense .2 of the steps.
  * @throws RangeError for a sparsity outside [0, 1).
  */
@@ -77,6 +77,7 @@ export const minference = (): Method => ({
  * the own block and its neighbours. Departs: one row of 8 query blocks, the share and the dense .2 of the steps are ours.
  * @param options All have defaults.
  * @param options.share Share of the sampled weight that is read. Default .95.
+ * @throws RangeError for a share outside (0, 1].
  */
 export const sampleAttention = ({ share = 0.95 } = {}): Method => ({
   name: 'sampleAttention',
@@ -94,6 +95,7 @@ const near = [ownBlock(), firstFrame(), text()];
  * block, first frame and text, which are always read. Departs: blocks for single keys; anchors, margin and the dense .2 of the steps are ours.
  * @param options All have defaults.
  * @param options.nats How far below the anchor a block is still read. Default 4.
+ * @throws RangeError for nats outside (0, 30].
  */
 export const anchor = ({ nats = 4 } = {}): Method => ({
   name: 'anchor',
@@ -122,6 +124,7 @@ export const tidal = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
  * TCA, training-free context-adaptive attention (of its abstract), ported: each head reads as many blocks as hold .9 of its mass, by block means at
  * each search, or, with a calibration, as many as held .9 of its exact mass. Departs: blocks for tokens; its measure of redundancy is not known
  * and left out; the dense .2 of the steps is ours.
+ * @throws RangeError, when it runs, for a model or size that was not calibrated.
  */
 export const tca = ({ calibration }: CalibrationOptions = {}): Method => ({
   name: 'tca',
@@ -152,6 +155,7 @@ export const deltaAttention = (options: SparsityOptions = {}): Method => ({
  * sorted, as their lists are, where its search for a threshold sorts nothing (cuts over a head are searched so).
  * @param options All have defaults.
  * @param options.share Share of the mass by 4-bit logits that is read. Default .85.
+ * @throws RangeError for a share outside (0, 1].
  */
 export const twilight = ({ share = 0.85 } = {}): Method => ({
   name: 'twilight',
@@ -167,6 +171,7 @@ export const twilight = ({ share = 0.85 } = {}): Method => ({
  * of the run, since that costs more than means. Departs: margins for its relative score, their width, and the schedule are ours.
  * @param options All have defaults.
  * @param options.nats How far below a row's largest logit a block is still read. Default 4.
+ * @throws RangeError for nats outside (0, 30].
  */
 export const sale = ({ nats = 4 } = {}): Method => ({
   name: 'sale',
@@ -213,6 +218,7 @@ export const flexPrefill = ({ share = 0.9 } = {}): Method => ({
  * steps and not by the last block's; queries in tiles, blocks of 64 for 128; sorted and searched every 5 steps.
  * @param options All have defaults.
  * @param options.share Share of each row's mass that is read. Default .9.
+ * @throws RangeError for a share outside (0, 1].
  */
 export const pbs = ({ share = 0.9 } = {}): Method => ({
   name: 'pbs',

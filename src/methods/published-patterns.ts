@@ -96,6 +96,7 @@ export const svg = ({ density = 0.3 } = {}): Method => ({
  * authors' are not known.
  * @param options All have defaults.
  * @param options.atLeast Share of the weight that a pattern must hold to be taken. Default .9.
+ * @throws RangeError for a share outside (0, 1].
  */
 export const rainFusion = ({ atLeast = 0.9 } = {}): Method => ({
   name: 'rainFusion',

@@ -50,6 +50,7 @@ export const draft = ({ sparsity = 0.75 }: SparsityOptions = {}): Method => ({
  * the sides of slabs and columns are ours.
  * @param options All have defaults.
  * @param options.share Share of each head's scores that is read. Default .25.
+ * @throws RangeError for a share outside (0, 1].
  */
 export const vmoba = ({ share = 0.25 } = {}): Method => ({
   name: 'vmoba',

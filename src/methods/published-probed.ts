@@ -14,6 +14,7 @@ import { raster } from '../sparse3d/layout.ts';
  * 64 for 128, and padding takes no weight.
  * @param options All have defaults.
  * @param options.share Share of each row's mass that is read. Default .9.
+ * @throws RangeError for a share outside (0, 1].
  */
 export const xAttention = ({ share = 0.9 } = {}): Method => ({
   name: 'xAttention',
@@ -30,6 +31,7 @@ export const xAttention = ({ share = 0.9 } = {}): Method => ({
  * test blocks as they attend, against the maximum so far.
  * @param options All have defaults.
  * @param options.nats How far below a row's largest logit a block is dropped. Default 10 ln 2.
+ * @throws RangeError for nats outside (0, 30].
  */
 export const liteAttention = ({ nats = 10 * Math.LN2 } = {}): Method => ({
   name: 'liteAttention',

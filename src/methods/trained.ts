@@ -27,10 +27,11 @@ export const asa = ({ seed = 0 } = {}): Method => ({
 });
 
 /**
- * S2-Attention (of its abstract), untrained: each head reads another quarter of the key blocks, the union is everything. Departs: the rule of
+ * S2-Attention (arXiv 2407.17678, of its abstract), untrained: each head reads another quarter of the key blocks, the union is everything. Departs: the rule of
  * the shards, the adjacent blocks, the first frame and the dense .2 of the steps are ours.
  * @param options All have defaults.
  * @param options.shares Heads that read all key blocks together. Default 4.
+ * @throws RangeError unless shares are a whole number from 1 up.
  */
 export const s2 = ({ shares = 4 } = {}): Method => ({
   name: 's2',
@@ -42,7 +43,7 @@ export const s2 = ({ shares = 4 } = {}): Method => ({
 });
 
 /**
- * VSA (FastVideo) and SLA, untrained: both start from the best blocks by their means, and what they learn is zero at first. Departs: the dense .2
+ * VSA (arXiv 2505.13389) and SLA (arXiv 2509.24006), untrained: both start from the best blocks by their means, and what they learn is zero at first. Departs: the dense .2
  * of the steps is ours.
  * @throws RangeError for a sparsity outside [0, 1).
  */

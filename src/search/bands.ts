@@ -16,7 +16,10 @@ export interface BandOptions {
  */
 export const frameBand = ({ density = 0.25 }: BandOptions = {}): Pattern => band(density, (token) => token);
 
-/** The same band in place order, in which the frames of one place follow each other: SVG's temporal heads. Departs as `frameBand` does. */
+/**
+ * The same band in place order, in which the frames of one place follow each other: SVG's temporal heads. Departs as `frameBand` does.
+ * @throws RangeError as `frameBand`.
+ */
 export const placeBand = ({ density = 0.25 }: BandOptions = {}): Pattern =>
   band(density, (token, frames, perFrame) => (token % perFrame) * frames + Math.floor(token / perFrame));
 
@@ -71,6 +74,7 @@ export interface RadialOptions {
  * s / 2^bits(d) is, only every (block 2^bits(d) / s)-th distance is kept. Frames 0 and 1 away are whole. A pair of blocks is read when
  * more than .6 of the key tokens that any query of the block sees are seen by more than a third of them. Departs: made for each grid, in
  * blocks of the layout (the code's 128 is fixed), of true tokens of any number, and tested over all frames of a block at once.
+ * @throws RangeError for shares outside (0, 1].
  */
 export const radial = ({ decay = 0.2, adjacent = 1 }: RadialOptions = {}): Pattern => {
   for (const [name, share] of Object.entries({ decay, adjacent }))

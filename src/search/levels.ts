@@ -11,7 +11,10 @@ export const upTo = (share: number): readonly Level[] => checked([{ pool: 1, upT
 export const pyramid = (...cuts: readonly number[]): readonly Level[] =>
   checked(cuts.map((cut, level) => ({ pool: 2 ** level, upTo: cut })));
 
-/** The last level of a list: all that the cuts before it leave is read pooled, so that nothing is dropped: `[...upTo(0.2), ...restAt(64)]`. */
+/**
+ * The last level of a list: all that the cuts before it leave is read pooled, so that nothing is dropped: `[...upTo(0.2), ...restAt(64)]`.
+ * @throws RangeError unless it is a whole number above 0.
+ */
 export const restAt = (pool: number): readonly Level[] => {
   if (!Number.isInteger(pool) || pool < 1)
     throw new RangeError(`the rest cannot be pooled by ${pool}; give a whole number that divides a block`);

@@ -47,6 +47,7 @@ const holdsFirstFrame = (layout: Layout, block: number): boolean =>
  * The key blocks that hold tokens of the query block, and `reach` blocks to each side of them; text has no sides.
  * @param options All have defaults.
  * @param options.reach Blocks to each side. Default 0.
+ * @throws RangeError unless the reach is a whole number from 0 up.
  */
 export const ownBlock = ({ reach = 0 } = {}): Pattern => {
   if (!Number.isInteger(reach) || reach < 0) throw new RangeError(`a reach of ${reach} blocks is not possible; give a whole number from 0`);
@@ -85,6 +86,7 @@ function ownBlocks({ q, k }: Layouts): readonly (readonly number[])[] {
  * (S2-Attention's idea; the rule is ours).
  * @param options All have defaults.
  * @param options.of Heads that read all key blocks together. Default 4.
+ * @throws RangeError unless `of` is a whole number from 1 up.
  */
 export const shards = ({ of = 4 } = {}): Pattern => {
   checkCount('shards', of);
@@ -99,6 +101,7 @@ export const shards = ({ of = 4 } = {}): Pattern => {
  * (RainFusion's textural heads, arXiv 2505.21036, second-hand).
  * @param options All have defaults.
  * @param options.stride Key blocks from one that is read to the next. Default 2.
+ * @throws RangeError unless the stride is a whole number from 1 up.
  */
 export const checkerboard = ({ stride = 2 } = {}): Pattern => {
   checkCount('a checkerboard', stride);

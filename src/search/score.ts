@@ -10,6 +10,7 @@ import { mixSeeds } from './sampling.ts';
  * Exact softmax mass of each block pair, from q, k and the row log-sum-exp kept by the first search (AdaSpa, arXiv 2502.21079, section 4.3;
  * printed there as a logarithm where exp is meant). In later steps that log-sum-exp is stale, which scales rows and leaves the order within
  * a row of tokens as it is.
+ * @throws Error, when scoring, where no log-sum-exp was kept: outside of `createAttention`.
  */
 export const exact = (): Scorer => {
   const score = ({ ops, q, k, memory, layout }: Call): Tensor => {

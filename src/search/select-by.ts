@@ -57,6 +57,7 @@ export const refine = ({ first, levels, score, second }: RefineOptions): Selecto
 /**
  * A selector among what the kept plan reads: a block that a search leaves out does not come back in this run (LiteAttention, arXiv 2511.11062,
  * which tests blocks as it reads them; here each search scores all).
+ * @throws TypeError, when selecting, for a layout by head.
  */
 export const shrinking = (select: Selector): Selector => {
   const shrink: Selector = (call, scores, levels) => {
@@ -94,6 +95,7 @@ export const ofTokens = (select: Selector): Selector => {
  * (TCA-Attention finds budgets offline; here at each search).
  * @param options All have defaults.
  * @param options.cover Share of a row's mass, above 0 and at most 1. Default .9.
+ * @throws RangeError, when selecting, for a share outside (0, 1].
  */
 export const covering =
   ({ cover = 0.9 } = {}): Selector =>
