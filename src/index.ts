@@ -154,7 +154,7 @@ export {
   similarityCap,
 } from './search/select.ts';
 export { covering, type HeadShares, offline, ofTokens, type RefineOptions, refine, shrinking, union } from './search/select-by.ts';
-export { curve, cyclic, places, raster, tiles } from './sparse3d/layout.ts';
+export { columns, curve, cyclic, places, raster, tiles } from './sparse3d/layout.ts';
 export { type Grid, type Layout, type Level, PAD, type Plan, tokensOf } from './sparse3d/plan.ts';
 export type { AttentionStatistics, CallStatistics, NotedCall } from './statistics.ts';
 export type { DType, Numbers, Tensor } from './tensor.ts';

@@ -1,9 +1,9 @@
-// Which tokens share a block: raster or place order, 3D tiles, or a space-filling curve. A layout is made once per grid shape.
+// Which tokens share a block: raster or place order, 3D tiles, columns through time, or a space-filling curve. A layout is made once per grid shape.
 import type { LayoutStage } from '../method.ts';
 import { gilbert } from './gilbert.ts';
 import { type Grid, type Layout, PAD, tokensOf } from './plan.ts';
 
-/** Raster order (frame, row, column) cut every `block` tokens, a multiple of 8. */
+/** Raster order (frame, row, column) cut every `block` tokens, a multiple of 8. @throws RangeError for another block, and for a grid that is none. */
 export const raster = (block = 64): ((grid: Grid) => Layout) => {
   checkBlock(block);
   return cached(`raster(${block})`, (name, grid) => {
@@ -20,7 +20,10 @@ export const raster = (block = 64): ((grid: Grid) => Layout) => {
   });
 };
 
-/** Place order (row, column, frame), in which the frames of one place follow each other, cut every `block` tokens (SVG, arXiv 2502.01776). */
+/**
+ * Place order (row, column, frame), in which the frames of one place follow each other, cut every `block` tokens (SVG, arXiv 2502.01776).
+ * @throws RangeError as `raster`.
+ */
 export const places = (block = 64): ((grid: Grid) => Layout) => {
   checkBlock(block);
   return cached(`places(${block})`, (name, grid) => {
@@ -62,7 +65,37 @@ export const tiles = (t: number, h: number, w: number, { block }: { readonly blo
   });
 };
 
-/** The generalised Hilbert curve through the whole grid, cut every `block` tokens, a multiple of 8 (PSA, arXiv 2512.04025, section 3). */
+/**
+ * Columns of h x w places through all frames, one beside the other, cut every `block` tokens, a multiple of 8: a block is a stretch of frames of
+ * one column or two, and but the last one is full. Every other column runs back in time, and every other row of columns back to the left, so that
+ * what follows is beside what was before.
+ * @throws RangeError for sides that are not whole and from 1, or a block that is not possible.
+ */
+export const columns = (h: number, w: number, block = 64): ((grid: Grid) => Layout) => {
+  checkBlock(block);
+  for (const side of [h, w])
+    if (!(Number.isInteger(side) && side >= 1))
+      throw new RangeError(`a column of ${h} x ${w} places is not possible; give whole sides from 1`);
+  return cached(`columns(${h},${w} by ${block})`, (name, grid) => {
+    const path: number[] = [];
+    let back = false;
+    for (const [turn, row] of starts(grid.height, h).entries())
+      for (const column of turned(starts(grid.width, w), turn % 2 === 1)) {
+        for (const frame of turned(starts(grid.frames, 1), back)) path.push(...box(grid, [frame, row, column], [1, h, w]));
+        back = !back;
+      }
+    return assemble(name, grid, block, cutEvery(block, Int32Array.from(path)));
+  });
+};
+
+/** 0, step, 2 step, ... below an end. */
+const starts = (end: number, step: number): number[] => Array.from({ length: Math.ceil(end / step) }, (_, at) => at * step);
+const turned = (list: number[], back: boolean): number[] => (back ? list.reverse() : list);
+
+/**
+ * The generalised Hilbert curve through the whole grid, cut every `block` tokens, a multiple of 8 (PSA, arXiv 2512.04025, section 3).
+ * @throws RangeError as `raster`.
+ */
 export const curve = (block = 64): ((grid: Grid) => Layout) => {
   checkBlock(block);
   return cached(`curve(${block})`, (name, grid) => {

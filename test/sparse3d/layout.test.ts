@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { curve, cyclic, places, raster, tiles } from '../../src/sparse3d/layout.ts';
+import { columns, curve, cyclic, places, raster, tiles } from '../../src/sparse3d/layout.ts';
 import { type Grid, PAD, tokensOf } from '../../src/sparse3d/plan.ts';
 
 const layouts = {
@@ -11,7 +11,8 @@ const layouts = {
   small: curve(16),
   places: places(64),
   cut: tiles(6, 8, 8, { block: 64 }),
-  columns: tiles(Infinity, 3, 5, { block: 32 }),
+  deepest: tiles(Infinity, 3, 5, { block: 32 }),
+  columns: columns(2, 4),
 };
 const grids = [
   [21, 30, 52],
@@ -99,6 +100,19 @@ test('a tile of any size is cut in blocks of its own', () => {
 test('in place order the frames of a place follow each other', () => {
   const { order } = places(8)({ frames: 3, height: 2, width: 2, text: 3 });
   expect([...order]).toEqual([0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11, ...Array(4).fill(PAD), 12, 13, 14, ...Array(5).fill(PAD)]);
+});
+test('columns run through all frames, there and back, and leave no gaps', () => {
+  const { order, counts } = columns(1, 2, 8)({ frames: 3, height: 2, width: 4, text: 3 });
+  // Tokens of a frame: 0 1 2 3 over 4 5 6 7. Two columns of the upper row, then the right one of the lower.
+  expect([...order]).toEqual([
+    ...[0, 1, 8, 9, 16, 17, 18, 19],
+    ...[10, 11, 2, 3, 6, 7, 14, 15],
+    ...[22, 23, 20, 21, 12, 13, 4, 5],
+    ...[24, 25, 26, PAD, PAD, PAD, PAD, PAD],
+  ]);
+  expect([...counts]).toEqual([8, 8, 8, 3]);
+  expect(columns(2, 4)({ frames: 13, height: 20, width: 20, text: 0 }).blocks).toBe(82);
+  expect(() => columns(2, 0)).toThrow('a column of 2 x 0 places is not possible');
 });
 test('layers take layouts in turn', () => {
   const grid: Grid = { frames: 2, height: 8, width: 8, text: 0 };
