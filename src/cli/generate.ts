@@ -28,13 +28,14 @@ export async function generate(args: GenerateArguments, terminal: Terminal, sign
   const pipeline = await load(args);
   try {
     signal.throwIfAborted();
-    if (calibration !== undefined) await checkModel(await readCalibration(calibration), pipeline.folder);
     if (args.device === 'auto') lines.note(formatDevice(pipeline.device));
     const cache = args.cache === undefined ? {} : { cache: stepCache({ threshold: args.cache }) };
     const fixed = { ...args.sampling, ...cache, ...(named && { attention: named }) };
     const checked = pipeline(args.prompt, fixed).settings;
+    const estimate = pipeline.estimate(fixed);
+    if (calibration !== undefined) await checkCalibration(calibration, pipeline.folder, estimate.tokens);
     warnOfUnknownSubject(args, pipeline, lines);
-    announce(pipeline.estimate(fixed), checked, args.yes, lines);
+    announce(estimate, checked, args.yes, lines);
     const choice = method === AUTO ? await choose(args, pipeline, lines, signal) : undefined;
     const options = { ...fixed, ...(choice && { attention: choice.method, seed: choice.seed }) };
     const video = pipeline(args.prompt, { ...options, signal, onStep: stepReporter(args, terminal, lines) });
@@ -49,6 +50,17 @@ export async function generate(args: GenerateArguments, terminal: Terminal, sign
     lines.clear();
     await pipeline.dispose();
   }
+}
+
+/** @throws RangeError for a calibration of another model or size, which would else show after the dense steps alone. */
+async function checkCalibration(file: string, folder: string, tokens: number): Promise<void> {
+  const calibration = await readCalibration(file);
+  await checkModel(calibration, folder);
+  const { frames, height, width } = calibration.shape;
+  if (frames * height * width !== tokens)
+    throw new RangeError(
+      `the calibration "${file}" is for ${frames} x ${height} x ${width} tokens, and this video has ${tokens}; make one for this size`,
+    );
 }
 
 /** The method for this prompt, and what was tried, a line each. */

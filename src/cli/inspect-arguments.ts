@@ -61,6 +61,8 @@ function inspectArguments(
   if (options.device === 'cpu' && options.dtype === 'f16')
     throw new TypeError('--dtype f16 needs --device webgpu; the CPU computes in f32.');
   checkMethod(options);
+  if (options.queryBlock !== undefined && options.output === undefined)
+    throw new TypeError(`--query-block ${options.queryBlock} chooses what is drawn; give --output too, or leave it out.`);
   return { command: 'inspect', prompt, ...options, ...(steps !== undefined && { numInferenceSteps: steps }) };
 }
 

@@ -45,6 +45,7 @@ describe('one sentence', () => {
     ],
     ['inspect @NO.ONNX', /^there is no ONNX file .*NO\.ONNX; check the path\.$/],
     ['inspect @folder.onnx', /^.*folder\.onnx is a folder; give the ONNX file in it\.$/],
+    ['inspect a_cat --query-block 3', /^--query-block 3 chooses what is drawn; give --output too, or leave it out\.$/],
     ['inspect a.onnx b.onnx', /^inspect lists one ONNX file, not "a\.onnx", "b\.onnx"; give the files one by one\.$/],
     ['inspect a.onnx -o @plans --layers 3', /^--output, --layers are for a prompt, not for an ONNX file; leave them out\.$/],
     ['bench viedo', /^Unknown command 'viedo' \(Did you mean video\?\); see zoetrope bench --help\.$/],
