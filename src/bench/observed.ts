@@ -54,7 +54,7 @@ export function observe(ops: Backend, method: Method): Observed {
       ops.release(out);
       return {
         phase: searches > 0 ? 'search' : reuses > 0 ? 'reuse' : 'dense',
-        ...{ milliseconds, density, out: numbers },
+        ...{ milliseconds, density: density * slots(seen.read), out: numbers },
         searchMilliseconds: seen.from && seen.to ? (await seen.to) - (await seen.from) : 0,
         ...(seen.read && { read: seen.read }),
       };
@@ -62,6 +62,9 @@ export function observe(ops: Backend, method: Method): Observed {
     reset: bound.reset,
   };
 }
+
+/** Plans whose heads differ in their blocks count slots already. */
+const slots = (read: Observation['read']): number => (read && !differsByHead(read.layout) ? paddedShare(read.layout) : 1);
 
 /** A bound method that notes what it does. */
 function watched(ops: Backend, method: Method, seen: () => Seen): BoundAttention {
