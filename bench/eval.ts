@@ -10,7 +10,6 @@ import { parseArgs } from 'node:util';
 import { resultLog } from '../src/bench/log.ts';
 import type { Case } from '../src/bench/results.ts';
 import { count, parseSize } from '../src/cli/values.ts';
-import { UnsupportedError } from '../src/errors.ts';
 import { TextToVideoPipeline } from '../src/pipeline.ts';
 import { anchorsOf, type ClipSettings, type JudgedClip, judgedClip } from '../src/quality/evaluation.ts';
 import { evaluationText } from '../src/quality/evaluation-text.ts';
@@ -22,7 +21,7 @@ import { root } from './machine.ts';
 type ClipCase = Case & JudgedClip;
 
 await main().catch((error: Error) => {
-  console.error(error instanceof RangeError || error instanceof TypeError || error instanceof UnsupportedError ? error.message : error);
+  console.error(process.env.ZOETROPE_DEBUG === '1' ? error : `Error: ${error.message.replace(/\s*\n\s*/g, ' ')}`);
   process.exitCode = 1;
 });
 

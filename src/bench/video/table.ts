@@ -2,14 +2,17 @@
 import type { Compared } from '../results.ts';
 import { ADHERENCE_PARTS, type Paired, type VideoSummary } from './summary.ts';
 
-const SPEED = 'contender, pairs, density, warm-up, cached, seconds, denoise, times as fast, denoise'.split(', ');
-const NEAR = 'contender, pairs, density, warm-up, latent error, PSNR, SSIM, GMSD, changes, flicker / dense, recall'.split(', ');
+const SPEED = 'contender, pairs, density, warm-up, cached, seconds, denoising, times as fast, in denoising'.split(', ');
+const NEAR = 'contender, pairs, density, warm-up, latent error, PSNR dB, SSIM, GMSD, changes, flicker / dense, recall'.split(', ');
 
-const LEGEND = `Each pair is one prompt and seed, made with dense attention and with the contender. Density is the FLOP-equivalent share of full attention over
-all steps, warm-up the share of attention calls that the schedule computes in full, cached that of steps that the step cache gave. "a [b, c]"
-is a mean with its bootstrap interval of 95 % over pairs. Latent error is relative (Euclidean) at the last step; GMSD is a perceptual distance, 0 for
-equal videos; changes is the mean absolute difference of what changes from frame to frame. Recall is the share of the exact softmax mass that
-plans read, of sampled layers and steps, measured apart from the timing.`;
+const LEGEND = `Each pair is one prompt and seed, made with dense (full) attention and with the contender. Density is the FLOP-equivalent share of full attention
+over all steps, warm-up the share of attention calls that the schedule computes in full, cached that of steps that the step cache gave. Seconds are
+those of a whole video, and of its denoising alone; times as fast is dense by the contender, so above 1 is faster. "a [b, c]" is a mean with its
+bootstrap interval of 95 % over pairs. "dense, 1 step more" is how far a video moves by a change that nobody would miss: what is nearer is as good.
+Of PSNR and SSIM (1 for equal videos) more is nearer to dense, of latent error, GMSD (a perceptual distance) and changes less. Latent error is
+relative (Euclidean) at the last step; changes is the mean absolute difference of what changes from frame to frame, flicker / dense how uneven
+they are beside those of the dense video, 1 for as much. Recall is the share of the exact softmax mass that plans read, of sampled layers
+and steps, measured apart from the timing.`;
 
 const EMBEDDED = 'The embedded model is small and knows a few dozen cartoon subjects: these figures are no evidence for Wan itself.';
 
