@@ -33,7 +33,9 @@ const LIKE: Readonly<Record<string, number>> = {
 };
 
 function typeOf(node: NodeProto, types: Types, index: number): number {
-  const { opType, input } = node;
+  const { opType, input, domain } = node;
+  // A function of the file itself may make anything.
+  if (domain && domain !== 'com.microsoft') return 0;
   const fixed = FIXED.get(opType);
   if (fixed) return fixed[index] ?? 0;
   if (opType === 'Cast') return intOf(node, 'to', 0);
