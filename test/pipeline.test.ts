@@ -59,8 +59,9 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('on %s', (runtim
     expect(await pixels(pipe)).toEqual(base);
     expect(meanDifference(base, await pixels(pipe, { seed: 2 }))).toBeGreaterThan(1);
     expect(await pixels(pipe, {}, 'a blue fish swimming')).not.toEqual(base);
-    expect(await pixels(pipe, { guidanceScale: 1 })).not.toEqual(base);
-    expect(await pixels(pipe, { guidanceInterval: [0, 0] })).toEqual(await pixels(pipe, { guidanceScale: 1 }));
+    const unguided = await pixels(pipe, { guidanceScale: 1 });
+    expect(unguided).not.toEqual(base);
+    expect(await pixels(pipe, { guidanceInterval: [0, 0] })).toEqual(unguided);
   });
 
   test("an attention function of one's own computes on the device of the pipeline", async () => {
@@ -69,10 +70,13 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('on %s', (runtim
   });
 
   test('methods that read everything equal dense; sparse ones differ and say their density', async () => {
-    const size = { height: 128, width: 128, numFrames: 17 };
+    // One branch of guidance is enough to see by.
+    const size = { height: 128, width: 128, numFrames: 17, guidanceScale: 1 };
     const exact = await pixels(pipe, size);
     expect(meanDifference(exact, await pixels(pipe, { ...size, attention: adaSpa({ sparsity: 0 }) }))).toBeLessThan(0.05);
-    for (const attention of [adaSpa({ sparsity: 0.6 }), pyramidSparse({ sparsity: 0.6 })]) {
+    const methods = [adaSpa({ sparsity: 0.6 }), pyramidSparse({ sparsity: 0.6 })];
+    // What the threads of the other compute goes by the same plans, and takes three times as long.
+    for (const attention of runtime === 'onnxruntime-node' ? methods : methods.slice(0, 1)) {
       const steps: StepReport[] = [];
       const sparse = await pixels(pipe, { ...size, attention, onStep: (step) => void steps.push(step) });
       expect(sparse).not.toEqual(exact);

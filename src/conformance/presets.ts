@@ -22,7 +22,7 @@ const DIM = 24;
 
 const grids: readonly (Grid & { readonly size: Size })[] = [
   { frames: 3, height: 5, width: 7, text: 5, size: 'small' },
-  { frames: 4, height: 6, width: 7, text: 9, size: 'medium' },
+  { frames: 4, height: 6, width: 7, text: 9, size: 'large' },
   { frames: 1, height: 3, width: 5, text: 0, size: 'medium' },
 ];
 
