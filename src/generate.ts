@@ -155,43 +155,45 @@ async function denoised(
   sampler: Sampler,
   { prompt, negative }: Texts,
 ): Promise<{ latents: Float32Array; density: number; skipped: number }> {
-  const { device, vae } = parts;
+  const { device } = parts;
   const { ops } = device.executor;
   const shape = latentShape(parts, settings);
-  const { attention } = options;
+  const { attention, cache, signal } = options;
   const log = typeof attention === 'function' ? undefined : callLog(attention.name, attention.measure);
-  let [density, skipped] = [0, 0];
+  const { onStep, counts } = counted(parts, options, shape);
   try {
     const latents = await denoise({
-      ops,
+      ...{ ops, sampler, shape, prompt, signal, onStep },
       transformerAt: transformerAt(parts),
-      sampler,
       attention: bind(ops, attention, log?.note),
       latents: gaussianNoise(settings.seed, elements(shape)),
-      shape,
-      prompt,
       ...(negative && { negative }),
       guidance: guidanceOf(parts, settings),
       batched: isBatched(parts, settings),
-      ...(options.cache && { cache: options.cache }),
-      signal: options.signal,
-      onStep: async (step) => {
-        density += step.density / step.steps;
-        if (step.skipped) skipped++;
-        await options.onStep?.({
-          ...stepReport(step),
-          latents: step.latents,
-          preview: async () => firstFrame(vae, await step.clean(), shape),
-        });
-      },
+      ...(cache && { cache }),
     });
     if (log) options.onStatistics?.(await log.statistics());
-    return { latents, density, skipped };
+    return { latents, ...counts };
   } catch (error) {
     throw device.lost() === undefined ? error : new Error(lossOf(device), { cause: error });
   } finally {
     for (const text of [prompt, negative]) if (text) ops.release(text);
   }
+}
+
+/** Counts steps as they are done, and tells the caller of each. */
+function counted({ vae }: Parts, options: RunOptions, shape: ReturnType<typeof latentShape>) {
+  const counts = { density: 0, skipped: 0 };
+  const onStep = async (step: DenoiseStep): Promise<void> => {
+    counts.density += step.density / step.steps;
+    if (step.skipped) counts.skipped++;
+    await options.onStep?.({
+      ...stepReport(step),
+      latents: step.latents,
+      preview: async () => firstFrame(vae, await step.clean(), shape),
+    });
+  };
+  return { onStep, counts };
 }
 
 /** A bare attention function reports no density of its own: it counts as dense. */

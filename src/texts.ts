@@ -19,14 +19,19 @@ export async function encodeTexts(parts: Parts, settings: Settings): Promise<Tex
   const rows = settings.maxSequenceLength;
   const encoder = await loadTextEncoder(join(index.folder, 'text_encoder'), device.host);
   try {
-    const encode = async (prompt: string): Promise<{ tensor: Tensor; tokens: number }> => {
+    const encode = async (prompt: string): Promise<{ embeddings: Float32Array; tokens: number }> => {
       const { ids, length } = tokenizer.encode(cleanPrompt(prompt), rows);
-      const embeddings = await encodePrompt(encoder, [...ids.subarray(0, length)], rows);
-      return { tensor: device.executor.ops.upload(embeddings, [1, rows, encoder.config.width]), tokens: length };
+      return { embeddings: await encodePrompt(encoder, [...ids.subarray(0, length)], rows), tokens: length };
     };
-    const { tensor: prompt, tokens: promptTokens } = await encode(settings.prompt);
     const guided = Math.max(settings.guidanceScale, parts.transformer2 ? settings.guidanceScale2 : 0) > 1;
-    return { prompt, promptTokens, ...(guided && { negative: (await encode(settings.negativePrompt)).tensor }) };
+    const prompt = await encode(settings.prompt);
+    const negative = guided ? await encode(settings.negativePrompt) : undefined;
+    // Not before: a prompt on the device would stay there if the other one failed.
+    const upload = (embeddings: Float32Array) => device.executor.ops.upload(embeddings, [1, rows, encoder.config.width]);
+    return {
+      ...{ prompt: upload(prompt.embeddings), promptTokens: prompt.tokens },
+      ...(negative && { negative: upload(negative.embeddings) }),
+    };
   } finally {
     await encoder.dispose();
   }

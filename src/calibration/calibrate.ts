@@ -22,7 +22,7 @@ export interface CalibrateOptions {
   /** Seeds of the noise, at least one. */
   readonly seeds: readonly number[];
   /** Size and steps of the runs; the model's own where left out. */
-  readonly settings?: Omit<GenerateOptions, 'attention' | 'onStep' | 'signal'>;
+  readonly settings?: Omit<GenerateOptions, 'attention' | 'cache' | 'seed' | 'onStep' | 'signal'>;
   /** Told after each denoising step; runs and steps count from 0. */
   readonly onStep?: (step: { readonly run: number; readonly runs: number; readonly step: number; readonly steps: number }) => void;
   /** Ends the recording, which then throws its reason. */
@@ -68,7 +68,10 @@ export async function calibrate(pipe: TextToVideoPipeline, options: CalibrateOpt
       attention: looking(pipe, (look) => looks.push(look)),
       signal: signal ? AbortSignal.any([signal, done.signal]) : done.signal,
       onStep: async ({ step, steps }) => {
-        for (const look of looks.splice(0)) await sums.add(pipe.ops, look);
+        while (looks.length > 0) {
+          await sums.add(pipe.ops, looks[0]);
+          release(pipe.ops, looks.shift()!);
+        }
         options.onStep?.({ run, runs: runs.length, step, steps });
         if (step === steps - 1) done.abort();
       },
@@ -77,6 +80,8 @@ export async function calibrate(pipe: TextToVideoPipeline, options: CalibrateOpt
       for await (const _ of video);
     } catch (error) {
       if (error !== done.signal.reason) throw error;
+    } finally {
+      for (const look of looks) release(pipe.ops, look);
     }
   }
   const { folder } = pipe;
@@ -91,6 +96,10 @@ interface Look {
   readonly squares: Tensor;
   readonly shares: Tensor;
   readonly densities: Promise<readonly number[]>;
+}
+
+function release(ops: Backend, { errors, squares, shares }: Look): void {
+  for (const x of [...errors, squares, shares]) ops.release(x);
 }
 
 function looking({ ops }: TextToVideoPipeline, seen: (look: Look) => void): Attention {
@@ -126,7 +135,10 @@ function look(ops: Backend, { q, k, v, site }: Pick<Call, 'q' | 'k' | 'v' | 'sit
   const mass = ops.blockMass(blocked.q, blocked.k, ops.gather(lse, order), layout);
   const read = ops.planTable(ops.select(mass, { measure: 'mass', levels: upTo(COVER) }), { read: 1, left: 0 });
   const shares = ops.keep(ops.reduce(ops.reduce(read, 'mean'), 'mean'));
-  return { site, dim: q.shape[2], errors, squares: squaresOf(expected), shares, densities: Promise.all(densities) };
+  const known = Promise.all(densities);
+  // A run that fails learns of it by its latents; nobody may be left to ask for these.
+  known.catch(() => undefined);
+  return { site, dim: q.shape[2], errors, squares: squaresOf(expected), shares, densities: known };
 }
 
 const PATTERNS = WINDOWS.map((window) =>
@@ -140,9 +152,7 @@ class Sums {
   #last?: { readonly site: Site; readonly dim: number };
 
   async add(ops: Backend, { site, dim, errors, squares, shares, densities }: Look): Promise<void> {
-    const tensors = [...errors, squares, shares];
-    const [numbers, own] = [await Promise.all(tensors.map((x) => ops.read(x))), await densities];
-    for (const x of tensors) ops.release(x);
+    const [numbers, own] = await Promise.all([Promise.all([...errors, squares, shares].map((x) => ops.read(x))), densities]);
     const heads = numbers[0].length;
     this.#layers[site.layer] ??= {
       calls: 0,
