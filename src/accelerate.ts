@@ -37,7 +37,8 @@ export interface ChosenAcceleration extends Acceleration {
 /**
  * Makes every later call of the pipeline use `method`, unless the call names its own. Calls that are running keep what they started with, so
  * runs may overlap. Nested accelerations are undone in any order: the innermost one that still stands is in force.
- * @throws RangeError for `denseSteps` or `denseLayers` that are neither a share, a count nor a list, TypeError for measuring a bare function.
+ * @throws RangeError for `denseSteps` or `denseLayers` that are neither a share, a count nor a list, TypeError for what is no method, and for measuring a bare
+ * function.
  */
 export function accelerate(pipe: TextToVideoPipeline, method: Method | Attention, options?: AccelerateOptions): Acceleration;
 /**
@@ -73,6 +74,8 @@ async function openOnnx(path: string | URL, method: Method, options: OnnxOptions
 }
 
 function accelerated(pipe: TextToVideoPipeline, method: Method | Attention, options: AccelerateOptions): Acceleration {
+  if (typeof method !== 'function' && typeof method?.schedule !== 'function')
+    throw new TypeError(`${JSON.stringify(method) ?? method} is no method; give a preset such as adaSpa(), a function, or 'auto'`);
   const stack = stacks.get(pipe) ?? [{ method: pipe.attention }];
   const entry = { method: adjusted(pipe, method, options) };
   stacks.set(pipe, stack);

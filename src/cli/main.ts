@@ -36,6 +36,8 @@ export async function main(words: readonly string[], terminal: Terminal, signal:
 /** The message alone, on one line and with a full stop; errors of the system and of libraries may have several lines. */
 function sentenceOf(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);
+  const lacking = /^Cannot find package '([^']+)'/.exec(message)?.[1];
+  if (lacking) return `The package ${lacking} is not installed; install it with "npm install ${lacking}".`;
   const line = message.replace(/\s*\n\s*/g, ' ').trim();
   return line.replace(/[^.!?]$/, '$&.') || 'No reason was given; run it again with ZOETROPE_DEBUG=1.';
 }

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, test } from 'vitest';
+import { accelerate } from '../../src/accelerate.ts';
 import { parseArguments } from '../../src/cli/arguments.ts';
 import { main } from '../../src/cli/main.ts';
 
@@ -93,3 +94,7 @@ test.each(['', 'calibrate', 'inspect', 'report', 'bench attention', 'bench metho
     expect(text.length).toBeLessThan(7000);
   },
 );
+
+test.each([['adaspa'], [undefined], [{}]])('%s is no method to accelerate with', (method) => {
+  expect(() => accelerate({} as never, method as never)).toThrow(/ is no method; give a preset such as adaSpa\(\), a function, or 'auto'$/);
+});
