@@ -92,7 +92,7 @@ type Attended = Case & {
 
 function rooflines(results: readonly ReadResult[]): Roofline[] {
   const charts = new Map<string, { machine: string; shape: string; series: Map<string, RooflinePoint[]> }>();
-  for (const { machine, cases } of results)
+  for (const { machine, options, cases } of results)
     for (const one of cases as readonly Attended[]) {
       const [shape, device, ...rest] = one.id.split('/');
       const [contender, ...work] = rest.length > 1 ? rest : ['', ...rest];
@@ -101,7 +101,7 @@ function rooflines(results: readonly ReadResult[]): Roofline[] {
       const key = `${machineName(machine)}/${shape}`;
       const chart = charts.get(key) ?? { machine: machineName(machine), shape, series: new Map<string, RooflinePoint[]>() };
       charts.set(key, chart);
-      const label = [contender, device].filter(Boolean).join(', ');
+      const label = [contender, device, options.stock === true && 'stock'].filter(Boolean).join(', ');
       const point = { work: work.join('/'), density: one.density, teraflops, milliseconds: one.milliseconds.median };
       chart.series.set(label, [...(chart.series.get(label) ?? []), point]);
     }
@@ -139,6 +139,8 @@ const TITLES: Readonly<Record<string, string>> = {
   run: 'Whole denoising runs',
   demo: 'Prompt to file',
   decode: 'Text encoder and decoder',
+  'full-size': 'Models of full size',
+  matmul: 'Linear layers',
 };
 
 function timesOf(results: readonly ReadResult[]): TimesSection[] {

@@ -204,6 +204,15 @@ describe('collect', () => {
     expect(plans[0].plans[0].heads[0].map).toBe(RED);
   });
 
+  test('what only browsers without flags have is a line of its own', async () => {
+    const cases = [0.5, 1].map((density) => timed(`shape/webgpu f16/x/d${density}`, 10, { density, teraflops: 9 }));
+    const files = [false, true].map((stock) =>
+      write(`stock-${stock}.json`, { bench: 'attention', ...fixed, machine: cpu, options: { stock }, cases }),
+    );
+    const { rooflines } = collect(await readAll(files), '0.1.0', '');
+    expect(rooflines[0].series.map(({ label }) => label)).toEqual(['x, webgpu f16', 'x, webgpu f16, stock']);
+  });
+
   test('the rate of attention follows from the shape where a case does not say', async () => {
     const file = write('cpu.json', {
       bench: 'attention',
