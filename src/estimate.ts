@@ -63,7 +63,7 @@ export interface Estimate {
 }
 
 /** FLOP of one transformer forward, split in linear layers and self-attention (2 per multiply-add). */
-export function forwardFlops(config: WanConfig, tokens: number, textTokens: number): { linear: number; attention: number } {
+function forwardFlops(config: WanConfig, tokens: number, textTokens: number): { linear: number; attention: number } {
   const dim = config.heads * config.headDim;
   const self = 8 * tokens * dim * dim;
   const cross = 4 * tokens * dim * dim + 4 * tokens * textTokens * dim;

@@ -43,7 +43,7 @@ export interface TensorData {
 }
 
 /** Longest header accepted, in bytes: the limit of the format. */
-export const maximumHeaderBytes = 100_000_000;
+const maximumHeaderBytes = 100_000_000;
 
 /** Bytes of one element of a stored type. */
 export const bytesPerElement = (dtype: StoredType): number => elementBytes[dtype];
@@ -53,7 +53,7 @@ const isCount = (value: unknown): value is number => typeof value === 'number' &
 const shown = (value: unknown): string => (JSON.stringify(value) ?? String(value)).slice(0, 80);
 
 /** Number of elements of a shape. Throws a RangeError when a dimension is no count or the product passes 2^53 - 1. */
-export function elementCount(shape: readonly unknown[], what: string): number {
+function elementCount(shape: readonly unknown[], what: string): number {
   let count = 1;
   for (const size of shape) {
     if (!isCount(size)) throw new RangeError(`${what}: shape ${shown(shape)} has a dimension that is not a whole number >= 0.`);

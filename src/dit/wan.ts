@@ -219,7 +219,7 @@ function unpatchify(g: Tracer, config: WanConfig, grid: Grid, shape: WanShape, x
  * Of a head's pairs, 2 * floor(headDim / 6) channels each go to height and width, the rest to time. In the order of a layout, a slot without a
  * token has zeros.
  */
-export function ropeTables({ headDim }: WanConfig, grid: Grid, layout?: Layout): [Float32Array, Float32Array] {
+function ropeTables({ headDim }: WanConfig, grid: Grid, layout?: Layout): [Float32Array, Float32Array] {
   const side = 2 * Math.floor(headDim / 6);
   const axes = [headDim - 2 * side, side, side];
   const ladders = axes.map((size) => Float64Array.from({ length: size / 2 }, (_, j) => 10000 ** ((-2 * j) / size)));

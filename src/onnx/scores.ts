@@ -101,7 +101,7 @@ const UNARY = new Set(['Cast', 'CastLike', 'Sqrt', 'Reciprocal', 'Identity', 'Sq
 const BINARY = new Set(['Mul', 'Div', 'Add', 'Sub', 'Pow']);
 
 /** Whether a value has one element, as far as the file tells. */
-export function isScalar(graph: Graph, value: string): boolean {
+function isScalar(graph: Graph, value: string): boolean {
   const shape = graph.shape(value);
   if (shape) return shape.every((size) => size === 1);
   const node = graph.producer(value);

@@ -20,12 +20,12 @@ const MOVES = new Set([
 ]);
 
 /** Activations behind a value: those that it is projected from, and those that reach it without a projection, such as rope tables. */
-export interface Sources {
+interface Sources {
   readonly projected: ReadonlySet<string>;
   readonly direct: ReadonlySet<string>;
 }
 
-export function sourcesOf(graph: Graph, value: string): Sources {
+function sourcesOf(graph: Graph, value: string): Sources {
   const projected = new Set<string>();
   const direct = new Set<string>();
   const seen = new Set<string>();

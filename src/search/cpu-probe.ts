@@ -144,7 +144,7 @@ function copyScaled(from: Float32Array, at: number, to: Float32Array, toAt: numb
 }
 
 /** `Backend.blockSums` on numbers. */
-export function sumsOf(x: Float32Array, { block, blocks, counts }: Layout): Float32Array {
+function sumsOf(x: Float32Array, { block, blocks, counts }: Layout): Float32Array {
   return Float32Array.from({ length: x.length / block }, (_, at) => {
     let sum = 0;
     for (let slot = 0; slot < counts[at % blocks]; slot++) sum += x[at * block + slot];
@@ -153,7 +153,7 @@ export function sumsOf(x: Float32Array, { block, blocks, counts }: Layout): Floa
 }
 
 /** `Backend.lineSums` on numbers: weights [heads, rows, kBlocks] to columns [heads, kBlocks] and diagonals [heads, qBlocks + kBlocks - 1]. */
-export function lineSumsOf(x: ArrayLike<number>, rows: Int32Array, { q, k }: Layouts) {
+function lineSumsOf(x: ArrayLike<number>, rows: Int32Array, { q, k }: Layouts) {
   const heads = x.length / rows.length / k.blocks;
   const lines = q.blocks + k.blocks - 1;
   const [columns, diagonals] = [new Float64Array(heads * k.blocks), new Float64Array(heads * lines)];

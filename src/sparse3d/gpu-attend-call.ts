@@ -56,7 +56,7 @@ export interface AttendVariant extends Variant<AttendShape> {
 export const LEVELS = 12;
 
 /** The uniform of every variant: `Attend` in attend.plan.wgsl, in which `scale` is log2(e) / sqrt(dim) and `units` are the rows of a key block. */
-export function attendUniform({ heads, dim, rows, plan, block, blocks, levels }: AttendCall): Uint32Array {
+function attendUniform({ heads, dim, rows, plan, block, blocks, levels }: AttendCall): Uint32Array {
   const words = new Uint32Array(12 + 4 * LEVELS);
   words.set([heads, blocks.q, blocks.k, block.q, block.k, plan?.width ?? 1, rows.q, rows.k, levels.length]);
   new Float32Array(words.buffer)[9] = Math.LOG2E / Math.sqrt(dim);
@@ -65,7 +65,7 @@ export function attendUniform({ heads, dim, rows, plan, block, blocks, levels }:
 }
 
 /** Bindings 1 to 8 of every variant: q, k, v, counts, blocks, tokens, out, lse. Without a plan the three tables are a dummy. */
-export function attendTensors(device: GpuDevice, { q, k, v, plan, out, lse }: AttendCall): GpuTensor[] {
+function attendTensors(device: GpuDevice, { q, k, v, plan, out, lse }: AttendCall): GpuTensor[] {
   const none = () => device.cached(attendTensors, 'no plan', () => device.upload(new Int32Array(1), [1]));
   const tables = plan ? [plan.counts, plan.blocks, plan.tokens] : [none(), none(), none()];
   return [q, k, v, ...tables, out, lse].map((tensor) => gpuTensor(device, tensor));

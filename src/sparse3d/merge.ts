@@ -39,4 +39,4 @@ function mergeNumbers([a, b]: readonly Float32Array[], [lseA, lseB]: readonly Fl
 const shareOf = (a: number, b: number): number => 1 / (1 + Math.exp(b - a));
 
 /** ln(exp(a) + exp(b)). */
-export const mergedLse = (a: number, b: number): number => Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b)));
+const mergedLse = (a: number, b: number): number => Math.max(a, b) + Math.log1p(Math.exp(-Math.abs(a - b)));

@@ -33,7 +33,7 @@ export function isNearlyFull({ block, blocks, counts }: Layout): boolean {
  * Tokens in a unit: as many as every pool factor leaves of a block, or a divisor of that. Unless nearly all blocks are full, units are
  * small enough (down to 8 tokens) that short blocks need not be read to their end.
  */
-export function unitSize(layout: Layout, pools: readonly number[]): number {
+function unitSize(layout: Layout, pools: readonly number[]): number {
   const size = pools.map((pool) => layout.block / pool).reduce(divisor);
   return isNearlyFull(layout) ? size : divisor(size, Math.max(8, layout.counts.reduce(divisor)));
 }

@@ -22,7 +22,7 @@ export interface Tiling {
 /** For large layers: two workgroups a core on an H100, 128 threads each. */
 export const TILING: Tiling = { tile: [128, 128], sides: [2, 2], step: 32, buffers: 1, fold: 1, band: 16 };
 /** For layers with so few of those tiles that cores would be idle. */
-export const SMALL_TILING: Tiling = { ...TILING, tile: [64, 64] };
+const SMALL_TILING: Tiling = { ...TILING, tile: [64, 64] };
 const FEW_TILES = 256;
 
 const [large, small] = [matrixWith(TILING), matrixWith(SMALL_TILING)];
