@@ -168,7 +168,7 @@ test.each([
   ['--densities 0', /^Error: densities is "0"; give shares above 0 and at most 1, as 0\.5,0\.2\.\n$/],
   ['--methods adaspar', /^Error: .*adaspar/],
   ['--filter "nothing at all"', /Error: no case has all words of the filter "nothing at all"; give fewer\.\n$/],
-  ['--compare package.json', /^Error: "package\.json" is no result file of a bench: it has no cases, and is of no known form/],
+  ['--compare package.json', /^Error: "package\.json" is no result file of a bench: it has no cases \(its fields are name, version, /],
 ])('refuses %s', async (words, message) => {
   const { code, err } = await said(words);
   expect(code).toBe(1);
