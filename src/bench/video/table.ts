@@ -12,7 +12,7 @@ bootstrap interval of 95 % over pairs. "dense, 1 step more" is how far a video m
 Of PSNR and SSIM (1 for equal videos) more is nearer to dense, of latent error, GMSD (a perceptual distance) and changes less. Latent error is
 relative (Euclidean) at the last step; changes is the mean absolute difference of what changes from frame to frame, flicker / dense how uneven
 they are beside those of the dense video, 1 for as much. Recall is the share of the exact softmax mass that plans read, of sampled layers
-and steps, measured apart from the timing.`;
+and steps, measured apart from the timing. Adherence reads "change in points (pairs) to the share of clips that show what was asked for".`;
 
 const EMBEDDED = 'The embedded model is small and knows a few dozen cartoon subjects: these figures are no evidence for Wan itself.';
 
