@@ -78,40 +78,14 @@ export function parseArguments(words: readonly string[], version: string): Argum
     .action((prompt: string[], options) => {
       parsed = generateArguments(prompt, options);
     });
-  program
-    .command('vocab')
-    .description('list what the model that comes along was trained on')
-    .option('--model <folder>', 'another model')
-    .option('--json', 'as one JSON object', false)
-    .action((options) => {
-      parsed = { command: 'vocab', model: options.model, json: options.json };
-    });
-  program
-    .command('methods')
-    .description('list the ways to compute attention, with their papers')
-    .option('--json', 'as one JSON object', false)
-    .action(({ json }) => {
-      parsed = { command: 'methods', json };
-    });
-  calibrateCommand(program, (args) => {
+  const done = (args: Arguments): void => {
     parsed = args;
-  });
-  program
-    .command('doctor')
-    .description('look at this machine and test its GPU')
-    .option('--json', 'as one JSON object', false)
-    .action(({ json }) => {
-      parsed = { command: 'doctor', json };
-    });
-  inspectCommand(program, (args) => {
-    parsed = args;
-  });
-  reportCommand(program, (args) => {
-    parsed = args;
-  });
-  benchCommand(program, (args) => {
-    parsed = args;
-  });
+  };
+  listings(program, done);
+  calibrateCommand(program, done);
+  inspectCommand(program, done);
+  reportCommand(program, done);
+  benchCommand(program, done);
   try {
     program.parse(spelledOut(words), { from: 'user' });
   } catch (error) {
@@ -120,6 +94,17 @@ export function parseArguments(words: readonly string[], version: string): Argum
     throw new TypeError(sentence(error.message, words));
   }
   return parsed!;
+}
+
+/** Adds the commands that only say what there is: `done` is given what was asked for. */
+function listings(program: Command, done: (args: Arguments) => void): void {
+  const listing = (name: string, description: string): Command =>
+    program.command(name).description(description).option('--json', 'as one JSON object', false);
+  listing('vocab', 'list what the model that comes along was trained on')
+    .option('--model <folder>', 'another model')
+    .action(({ model, json }) => done({ command: 'vocab', model, json }));
+  listing('methods', 'list the ways to compute attention, with their papers').action(({ json }) => done({ command: 'methods', json }));
+  listing('doctor', 'look at this machine and test its GPU').action(({ json }) => done({ command: 'doctor', json }));
 }
 
 /** `zoetrope`, `zoetrope bench` and `zoetrope inspect` ask for help; `zoetrope generate "..."` is `zoetrope "..."`. */
