@@ -1,4 +1,5 @@
 // Attention calls of a real run: q, k and v as the model makes them, handed over step by step, so that no more than one step is ever kept.
+import { denoiseOnly } from '../denoise-only.ts';
 import { BRANCH } from '../dit/denoise.ts';
 import type { Attention, Site } from '../method.ts';
 import type { GenerateOptions } from '../options.ts';
@@ -28,26 +29,21 @@ export interface Recording {
  * @throws RangeError for a layer that the model lacks, and the signal's reason when it is aborted.
  */
 export async function recordRun(pipe: TextToVideoPipeline, { prompt, options, layers, onStep, signal }: Recording): Promise<void> {
-  const done = new AbortController();
   let calls: Recorded[] = [];
   const drop = () => {
     for (const { q, k, v } of calls) for (const x of [q, k, v]) pipe.ops.release(x);
     calls = [];
   };
-  const video = pipe(prompt, {
-    ...options,
-    attention: recorder(pipe, layers, (call) => calls.push(call)),
-    signal: signal ? AbortSignal.any([signal, done.signal]) : done.signal,
-    onStep: async ({ step, steps }) => {
-      await onStep(calls);
-      drop();
-      if (step === steps - 1) done.abort();
-    },
-  });
   try {
-    for await (const _ of video);
-  } catch (error) {
-    if (error !== done.signal.reason) throw error;
+    await denoiseOnly(pipe, prompt, {
+      ...options,
+      attention: recorder(pipe, layers, (call) => calls.push(call)),
+      signal,
+      onStep: async () => {
+        await onStep(calls);
+        drop();
+      },
+    });
   } finally {
     drop();
   }

@@ -2,6 +2,7 @@
 // sums stay: nothing of a call is kept.
 import { basename } from 'node:path';
 import type { Backend } from '../backend/backend.ts';
+import { denoiseOnly } from '../denoise-only.ts';
 import { BRANCH } from '../dit/denoise.ts';
 import type { Attention, Call, Site } from '../method.ts';
 import type { GenerateOptions } from '../options.ts';
@@ -60,26 +61,21 @@ export async function calibrate(pipe: TextToVideoPipeline, options: CalibrateOpt
   const sums = new Sums();
   const runs = prompts.flatMap((prompt) => seeds.map((seed) => ({ prompt, seed })));
   for (const [run, { prompt, seed }] of runs.entries()) {
-    const done = new AbortController();
     const looks: Look[] = [];
-    const video = pipe(prompt, {
-      ...settings,
-      seed,
-      attention: looking(pipe, (look) => looks.push(look)),
-      signal: signal ? AbortSignal.any([signal, done.signal]) : done.signal,
-      onStep: async ({ step, steps }) => {
-        while (looks.length > 0) {
-          await sums.add(pipe.ops, looks[0]);
-          release(pipe.ops, looks.shift()!);
-        }
-        options.onStep?.({ run, runs: runs.length, step, steps });
-        if (step === steps - 1) done.abort();
-      },
-    });
     try {
-      for await (const _ of video);
-    } catch (error) {
-      if (error !== done.signal.reason) throw error;
+      await denoiseOnly(pipe, prompt, {
+        ...settings,
+        seed,
+        attention: looking(pipe, (look) => looks.push(look)),
+        signal,
+        onStep: async ({ step, steps }) => {
+          while (looks.length > 0) {
+            await sums.add(pipe.ops, looks[0]);
+            release(pipe.ops, looks.shift()!);
+          }
+          options.onStep?.({ run, runs: runs.length, step, steps });
+        },
+      });
     } finally {
       for (const look of looks) release(pipe.ops, look);
     }

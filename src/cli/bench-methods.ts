@@ -5,6 +5,7 @@ import { methodsMarkdown } from '../bench/methods-table.ts';
 import { TextToVideoPipeline } from '../pipeline.ts';
 import type { BenchMethodsArguments } from './bench-attention-arguments.ts';
 import { formatDuration } from './progress.ts';
+import { givenPrompts } from './prompts.ts';
 import type { Lines } from './terminal.ts';
 
 /** Measures the methods that the log wants. */
@@ -15,7 +16,7 @@ export async function methods(args: BenchMethodsArguments, log: ResultLog<Method
     await log.begin(adapter);
     const { width, height, numFrames } = { ...pipe.defaults, ...args.size, numFrames: args.numFrames ?? pipe.defaults.numFrames };
     const settings = { width, height, numFrames, numInferenceSteps: args.steps };
-    const prompts = promptsOf(pipe, args);
+    const prompts = givenPrompts(pipe, args.prompt, args.prompts);
     const place = `${width}x${height}x${numFrames} ${args.steps} steps/${adapter === undefined ? pipe.runtime.name : 'webgpu'} ${dtype}`;
     const wanted = args.methods.filter(({ label }) => log.wants(`${place}/${label}`));
     if (wanted.length === 0) return;
@@ -48,14 +49,6 @@ function caseOf(
   const { listed, sparsity } = entrant;
   const { name, mark, reconstruction } = listed;
   return { id, ...result, name, mark, reconstruction, ...(sparsity !== undefined && { sparsity }) } as MethodCase;
-}
-
-/** The prompts given, or the first so many of the model's own. */
-function promptsOf({ vocabulary }: TextToVideoPipeline, { prompt, prompts }: BenchMethodsArguments): readonly string[] {
-  if (prompt) return prompt;
-  const own = vocabulary?.prompts ?? [];
-  if (own.length < prompts) throw new RangeError(`the model names ${own.length} prompts, not ${prompts}; give each with --prompt`);
-  return own.slice(0, prompts);
 }
 
 /** Cases as Markdown, those of one setting together. */

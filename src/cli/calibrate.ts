@@ -4,9 +4,9 @@ import { type Command, Option } from 'commander';
 import type { CalibrateOptions } from '../calibration/calibrate.ts';
 import type { Calibration } from '../calibration/calibration.ts';
 import { readCalibration } from '../calibration/file.ts';
-import type { TextToVideoPipeline } from '../pipeline.ts';
 import { checkPlace, writeWhole } from '../video/place.ts';
 import { formatDuration } from './progress.ts';
+import { givenPrompts } from './prompts.ts';
 import { linesOn, type Terminal } from './terminal.ts';
 import { anotherPrompt, count, parseSize } from './values.ts';
 
@@ -67,7 +67,7 @@ export async function calibrateModel(args: CalibrateArguments, terminal: Termina
   const { calibrate } = await import('../calibration/calibrate.ts');
   const pipe = await TextToVideoPipeline.fromPretrained(args.model, { device: args.device });
   try {
-    const prompts = promptsOf(pipe, args);
+    const prompts = givenPrompts(pipe, args.prompt, args.prompts ?? PROMPTS);
     const seeds = Array.from({ length: args.seeds }, (_, seed) => seed + 1);
     const settings = { ...size, ...(numFrames && { numFrames }), ...(steps && { numInferenceSteps: steps }) };
     const runs = prompts.length * seeds.length;
@@ -91,14 +91,6 @@ async function checkReplaced(output: string): Promise<void> {
   await readCalibration(output).catch(() => {
     throw new Error(`The file "${output}" is no calibration, so it is not replaced; give another --output.`);
   });
-}
-
-/** The prompts given, or the first so many of the model's own. */
-function promptsOf({ vocabulary }: TextToVideoPipeline, { prompt, prompts = PROMPTS }: CalibrateArguments): readonly string[] {
-  if (prompt) return prompt;
-  const known = vocabulary?.prompts ?? [];
-  if (known.length < prompts) throw new RangeError(`the model names ${known.length} prompts, not ${prompts}; give each with --prompt`);
-  return known.slice(0, prompts);
 }
 
 function progressOn(show: (text: string) => void): NonNullable<CalibrateOptions['onStep']> {

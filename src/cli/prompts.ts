@@ -1,5 +1,6 @@
-// Words of prompts: a file name made from one, the known prompts nearest to one, and whether it names something the model has seen.
+// Words of prompts: a file name made from one, the known prompts nearest to one, whether it names something the model has seen; and which to run.
 import { editDistance } from '../edit-distance.ts';
+import type { TextToVideoPipeline } from '../pipeline.ts';
 
 const SMALL_WORDS = new Set('a an the of in on at to by over under with and is are from into through for its it this that'.split(' '));
 
@@ -22,6 +23,14 @@ function similarity(a: string, b: string): number {
   const length = Math.max(a.length, b.length);
   const edits = editDistance(a, b);
   return edits > (length < 3 ? 0 : length < 8 ? 1 : 2) ? 0 : 1 - edits / length;
+}
+
+/** The prompts given, or the first `count` of the model's own. @throws RangeError when it names fewer. */
+export function givenPrompts({ vocabulary }: TextToVideoPipeline, given: readonly string[] | undefined, count: number): readonly string[] {
+  if (given) return given;
+  const own = vocabulary?.prompts ?? [];
+  if (own.length < count) throw new RangeError(`the model names ${own.length} prompts, not ${count}; give each with --prompt`);
+  return own.slice(0, count);
 }
 
 /** The `count` known prompts with most in common with `prompt`, best first: each weighty word counts by its nearest word there. */

@@ -1,4 +1,5 @@
 // One video as a bench makes it: its frames, what each part took, and what each step computed; and the run before it that is not timed.
+import { denoiseOnly } from '../../denoise-only.ts';
 import type { Method, Site } from '../../method.ts';
 import type { GenerateOptions, StepReport } from '../../options.ts';
 import type { TextToVideoPipeline } from '../../pipeline.ts';
@@ -82,22 +83,14 @@ const WARM_UP_STEPS = 5;
  */
 export async function warmUp(pipe: TextToVideoPipeline, options: ClipOptions, { decode }: { readonly decode: boolean }): Promise<void> {
   const { prompt, seed, settings, contender, signal } = options;
-  const done = new AbortController();
   const steps = Math.min(WARM_UP_STEPS, settings.numInferenceSteps);
-  const video = pipe(prompt, {
+  const run: GenerateOptions = {
     ...settings,
-    ...{ seed, numInferenceSteps: steps, attention: { ...contender.method, checkPlans: true }, cache: contender.cache },
-    signal: signal ? AbortSignal.any([signal, done.signal]) : done.signal,
-    onStep: async ({ step, latents }) => {
-      checkNumbers(await latents(), contender, step);
-      if (step === steps - 1 && !decode) done.abort();
-    },
-  });
-  try {
-    for await (const _ of video);
-  } catch (error) {
-    if (error !== done.signal.reason) throw error;
-  }
+    ...{ seed, numInferenceSteps: steps, attention: { ...contender.method, checkPlans: true }, cache: contender.cache, signal },
+    onStep: async ({ step, latents }) => checkNumbers(await latents(), contender, step),
+  };
+  if (!decode) return denoiseOnly(pipe, prompt, run);
+  for await (const _ of pipe(prompt, run));
 }
 
 function checkNumbers(latents: Float32Array, { label }: VideoContender, step: number): void {
