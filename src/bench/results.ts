@@ -1,7 +1,8 @@
 // Result files of the benches: cases whose ids stay the same, read, written whole or not at all, and gone on with.
 import { existsSync } from 'node:fs';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { examineMachine } from '../doctor/report.ts';
+import { writeWhole } from '../video/place.ts';
 import type { Times } from './spread.ts';
 
 /** One thing that was measured, or the reason why it was not. Each bench adds fields of its own. */
@@ -99,16 +100,9 @@ const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
 
 /** Writes a result beside its place and moves it there, so that the file is old or new and never half; a case is a line. @throws as the file system does. */
 export async function writeResult(path: string, result: ResultFile): Promise<void> {
-  const half = `${path}.${process.pid}.half`;
-  try {
-    const { cases, ...rest } = result;
-    const lines = cases.map((one) => `\n  ${JSON.stringify(one)}`);
-    await writeFile(half, `${JSON.stringify(rest, null, 1).slice(0, -2)},\n "cases": [${lines.join(',')}\n ]\n}\n`);
-    await rename(half, path);
-  } catch (error) {
-    await rm(half, { force: true });
-    throw error;
-  }
+  const { cases, ...rest } = result;
+  const lines = cases.map((one) => `\n  ${JSON.stringify(one)}`);
+  await writeWhole(path, `${JSON.stringify(rest, null, 1).slice(0, -2)},\n "cases": [${lines.join(',')}\n ]\n}\n`);
 }
 
 /**

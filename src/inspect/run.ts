@@ -216,4 +216,5 @@ function recallByHead(levels: Uint8Array, mass: Float32Array, pools: readonly nu
   });
 }
 
-const mean = (numbers: readonly number[]): number => numbers.reduce((sum, x) => sum + x, 0) / Math.max(1, numbers.length);
+/** 0 of none. */
+export const mean = (numbers: readonly number[]): number => numbers.reduce((sum, x) => sum + x, 0) / Math.max(1, numbers.length);

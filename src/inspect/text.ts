@@ -1,5 +1,5 @@
 // An inspection on a terminal: a table of the run, a table of each plan, and its block maps in shades.
-import type { InspectedPlan, Inspection } from './run.ts';
+import { type InspectedPlan, type Inspection, mean } from './run.ts';
 
 /** Shades of a cell, by the share of its block pairs that is read. */
 const SHADES = ' ·░▒▓█';
@@ -85,5 +85,3 @@ function shades({ layout, levels, pools }: InspectedPlan, head: number): string[
     return `│${Array.from({ length: across }, cell).join('')}│`;
   });
 }
-
-const mean = (numbers: readonly number[]): number => numbers.reduce((sum, x) => sum + x, 0) / Math.max(1, numbers.length);

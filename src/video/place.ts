@@ -30,7 +30,8 @@ export async function checkPlace(path: string, trial: string = partialPath(path)
 
 /** Writes text beside its place and moves it there, so that the file is old or new and never half. @throws as the file system does. */
 export async function writeWhole(path: string, text: string): Promise<void> {
-  const partial = partialPath(path);
+  // Two processes that write the same file do not write the same partial one.
+  const partial = `${partialPath(path)}.${process.pid}`;
   try {
     await writeFile(partial, text);
     await rename(partial, path);
