@@ -103,11 +103,11 @@ def gates(result):
     return [dict(gate=n, value=float(v), needs=f'{o} {t}', result='pass' if (float(v) >= t if o == '>=' else float(v) <= t) else 'miss') for n, v, o, t in table]
 
 
-def save_clip(path, clip, pixels=112):
-    """A clip [T, 3, S, S] in [0, 1] as an animated webp."""
-    a = (torch.nn.functional.interpolate(clip.float(), size=pixels, mode='area').clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+def save_clip(path, clip, pixels=96):
+    """A clip [T, 3, S, S] in [0, 1] as an animated webp of every second frame."""
+    a = (torch.nn.functional.interpolate(clip[::2].float(), size=pixels, mode='area').clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     frames = [Image.fromarray(np.ascontiguousarray(f)) for f in a]
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=1000 // 12, loop=0, quality=30, method=6)
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=1000 // 6, loop=0, quality=20, method=6)
 
 
 def gallery(run, net, vae):
@@ -120,8 +120,8 @@ def gallery(run, net, vae):
         for seed in (1, 2):
             clips = every(prompts, seed)
             for i in range(0, len(prompts), 10):
-                sheet([(f'{p}   [{C.VERSION}, seed {seed}]', c) for p, c in zip(prompts[i:i + 10], clips[i:i + 10])]).save(folder / f'gallery-{i // 10 + 1}-seed{seed}.webp', quality=50, method=6)
+                sheet([(f'{p}   [{C.VERSION}, seed {seed}]', c) for p, c in zip(prompts[i:i + 10], clips[i:i + 10])]).save(folder / f'gallery-{i // 10 + 1}-seed{seed}.webp', quality=25, method=6)
             if seed == 1: jobs = [pool.submit(save_clip, folder / f'clip-{i + 1:02}.webp', c) for i, c in enumerate(clips[:24])]
-        sheet([(f'{p}   [{C.VERSION}, outside the vocabulary]', c) for p, c in zip(others, every(others, 1))]).save(folder / 'gallery-outside-vocabulary.webp', quality=50, method=6)
+        sheet([(f'{p}   [{C.VERSION}, outside the vocabulary]', c) for p, c in zip(others, every(others, 1))]).save(folder / 'gallery-outside-vocabulary.webp', quality=25, method=6)
         failed = [j.exception() for j in jobs if j.exception()]
         if failed: run.log('clips could not be written:', failed[0])

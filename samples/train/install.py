@@ -22,7 +22,7 @@ def install_vae(out, model):
     numbers = [[round(float(v), 6) for v in vae.pop(k)] for k in ('latents_mean', 'latents_std')]
     part = lambda prefix: {k: v for k, v in vae.items() if k.startswith(prefix)}
     store.save_sharded(model / 'vae', 'diffusion_pytorch_model', checked(part('decoder.'), shapes.decoder()))
-    store.save_int8(HERE / 'vae_encoder.safetensors', part('encoder.'))
+    store.save_int8(HERE / 'vae_encoder.safetensors.xz', part('encoder.'))
     return numbers
 
 

@@ -12,6 +12,7 @@ ap.add_argument('--until', type=float, help='the same as a wall-clock time, in s
 ap.add_argument('--start', default=str(HERE.parent / 'wan-mini'), help='model folder to go on from; "none" trains all parts from nothing')
 ap.add_argument('--vae', type=float, default=390, help='seconds of VAE training, with --start none')
 ap.add_argument('--probe', type=float, default=30, help='seconds of probe training')
+ap.add_argument('--peak', type=float, help='highest factor on the learning rates; 1 with --start none, else .6')
 ap.add_argument('--eval', type=float, default=210, help='seconds kept for judging')
 ap.add_argument('--attention', default='auto', choices=['auto', 'flash', 'cudnn'])
 ap.add_argument('--state', default='state')
@@ -83,7 +84,7 @@ def dit_stage(run, world, vae):
     import weights
     from train_dit import Trainer
     net = weights.read_net(o.start) if o.start != 'none' else None
-    t = Trainer(run, world, vae, net, load_state('dit'))
+    t = Trainer(run, world, vae, net, load_state('dit'), o.peak)
     def save():
         if t.finite(): save_state(dit=t.state()); export_net(run, t.ema); save_result(run)
     if t.step == 0:

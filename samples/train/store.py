@@ -1,10 +1,15 @@
 """Reads and writes safetensors files with numpy alone."""
-import json
+import json, lzma
 from pathlib import Path
 import numpy as np
 
 TYPES = {'I8': np.int8, 'F16': np.float16, 'F32': np.float32, 'I64': np.int64, 'I32': np.int32}
 NAMES = {np.dtype(v): k for k, v in TYPES.items()}
+
+
+def opened(path, mode):
+    """A file, packed by lzma where its name ends in .xz."""
+    return lzma.open(path, mode) if Path(path).suffix == '.xz' else open(path, mode)
 
 
 def save(path, tensors):
@@ -16,13 +21,13 @@ def save(path, tensors):
     text = json.dumps(head, separators=(',', ':')).encode()
     text += b' ' * (-len(text) % 8)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'wb') as f:
+    with opened(path, 'wb') as f:
         f.write(len(text).to_bytes(8, 'little') + text)
         for a in tensors.values(): f.write(np.ascontiguousarray(a).tobytes())
 
 
 def load(path):
-    raw = Path(path).read_bytes()
+    with opened(path, 'rb') as f: raw = f.read()
     n = int.from_bytes(raw[:8], 'little')
     head = json.loads(raw[8:8 + n])
     head.pop('__metadata__', None)

@@ -89,12 +89,12 @@ def work(size):
 
 
 class Trainer:
-    """net: where to start, or None for fresh weights. Phases and learning rate follow the share of the time spent, so a slower machine only sees fewer clips."""
-    def __init__(self, run, world, vae, net=None, state=None):
+    """net: where to start, or None for fresh weights; peak: highest factor on the learning rates. Phases and learning rate follow the share of the time spent, so a slower machine only sees fewer clips."""
+    def __init__(self, run, world, vae, net=None, state=None, peak=None):
         self.run, self.world, self.vae, self.fresh = run, world, vae, net is None
         self.net = net or Net().to(DEV)
         self.ema = copy.deepcopy(self.net).requires_grad_(False)
-        self.peak, self.opt, self.step, self.spent, self.history = 1. if net is None else .6, Optimizer(self.net), 0, 0., []
+        self.peak, self.opt, self.step, self.spent, self.history = peak or (1. if net is None else .6), Optimizer(self.net), 0, 0., []
         if state: self.load(state)
         self.rings, self.batch, self.used, self.sums = {}, {s: b for s, (b, _) in SHAPES.items()}, {}, {}
         self.rng = random.Random(1000 + self.step)

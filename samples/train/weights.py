@@ -23,7 +23,7 @@ def read_net(folder):
 
 def read_vae(folder):
     vae, config = VAE(), json.loads((Path(folder) / 'vae' / 'config.json').read_text())
-    parts = {**store.load_sharded(Path(folder) / 'vae', 'diffusion_pytorch_model'), **store.load_int8(HERE / 'vae_encoder.safetensors')}
+    parts = {**store.load_sharded(Path(folder) / 'vae', 'diffusion_pytorch_model'), **store.load_int8(HERE / 'vae_encoder.safetensors.xz')}
     for name in ('mean', 'std'): parts[name] = np.array(config[f'latents_{name}'], np.float32).reshape(1, -1, 1, 1, 1)
     vae.load_state_dict(tensors(parts))
     return vae.to(DEV).eval().requires_grad_(False)
