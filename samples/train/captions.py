@@ -1,4 +1,4 @@
-"""The v0 world of wan-mini: its subjects, scenes, motions and sizes, the caption grammar, and the held-out split."""
+"""The world of wan-mini: its subjects, scenes, motions and sizes, the caption grammar, and the held-out split."""
 import hashlib, json, os
 
 MOTIONS = ['left', 'right', 'up', 'down', 'bounce', 'grow', 'circle', 'still']
