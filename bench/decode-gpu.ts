@@ -11,7 +11,7 @@ import { openWebgpu } from '../src/backend/webgpu/device.ts';
 import { randomTensors, seeded, weightsOf } from '../src/bench/random.ts';
 import { type Case, writeResult } from '../src/bench/results.ts';
 import { spreadOf } from '../src/bench/spread.ts';
-import { embeddedModel } from '../src/pipeline.ts';
+import { embeddedModel } from '../src/embedded-model.ts';
 import { elements } from '../src/tensor.ts';
 import { loadTextEncoder, readT5Config, type TextEncoder, t5Encoder, textEncoder } from '../src/text/encoder.ts';
 import { decoderPrograms, loadVae, type VideoDecoder } from '../src/vae/index.ts';

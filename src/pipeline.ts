@@ -1,7 +1,4 @@
 // Text to video: a checkpoint folder becomes a function from a prompt to frames.
-import { existsSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type { Backend } from './backend/backend.ts';
 import type { RuntimeName } from './backend/runtime.ts';
 import { type DeviceOptions, type DeviceReport, openDevice } from './device.ts';
@@ -9,8 +6,11 @@ import { type GenerationDefaults, type ModelIndex, number, readDefaults, readJso
 import { isGuided } from './dit/denoise.ts';
 import { skippable } from './dit/step-cache.ts';
 import { loadTransformer } from './dit/transformer.ts';
+import { UnsupportedError } from './errors.ts';
 import { type Estimate, estimate, type Machine } from './estimate.ts';
+import { join, pathOf } from './files.ts';
 import { type GeneratedVideo, generatedVideo, type RunOptions } from './generate.ts';
+import { inNode } from './in-node.ts';
 import type { Attention, Method } from './method.ts';
 import { expectedDensity } from './method-density.ts';
 import { dense } from './methods.ts';
@@ -24,7 +24,7 @@ import { readVocabulary, type Vocabulary } from './vocabulary.ts';
 
 /** How a checkpoint is opened. */
 export interface PipelineOptions extends DeviceOptions {
-  /** A VAE to use instead of the checkpoint's: a folder, or a TAEHV .safetensors file. */
+  /** A VAE to use instead of the checkpoint's: a folder, or a TAEHV .safetensors file; on this machine's disk or at an http address. */
   readonly vae?: string;
 }
 
@@ -32,7 +32,7 @@ export interface PipelineOptions extends DeviceOptions {
 export interface TextToVideoPipeline {
   /** Checks the options at once; the work starts when the frames are iterated. */
   (prompt: string, options?: GenerateOptions): GeneratedVideo;
-  /** The checkpoint. */
+  /** The checkpoint: a folder, or its address. */
   readonly folder: string;
   /** What a run is made with where its options say nothing. */
   readonly defaults: GenerationDefaults;
@@ -65,22 +65,20 @@ export interface TextToVideoPipeline {
 export const TextToVideoPipeline = {
   /**
    * Opens a checkpoint in the diffusers folder layout; without a folder, the embedded model. Headers and configs are read and checked here
-   * (the text encoder's when a run needs it), weights when they are first needed.
+   * (the text encoder's when a run needs it), weights when they are first needed. The folder may be an http address: files are read from that
+   * server, in parts where it takes range requests. On a web page it always is one, and may be relative to the page.
    * @throws UnsupportedError, with the reason, for webgpu where there is no GPU, for f16 where there is none, and for models of other kinds.
    */
-  async fromPretrained(folder: string = embeddedModel(), options: PipelineOptions = {}): Promise<TextToVideoPipeline> {
-    return pipeline(await openParts(await readModelIndex(folder), options));
+  async fromPretrained(folder?: string, options: PipelineOptions = {}): Promise<TextToVideoPipeline> {
+    return pipeline(await openParts(await readModelIndex(await checkpoint(folder)), options));
   },
 };
 
-/** Folder of the model that ships with the package. */
-export function embeddedModel(): string {
-  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    const candidate = join(folder, 'samples', 'wan-mini');
-    if (existsSync(join(candidate, 'model_index.json'))) return candidate;
-    if (folder === dirname(folder))
-      throw new Error('the embedded model samples/wan-mini is missing from this installation; install zoetrope again');
-  }
+async function checkpoint(folder: string | undefined): Promise<string> {
+  if (folder !== undefined) return pathOf(folder);
+  if (!inNode)
+    throw new UnsupportedError('a web page has no embedded model; give the address of a model folder, as of a served samples/wan-mini');
+  return (await import('./embedded-model.ts')).embeddedModel();
 }
 
 interface Disposable {
@@ -108,7 +106,7 @@ async function openParts(index: ModelIndex, options: PipelineOptions): Promise<P
       transformer,
       ...(index.parts.transformer_2 && { transformer2: keep(await loadTransformer(part('transformer_2'), device.executor)) }),
       boundary: ratio * 1000,
-      vae: keep(await loadVae(options.vae ?? part('vae'), host)),
+      vae: keep(await loadVae(options.vae === undefined ? part('vae') : pathOf(options.vae), host)),
       scheduler: await readJson(join(part('scheduler'), 'scheduler_config.json')),
     };
     const [made, decoded] = [transformer.config.outChannels, parts.vae.channels];

@@ -1,5 +1,5 @@
 // Prompts as the transformer takes them: cleaned, cut in tokens, encoded.
-import { join } from 'node:path';
+import { join } from './files.ts';
 import type { Settings } from './options.ts';
 import type { Parts } from './parts.ts';
 import type { Tensor } from './tensor.ts';

@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { accelerate } from '../src/accelerate.ts';
+import { embeddedModel } from '../src/embedded-model.ts';
 import { UnsupportedError } from '../src/errors.ts';
 import type { Attention } from '../src/method.ts';
 import { adaSpa, dense, pyramidSparse } from '../src/methods.ts';
 import type { GenerateOptions, StepReport } from '../src/options.ts';
-import { embeddedModel, TextToVideoPipeline } from '../src/pipeline.ts';
+import { TextToVideoPipeline } from '../src/pipeline.ts';
 
 const SMALL = { height: 64, width: 96, numFrames: 9, numInferenceSteps: 5, seed: 1 } satisfies GenerateOptions;
 const PROMPT = 'a rocket flying up over a night sky';

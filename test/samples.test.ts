@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { openWebgpu } from '../src/backend/webgpu/device.ts';
-import { embeddedModel } from '../src/pipeline.ts';
+import { embeddedModel } from '../src/embedded-model.ts';
 import { probe } from './video/probe.ts';
 
 const [words, home] = [process.argv, process.cwd()];

@@ -2,6 +2,7 @@
 // time may be under way.
 import type * as ort from 'onnxruntime-common';
 import { UnsupportedError } from '../errors.ts';
+import { inNode } from '../in-node.ts';
 import { elements } from '../tensor.ts';
 import { OnnxGraph } from './onnx.ts';
 import type { HeldResults, Runtime, SessionOptions } from './runtime.ts';
@@ -140,7 +141,7 @@ async function opened(device: GPUDevice): Promise<{ module: Module; first: ort.I
 }
 
 async function load(): Promise<Module> {
-  if (Number(process.versions.node.split('.')[0]) < 22) await helpNode20();
+  if (inNode && Number(process.versions.node.split('.')[0]) < 22) await helpNode20();
   const found = (await import('onnxruntime-web/webgpu')) as unknown as Module;
   found.env.logLevel = 'fatal';
   found.env.wasm.numThreads = 1;

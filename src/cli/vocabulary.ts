@@ -1,6 +1,6 @@
 // `zoetrope vocab`: what a small model was trained on, so that nobody has to guess what it can draw.
 import { readDefaults, readModelIndex } from '../dit/config.ts';
-import { embeddedModel } from '../pipeline.ts';
+import { embeddedModel } from '../embedded-model.ts';
 import { readVocabulary, type Vocabulary } from '../vocabulary.ts';
 import type { VocabularyArguments } from './arguments.ts';
 import type { Terminal } from './terminal.ts';

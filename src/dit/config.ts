@@ -1,7 +1,6 @@
 // The JSON side of a diffusers folder: reading config files, taking typed fields from them, model_index.json and generation defaults.
-import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { UnsupportedError } from '../errors.ts';
+import { join, kindOf, openFile } from '../files.ts';
 
 /** A parsed JSON object. */
 export type Config = Readonly<Record<string, unknown>>;
@@ -13,13 +12,10 @@ const isObject = (value: unknown): value is Record<string, unknown> => value !==
 
 /** Reads a JSON file that holds one object. Throws a sentence when it is missing, is not JSON or holds something else. */
 export async function readJson(file: string): Promise<Config> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    throw new Error(
-      error.code === 'ENOENT'
-        ? `${file} is missing; a model in the diffusers layout has one, so download it again.`
-        : `Cannot read ${file}: ${error.message}`,
-    );
+  const text = await readText(file).catch((error: Error) => {
+    throw new Error(`Cannot read ${file}: ${error.message}`);
   });
+  if (text === undefined) throw new Error(`${file} is missing; a model in the diffusers layout has one, so download it again.`);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -29,6 +25,15 @@ export async function readJson(file: string): Promise<Config> {
   if (!isObject(value)) throw new Error(`${file} holds ${shown(value)}, and a JSON object was expected.`);
   files.set(value, file);
   return value;
+}
+
+async function readText(file: string): Promise<string | undefined> {
+  const opened = await openFile(file);
+  try {
+    return opened && new TextDecoder().decode(await opened.read(0, opened.bytes));
+  } finally {
+    await opened?.close();
+  }
 }
 
 const shown = (value: unknown): string => (JSON.stringify(value) ?? String(value)).slice(0, 80);
@@ -82,11 +87,11 @@ export interface ModelIndex {
 
 /** Reads model_index.json of a diffusers folder. Throws a sentence for a missing folder or file, and an UnsupportedError for another pipeline class. */
 export async function readModelIndex(folder: string): Promise<ModelIndex> {
-  const found = await stat(folder).catch(() => undefined);
+  const found = await kindOf(folder);
   if (!found) throw new Error(`There is no folder "${folder}"; give the path of a model in the diffusers layout.`);
-  if (!found.isDirectory()) throw new Error(`${folder} is a file; give the path of a model folder in the diffusers layout.`);
+  if (found === 'file') throw new Error(`${folder} is a file; give the path of a model folder in the diffusers layout.`);
   const file = join(folder, 'model_index.json');
-  if (!(await stat(file).catch(() => undefined))) {
+  if ((await kindOf(file)) !== 'file') {
     throw new Error(`${folder} has no model_index.json; give the path of a model folder in the diffusers layout.`);
   }
   const config = await readJson(file);

@@ -1,7 +1,7 @@
 // The safetensors file format: a checked header reader, a writer, and widening of stored numbers to float32.
 // Every number of a header is held against the file's size before anything is allocated by it.
-import { type FileHandle, open } from 'node:fs/promises';
 import { UnsupportedError } from '../errors.ts';
+import type { OpenFile } from '../files.ts';
 
 /** Bytes of one element of each stored type this reader knows. */
 const elementBytes = {
@@ -75,26 +75,22 @@ export function byteLength(dtype: unknown, shape: readonly unknown[], what: stri
   return bytes;
 }
 
-/** Reads `into.length` bytes from `position`. Throws when the file ends before that. */
-export async function readExactly(handle: FileHandle, into: Uint8Array, position: number, what: string): Promise<void> {
-  const largestRead = 1 << 28;
-  for (let done = 0; done < into.length; ) {
-    const { bytesRead } = await handle.read(into, done, Math.min(largestRead, into.length - done), position + done);
-    if (bytesRead === 0)
-      throw new Error(`${what} ended early: ${into.length} bytes wanted at byte ${position}, ${done} found; was the file changed?`);
-    done += bytesRead;
-  }
+/** Reads `length` bytes from `position`, in a buffer of their own. Throws when the file ends before that. */
+export async function readExactly(file: OpenFile, position: number, length: number, what: string): Promise<Uint8Array<ArrayBuffer>> {
+  const found = await file.read(position, length);
+  if (found.length < length)
+    throw new Error(`${what} ended early: ${length} bytes wanted at byte ${position}, ${found.length} found; was the file changed?`);
+  return found;
 }
 
 /**
  * Reads and checks the header of an open safetensors file; returns its tensors by name.
  * Throws an Error naming the file, the tensor and the value for anything that does not hold together.
  */
-export async function readHeader(handle: FileHandle, file: string): Promise<Map<string, StoredTensor>> {
-  const { size } = await handle.stat();
+export async function readHeader(opened: OpenFile, file: string): Promise<Map<string, StoredTensor>> {
+  const { bytes: size } = opened;
   if (size < 8) throw new Error(`${file} is not a safetensors file: it has ${size} bytes, and the header's length alone takes 8.`);
-  const head = new Uint8Array(8);
-  await readExactly(handle, head, 0, file);
+  const head = await readExactly(opened, 0, 8, file);
   const stated = new DataView(head.buffer).getBigUint64(0, true);
   if (stated > BigInt(maximumHeaderBytes)) {
     throw new Error(
@@ -104,8 +100,7 @@ export async function readHeader(handle: FileHandle, file: string): Promise<Map<
   const headerBytes = Number(stated);
   if (headerBytes > size - 8)
     throw new Error(`${file} is truncated: it states a header of ${headerBytes} bytes, and ${size - 8} bytes follow; download it again.`);
-  const text = new Uint8Array(headerBytes);
-  await readExactly(handle, text, 8, file);
+  const text = await readExactly(opened, 8, headerBytes, file);
   return parseHeader(text, file, 8 + headerBytes, size - 8 - headerBytes);
 }
 
@@ -216,6 +211,7 @@ export async function writeSafetensors(path: string, tensors: Readonly<Record<st
   const head = new Uint8Array(8 + Math.ceil(text.length / 8) * 8).fill(0x20);
   new DataView(head.buffer).setBigUint64(0, BigInt(head.length - 8), true);
   head.set(text, 8);
+  const { open } = await import('node:fs/promises'); // not before: web pages read this format too
   const handle = await open(path, 'w');
   try {
     await handle.writeFile(head);

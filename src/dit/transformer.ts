@@ -1,6 +1,6 @@
 // The denoising transformer of a checkpoint folder: configuration, weights, and one Executable per shape.
-import { join } from 'node:path';
 import { UnsupportedError } from '../errors.ts';
+import { join } from '../files.ts';
 import { isRaster } from '../sparse3d/order.ts';
 import type { Grid, Layout } from '../sparse3d/plan.ts';
 import { elements, type Tensor } from '../tensor.ts';

@@ -1,8 +1,7 @@
 // The weights of one model part by tensor name: from a safetensors file, a (sharded) diffusers or transformers folder, or memory.
 // Opening reads headers only; a tensor is read when it is asked for.
-import { type FileHandle, open, readdir, stat } from 'node:fs/promises';
-import { basename, join } from 'node:path';
 import { UnsupportedError } from '../errors.ts';
+import { folderOf, join, kindOf, namesIn, type OpenFile, openFile } from '../files.ts';
 import { readJson } from './config.ts';
 import { bytesPerElement, checkData, readExactly, readHeader, type StoredTensor, type TensorData } from './safetensors.ts';
 import { widen } from './widen.ts';
@@ -42,13 +41,13 @@ type ReadTensor = (tensor: StoredTensor, start: number, length: number) => Promi
  * Throws one sentence for a path, folder, index or header that does not hold together.
  */
 export async function openWeights(path: string): Promise<Weights> {
-  const found = await stat(path).catch(() => undefined);
+  const found = await kindOf(path);
   if (!found) throw new Error(`No weights at "${path}": there is no such file or folder.`);
-  const file = found.isDirectory() ? join(path, chooseFile(path, await readdir(path))) : path;
+  const file = found === 'folder' ? join(path, chooseFile(path, await namesIn(path, PLAIN))) : path;
   if (isIndex(file)) return openSharded(path, file);
   if (!file.endsWith('.safetensors')) throw new UnsupportedError(`${file} is not a .safetensors file; convert the weights to safetensors.`);
-  const { handle, tensors } = await openFile(file);
-  return weightsOver(path, tensors, ...fileReader(new Map([[file, handle]])));
+  const { opened, tensors } = await openTensors(file);
+  return weightsOver(path, tensors, ...fileReader(new Map([[file, opened]])));
 }
 
 /** Weights held in memory, for tests and for models with random weights. Throws for data that does not fit its type and shape. */
@@ -68,10 +67,13 @@ export function memoryWeights(tensors: Readonly<Record<string, TensorData>>): We
 
 const isIndex = (file: string): boolean => /\.safetensors\.index(\.[\w-]+)?\.json$/.test(file);
 
+const STEMS = ['diffusion_pytorch_model.safetensors', 'model.safetensors'];
+/** Names of weight files as diffusers and transformers write them. */
+const PLAIN = [...STEMS, ...STEMS.map((stem) => `${stem}.index.json`)];
+
 /** The file of a folder to read: the plain names first, then the only index or file there is (a variant, a decoder with its own name). */
 function chooseFile(folder: string, names: readonly string[]): string {
-  const stems = ['diffusion_pytorch_model.safetensors', 'model.safetensors'];
-  const plain = [...stems, ...stems.map((stem) => `${stem}.index.json`)].find((name) => names.includes(name));
+  const plain = PLAIN.find((name) => names.includes(name));
   if (plain) return plain;
   const shard = /-\d+-of-\d+(\.[\w-]+)?\.safetensors$/;
   const candidates = names.filter((name) => isIndex(name) || (name.endsWith('.safetensors') && !shard.test(name)));
@@ -84,14 +86,15 @@ function chooseFile(folder: string, names: readonly string[]): string {
   throw new Error(`${folder} holds no .safetensors file.`);
 }
 
-async function openFile(file: string): Promise<{ handle: FileHandle; tensors: Map<string, StoredTensor> }> {
-  const handle = await open(file, 'r').catch((error: NodeJS.ErrnoException) => {
-    throw new Error(error.code === 'ENOENT' ? `${file} is missing; download it again.` : `Cannot open ${file}: ${error.message}`);
+async function openTensors(file: string): Promise<{ opened: OpenFile; tensors: Map<string, StoredTensor> }> {
+  const opened = await openFile(file).catch((error: Error) => {
+    throw new Error(`Cannot open ${file}: ${error.message}`);
   });
+  if (!opened) throw new Error(`${file} is missing; download it again.`);
   try {
-    return { handle, tensors: await readHeader(handle, file) };
+    return { opened, tensors: await readHeader(opened, file) };
   } catch (error) {
-    await handle.close();
+    await opened.close();
     throw error;
   }
 }
@@ -99,42 +102,40 @@ async function openFile(file: string): Promise<{ handle: FileHandle; tensors: Ma
 async function openSharded(source: string, index: string): Promise<Weights> {
   const { weight_map: map } = await readJson(index);
   if (map === null || typeof map !== 'object' || Array.isArray(map)) throw new Error(`${index} has no weight_map object.`);
-  const folder = join(index, '..');
+  const folder = folderOf(index);
   const tensors = new Map<string, StoredTensor>();
-  const shards = new Map<string, Awaited<ReturnType<typeof openFile>>>();
+  const shards = new Map<string, Awaited<ReturnType<typeof openTensors>>>();
   try {
     for (const [name, shard] of Object.entries(map)) {
       // A shard lies beside its index; a path would let an index read any file of the machine.
-      if (typeof shard !== 'string' || shard !== basename(shard) || shard.includes('\\') || !shard.endsWith('.safetensors')) {
+      if (typeof shard !== 'string' || /[\\/]/.test(shard) || !shard.endsWith('.safetensors')) {
         throw new Error(
           `${index} puts tensor "${name}" in ${JSON.stringify(shard)}, which is not the name of a .safetensors file beside it.`,
         );
       }
-      const opened = shards.get(shard) ?? (await openFile(join(folder, shard)));
-      shards.set(shard, opened);
-      const tensor = opened.tensors.get(name);
+      const known = shards.get(shard) ?? (await openTensors(join(folder, shard)));
+      shards.set(shard, known);
+      const tensor = known.tensors.get(name);
       if (!tensor) throw new Error(`${index} puts tensor "${name}" in ${shard}, which does not hold it.`);
       tensors.set(name, tensor);
     }
   } catch (error) {
-    await Promise.all([...shards.values()].map(({ handle }) => handle.close()));
+    await Promise.all([...shards.values()].map(({ opened }) => opened.close()));
     throw error;
   }
-  return weightsOver(source, tensors, ...fileReader(new Map([...shards].map(([shard, { handle }]) => [join(folder, shard), handle]))));
+  return weightsOver(source, tensors, ...fileReader(new Map([...shards].map(([shard, { opened }]) => [join(folder, shard), opened]))));
 }
 
-function fileReader(handles: Map<string, FileHandle>): [ReadTensor, () => Promise<void>] {
+function fileReader(files: Map<string, OpenFile>): [ReadTensor, () => Promise<void>] {
   const read: ReadTensor = async ({ name, file, offset }, start, length) => {
-    const handle = handles.get(file);
-    if (!handle) throw new Error(`Cannot read tensor "${name}": the weights of ${file} were closed.`);
-    const into = new Uint8Array(length);
-    await readExactly(handle, into, offset + start, file);
-    return into;
+    const opened = files.get(file);
+    if (!opened) throw new Error(`Cannot read tensor "${name}": the weights of ${file} were closed.`);
+    return readExactly(opened, offset + start, length, file);
   };
   const close = async () => {
-    const open = [...handles.values()];
-    handles.clear();
-    await Promise.all(open.map((handle) => handle.close()));
+    const open = [...files.values()];
+    files.clear();
+    await Promise.all(open.map((file) => file.close()));
   };
   return [read, close];
 }

@@ -1,9 +1,9 @@
 // The Precompiled normaliser of SentencePiece tokenizers: a double-array trie of UTF-8 sequences and their replacements, as tokenizer.json stores it.
 // It is applied as the `tokenizers` library does: to a whole grapheme of under 6 bytes where the map knows its beginning, else character by character.
 
-/** Makes the normaliser from `precompiled_charsmap` (base64). Throws a RangeError for a map whose sizes do not hold together. */
+/** Makes the normaliser from `precompiled_charsmap` (base64). Throws an Error for one that is no base64, a RangeError when its sizes do not hold together. */
 export function charsmapNormalizer(base64: string): (text: string) => string {
-  const bytes = Uint8Array.from(Buffer.from(base64, 'base64'));
+  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
   const view = new DataView(bytes.buffer);
   const trieBytes = bytes.length >= 4 ? view.getUint32(0, true) : -1;
   if (trieBytes < 4 || trieBytes % 4 !== 0 || trieBytes > bytes.length - 4) {

@@ -1,12 +1,12 @@
 // Text encoders: UMT5EncoderModel (Wan) and T5EncoderModel (T5 v1.1) as a traced Program, one cut per block, so that an encoder larger
 // than memory runs layer by layer. Rows of the embedding table are read from the file; the table is never loaded.
-import { join } from 'node:path';
 import type { CpuDevice } from '../backend/cpu.ts';
 import { type Config, integer, number, readJson, string } from '../dit/config.ts';
 import { type Program, type Tracer, trace, type Value } from '../dit/graph.ts';
 import { compile } from '../dit/onnx/executor.ts';
 import { openWeights, type Weights } from '../dit/weights.ts';
 import { UnsupportedError } from '../errors.ts';
+import { join } from '../files.ts';
 import type { Tensor } from '../tensor.ts';
 
 /** Shape of a T5-family encoder, from its config.json. */

@@ -1,10 +1,9 @@
 // Text to ids: a SentencePiece (Unigram) tokenizer.json through @huggingface/tokenizers, with what that library lacks against the
 // reference: the Nmt normaliser, exact Precompiled maps, pieces cut at spaces, and byte fallback.
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers';
 import { type Config, readJson } from '../dit/config.ts';
 import { UnsupportedError } from '../errors.ts';
+import { join, kindOf } from '../files.ts';
 import { charsmapNormalizer } from './charsmap.ts';
 
 /** Ids of one text: `ids` is padded to the length asked for, `length` of them (with the end token) are real. */
@@ -40,7 +39,7 @@ const maximumCharacters = 10_000;
  * Throws an Error when it is missing or damaged, and an UnsupportedError for a component that is not supported.
  */
 export async function loadTokenizer(folder: string): Promise<Tokenizer> {
-  const exists = async (name: string) => (await stat(join(folder, name)).catch(() => undefined)) !== undefined;
+  const exists = async (name: string) => (await kindOf(join(folder, name))) === 'file';
   const file = join(folder, 'tokenizer.json');
   if (!(await exists('tokenizer.json'))) {
     if (await exists('spiece.model')) {

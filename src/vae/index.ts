@@ -1,11 +1,10 @@
 // Opens a VAE decoder by what it is: AutoencoderKLWan, AutoencoderTinyWan, or a single TAEHV file.
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { CpuDevice } from '../backend/cpu.ts';
 import { readJson } from '../dit/config.ts';
 import type { Program } from '../dit/graph.ts';
 import { openWeights, type Weights } from '../dit/weights.ts';
 import { UnsupportedError } from '../errors.ts';
+import { join, kindOf } from '../files.ts';
 import { type StagedDecoder, streamedDecoder, type VideoDecoder } from './stream.ts';
 import { detectTaehv, readTinyWanConfig, taehvDecoder } from './taehv.ts';
 import { STRIP_BYTES, wanDecoder } from './wan.ts';
@@ -31,7 +30,7 @@ export async function loadVae(path: string, device: CpuDevice): Promise<VideoDec
 }
 
 async function recognise(path: string, weights: Weights, stripBytes: number): Promise<StagedDecoder> {
-  if ((await stat(path)).isFile()) return taehvDecoder(detectTaehv(weights), weights);
+  if ((await kindOf(path)) === 'file') return taehvDecoder(detectTaehv(weights), weights);
   const json = await readJson(join(path, 'config.json'));
   if (json._class_name === 'AutoencoderKLWan') return wanDecoder(readWanVaeConfig(json), stripBytes);
   if (json._class_name === 'AutoencoderTinyWan') return taehvDecoder(readTinyWanConfig(json, weights), weights);

@@ -8,9 +8,10 @@ import { calibrate } from '../../src/calibration/calibrate.ts';
 import { type Calibration, chosenWindows } from '../../src/calibration/calibration.ts';
 import { checkModel, readCalibration } from '../../src/calibration/file.ts';
 import { numbers } from '../../src/conformance/inputs.ts';
+import { embeddedModel } from '../../src/embedded-model.ts';
 import { expectedDensity } from '../../src/method-density.ts';
 import { slidingTile, tca } from '../../src/methods.ts';
-import { embeddedModel, TextToVideoPipeline } from '../../src/pipeline.ts';
+import { TextToVideoPipeline } from '../../src/pipeline.ts';
 import { openedOps } from '../backend/opened.ts';
 
 const byHand: Calibration = {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { main } from '../../src/cli/main.ts';
-import { embeddedModel } from '../../src/pipeline.ts';
+import { embeddedModel } from '../../src/embedded-model.ts';
 
 let out: string;
 let model: string;

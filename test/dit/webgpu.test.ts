@@ -14,7 +14,7 @@ import { timestepEmbedding, wanTransformer } from '../../src/dit/wan.ts';
 import { compileOnGpu } from '../../src/dit/webgpu/executor.ts';
 import { ditKernels } from '../../src/dit/webgpu/kernels/index.ts';
 import { memoryWeights, openWeights, type TensorData, type Weights } from '../../src/dit/weights.ts';
-import { embeddedModel } from '../../src/pipeline.ts';
+import { embeddedModel } from '../../src/embedded-model.ts';
 import { sparse3dGpuOps } from '../../src/sparse3d/gpu.ts';
 import { sparse3dKernels } from '../../src/sparse3d/kernels/index.ts';
 import { elements, type Tensor } from '../../src/tensor.ts';
