@@ -1,6 +1,6 @@
-// Text encoder and decoders on a GPU (onnxruntime-webgpu) against the CPU (onnxruntime-node), in one process: the embedded model, and with random
+// Text encoder and decoders on a GPU (decoders by this project's kernels and by onnxruntime-webgpu) against the CPU (onnxruntime-node), in one process: the embedded model, and with random
 // weights two blocks of Wan's text encoder, TAEHV and Wan 2.1's VAE at 480 x 832.
-//   node dist/bench/decode-gpu.js [--cases text,mini,taehv,wan,wan-whole,umt5] [--runs 3] [--seconds 80] [--runtimes onnxruntime-webgpu,onnxruntime-node] [--out FILE]
+//   node dist/bench/decode-gpu.js [--cases text,mini,taehv,wan,wan-whole,umt5] [--runs 3] [--seconds 80] [--runtimes zoetrope,onnxruntime-webgpu,onnxruntime-node] [--out FILE]
 // --unchecked is without validation and bounds checks. The first run makes sessions and shaders. A run that the seconds do not last for is cut between frames and says how many it had made.
 import { cpus } from 'node:os';
 import { join } from 'node:path';
@@ -11,12 +11,14 @@ import { openWebgpu } from '../src/backend/webgpu/device.ts';
 import { randomTensors, seeded, weightsOf } from '../src/bench/random.ts';
 import { type Case, writeResult } from '../src/bench/results.ts';
 import { spreadOf } from '../src/bench/spread.ts';
+import { gpuExecutor } from '../src/dit/webgpu/executor.ts';
 import { embeddedModel } from '../src/embedded-model.ts';
 import { elements } from '../src/tensor.ts';
 import { loadTextEncoder, readT5Config, type TextEncoder, t5Encoder, textEncoder } from '../src/text/encoder.ts';
 import { decoderPrograms, loadVae, type VideoDecoder } from '../src/vae/index.ts';
+import { type DecoderPlace, gpuPlace, runtimePlace } from '../src/vae/place.ts';
 import { type StagedDecoder, streamedDecoder } from '../src/vae/stream.ts';
-import { detectTaehv, taehvDecoder } from '../src/vae/taehv.ts';
+import { detectTaehv, RUN_BYTES, taehvDecoder } from '../src/vae/taehv.ts';
 import { STRIP_BYTES, wanDecoder } from '../src/vae/wan.ts';
 import { readWanVaeConfig } from '../src/vae/wan-config.ts';
 import { gpuName, resultFile } from './machine.ts';
@@ -24,7 +26,7 @@ import { gpuName, resultFile } from './machine.ts';
 const { values } = parseArgs({
   options: {
     cases: { type: 'string', default: 'text,mini,taehv,wan,wan-whole,umt5' },
-    runtimes: { type: 'string', default: 'onnxruntime-webgpu,onnxruntime-node' },
+    runtimes: { type: 'string', default: 'zoetrope,onnxruntime-webgpu,onnxruntime-node' },
     runs: { type: 'string', default: '3' },
     seconds: { type: 'string', default: '80' },
     unchecked: { type: 'boolean', default: false },
@@ -51,7 +53,8 @@ interface Work {
   readonly group: string;
   readonly name: string;
   readonly frames?: number;
-  load(device: CpuDevice): Promise<Loaded>;
+  /** Undefined for what has no kernels of this project. */
+  load(place: DecoderPlace, device: CpuDevice | undefined): Promise<Loaded> | undefined;
 }
 
 const latentsOf = (shape: readonly number[]): Float32Array => {
@@ -114,9 +117,9 @@ function taehvShapes(): Map<string, readonly number[]> {
   return shapes;
 }
 
-function taehv(device: CpuDevice): VideoDecoder {
+function taehv(place: DecoderPlace): VideoDecoder {
   const weights = randomTensors(taehvShapes());
-  return streamedDecoder(taehvDecoder(detectTaehv(weights), weights), weights, device);
+  return streamedDecoder(taehvDecoder(detectTaehv(weights), weights, RUN_BYTES[place.name]), weights, place);
 }
 
 function encoding(encoder: TextEncoder): Loaded {
@@ -147,9 +150,7 @@ const CASES: readonly Work[] = [
   {
     group: 'text',
     name: 'embedded text encoder, 24 tokens',
-    async load(device) {
-      return encoding(await loadTextEncoder(join(model, 'text_encoder'), device));
-    },
+    load: (_place, device) => device && loadTextEncoder(join(model, 'text_encoder'), device).then(encoding),
   },
   ...(
     [
@@ -161,14 +162,14 @@ const CASES: readonly Work[] = [
       group: 'mini',
       name: `embedded decoder, ${4 * latentFrames - 3} frames ${size} x ${size}`,
       frames: 4 * latentFrames - 3,
-      load: async (device) => decoding(await loadVae(join(model, 'vae'), device), latentFrames, size, size),
+      load: async (place) => decoding(await loadVae(join(model, 'vae'), place), latentFrames, size, size),
     }),
   ),
   {
     group: 'taehv',
     name: 'TAEHV, 33 frames 480 x 832',
     frames: 33,
-    load: async (device) => decoding(taehv(device), 9, 480, 832),
+    load: async (place) => decoding(taehv(place), 9, 480, 832),
   },
   ...(
     [
@@ -180,16 +181,16 @@ const CASES: readonly Work[] = [
       group: how === 'whole' ? 'wan-whole' : 'wan',
       name: `Wan 2.1 VAE ${how}, 5 frames 480 x 832`,
       frames: 5,
-      async load(device) {
-        const decoder = wanDecoder(wan, stripBytes ?? STRIP_BYTES[device.runtime.held ? 'gpu' : 'host']);
-        return decoding(streamedDecoder(decoder, random(decoder), device), 2, 480, 832);
+      async load(place) {
+        const decoder = wanDecoder(wan, stripBytes ?? STRIP_BYTES[place.name]);
+        return decoding(streamedDecoder(decoder, random(decoder), place), 2, 480, 832);
       },
     }),
   ),
   {
     group: 'umt5',
     name: "2 of 24 blocks of Wan's text encoder, 24 tokens",
-    load: async (device) => encoding(textEncoder(wanText, randomTensors(wanTextShapes()), device)),
+    load: (_place, device) => device && Promise.resolve(encoding(textEncoder(wanText, randomTensors(wanTextShapes()), device))),
   },
 ];
 
@@ -218,11 +219,12 @@ interface Decoded extends Case {
 }
 
 /** A run of which the time is not that of the whole work does not count. */
-async function measure({ name, frames, load }: Work, device: CpuDevice): Promise<Omit<Decoded, 'id'>> {
+async function measure({ name, frames, load }: Work, place: DecoderPlace, device?: CpuDevice): Promise<Omit<Decoded, 'id'>> {
   // What gives no frames cannot be cut.
   if (!frames && left() < SHARE) return { failed: 'no time left' };
   const milliseconds: number[] = [];
-  const loaded = await load(device);
+  const loaded = await load(place, device);
+  if (!loaded) return { failed: 'this project has no kernels for it' };
   let result: Result | undefined;
   try {
     const until = performance.now() + Math.min(left(), SHARE);
@@ -242,9 +244,15 @@ async function measure({ name, frames, load }: Work, device: CpuDevice): Promise
   return { ...about, framesMade: result.frames, failed };
 }
 
+async function ownPlace(): Promise<DecoderPlace> {
+  if (!gpu) throw new Error('there is no GPU');
+  const own = { gpu, f32: await gpuExecutor(gpu, { dtype: 'f32' }) };
+  return gpuPlace(() => own);
+}
+
 const cases: Decoded[] = [];
 const groups = values.cases.split(',');
-const runtimes = values.runtimes.split(',') as RuntimeName[];
+const runtimes = values.runtimes.split(',') as ('zoetrope' | RuntimeName)[];
 const gpu = await openWebgpu({ checked: !values.unchecked }).catch((error: Error) => {
   console.log(error.message);
   return undefined;
@@ -256,9 +264,12 @@ for (const one of CASES.filter(({ group }) => groups.includes(group)))
   for (const runtime of runtimes) {
     let measured: Omit<Decoded, 'id'>;
     try {
-      const device = await openCpu(runtime, gpu);
-      measured = await measure(one, device);
-      await device.dispose();
+      if (runtime === 'zoetrope') measured = await measure(one, await ownPlace());
+      else {
+        const device = await openCpu(runtime, gpu);
+        measured = await measure(one, runtimePlace(device), device);
+        await device.dispose();
+      }
     } catch (error) {
       measured = { failed: (error as Error).message.split('\n')[0] };
     }

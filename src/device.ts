@@ -7,6 +7,7 @@ import type { Executor } from './dit/executor.ts';
 import { cpuExecutor } from './dit/onnx/executor.ts';
 import { gpuExecutor } from './dit/webgpu/executor.ts';
 import { UnsupportedError } from './errors.ts';
+import { type DecoderPlace, gpuPlace, runtimePlace } from './vae/place.ts';
 
 const DEVICES = ['cpu', 'webgpu', 'auto'] as const;
 const DTYPES = ['f32', 'f16'] as const;
@@ -38,8 +39,10 @@ export interface OpenedDevice {
   readonly report: DeviceReport;
   /** Where the transformer's Programs run. */
   readonly executor: Executor;
-  /** Where the text encoder and the decoder run. */
+  /** Where the text encoder runs. */
   readonly host: CpuDevice;
+  /** Where the decoder runs: on the GPU with the transformer, in f32, else as the text encoder does. */
+  readonly decoding: DecoderPlace;
   /** What is known of the GPU; absent on the CPU. */
   readonly gpu?: AdapterReport;
   /** Why the GPU cannot be used any more; undefined while it can. */
@@ -77,6 +80,7 @@ async function onCpu({ dtype, runtime }: DeviceOptions, reason: string): Promise
     report: { name: 'cpu', dtype: 'f32', reason },
     executor: cpuExecutor(host),
     host,
+    decoding: runtimePlace(host),
     lost: () => undefined,
     dispose: host.dispose,
   };
@@ -102,6 +106,7 @@ async function onGpu(gpu: GpuDevice, { dtype: wanted, runtime }: DeviceOptions, 
       bytes: (program) => current.executor.bytes!(program),
     },
     host,
+    decoding: gpuPlace(() => current),
     gpu: gpu.adapter,
     lost: () => current.lost(),
     ...(host.runtime.name !== 'onnxruntime-webgpu' && { renew: oneAtATime(renew) }),
@@ -126,20 +131,23 @@ function oneAtATime(work: () => Promise<void>): () => Promise<void> {
 interface Bound {
   readonly gpu: GpuDevice;
   readonly executor: Executor;
+  /** For what f16 is too coarse. */
+  readonly f32: Executor;
   lost(): string | undefined;
 }
 
-/** The executor of an opened GPU, which is closed again when it cannot be used. */
+/** The executors of an opened GPU, which is closed again when it cannot be used. */
 async function bound(gpu: GpuDevice, dtype: DeviceReport['dtype']): Promise<Bound> {
   try {
     if (dtype === 'f16' && !hasF16(gpu))
       throw new UnsupportedError(`the GPU ${nameOf(gpu.adapter)} stores no f16 (feature shader-f16 is missing); choose f32`);
     const executor = await gpuExecutor(gpu, { dtype });
+    const f32 = dtype === 'f32' ? executor : await gpuExecutor(gpu, { dtype: 'f32' });
     let lost: string | undefined;
     gpu.device.lost.then(({ reason, message }) => {
       lost = [reason, message.trim()].filter(Boolean).join(': ');
     });
-    return { gpu, executor, lost: () => lost };
+    return { gpu, executor, f32, lost: () => lost };
   } catch (error) {
     gpu.dispose();
     throw error;

@@ -18,6 +18,7 @@ import { encodePrompt, loadTextEncoder } from '../src/text/encoder.ts';
 import { cleanPrompt } from '../src/text/prompt.ts';
 import { loadTokenizer } from '../src/text/tokenizer.ts';
 import { loadVae } from '../src/vae/index.ts';
+import { runtimePlace } from '../src/vae/place.ts';
 
 const model = embeddedModel();
 const folder = fileURLToPath(new URL('../samples/train/parity/', import.meta.url));
@@ -113,7 +114,7 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('on %s', (runtim
   });
 
   async function decoded(latents: Float32Array, shape: readonly number[]): Promise<number[]> {
-    const vae = await loadVae(join(model, 'vae'), device);
+    const vae = await loadVae(join(model, 'vae'), runtimePlace(device));
     const video: number[] = [];
     for await (const { data } of vae.decode(latents, shape)) video.push(...data);
     await vae.dispose();

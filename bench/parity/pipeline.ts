@@ -119,12 +119,12 @@ async function* compareSteps(fixture: Fixture, { tolerance }: Target, after: rea
 }
 
 /**
- * Decodes latents on the host and compares as many frames as the fixture keeps. Random decoders make a difference of latents up to a hundred
+ * Decodes latents and compares as many frames as the fixture keeps. Random decoders make a difference of latents up to a hundred
  * times as large: where that of f16 is allowed, the reference's latents are decoded instead.
  */
 async function compareVideo(
   fixture: Fixture,
-  { tolerance, cpu }: Target,
+  { tolerance, decoding }: Target,
   latents: Float32Array,
   shape: readonly number[],
   file: string,
@@ -132,11 +132,11 @@ async function compareVideo(
 ): Promise<Comparison> {
   const { data, shape: kept } = await fixture.array(file, name);
   const decoded = tolerance.loop > TOLERANCE.loop ? await floats(fixture, file, 'latents') : latents;
-  const vae = await loadVae(fixture.path('pipeline', 'vae'), await cpu());
+  const vae = await loadVae(fixture.path('pipeline', 'vae'), decoding);
   try {
     const frames = await decodeAll(vae, decoded, shape.slice(1));
     const own = asSigned(frames.subarray(0, data.length), kept[2]);
-    return onHost(compare(`${fixture.name}${file.replace('outputs', '')}.${name}`, own, data, TOLERANCE.loop));
+    return compare(`${fixture.name}${file.replace('outputs', '')}.${name}`, own, data, TOLERANCE.loop);
   } finally {
     await vae.dispose();
   }

@@ -1,8 +1,8 @@
 // Checks of VAE decoders: a whole video, and one of a single frame.
 import { readdir } from 'node:fs/promises';
-import type { CpuDevice } from '../../src/backend/cpu.ts';
 import { loadVae, type VideoDecoder } from '../../src/vae/index.ts';
 import { type Comparison, compare, type Fixture, type FixtureArray, floats, TOLERANCE } from './fixture.ts';
+import type { Target } from './target.ts';
 
 /** Decodes latents [channels, frames, height, width] to all frames at once, [frames, 3, height, width] in [0, 1]. */
 export async function decodeAll(decoder: VideoDecoder, latents: Float32Array, shape: readonly number[]): Promise<Float32Array> {
@@ -30,9 +30,9 @@ export function swapLeading(data: Float32Array, outer: number, inner: number): F
 export const asSigned = (frames: Float32Array, count: number): Float32Array => swapLeading(frames, count, 3).map((value) => 2 * value - 1);
 
 /** TAEHV: latents [1, T, C, H, W] -> video [1, T', 3, H', W'] in [0, 1]. */
-export async function* checkTaehv(fixture: Fixture, device: CpuDevice): AsyncGenerator<Comparison> {
+export async function* checkTaehv(fixture: Fixture, { decoding }: Target): AsyncGenerator<Comparison> {
   const [file] = await readdir(fixture.path('taehv'));
-  const decoder = await loadVae(fixture.path('taehv', file), device);
+  const decoder = await loadVae(fixture.path('taehv', file), decoding);
   try {
     const { data, shape } = await fixture.array('inputs', 'latents');
     const [, frames, channels, height, width] = shape;
@@ -46,9 +46,9 @@ export async function* checkTaehv(fixture: Fixture, device: CpuDevice): AsyncGen
 /** AutoencoderKLWan: pipeline latents [1, C, F, H, W] -> video [1, 3, F', H', W'] in [-1, 1]. */
 export async function* checkWanVae(
   fixture: Fixture,
-  device: CpuDevice,
+  { decoding }: Target,
 ): AsyncGenerator<Comparison | { name: string; unsupported: string }> {
-  const decoder = await loadVae(fixture.path('vae'), device);
+  const decoder = await loadVae(fixture.path('vae'), decoding);
   try {
     const latents = await fixture.array('inputs', 'latents');
     yield await checkVideo(fixture, decoder, latents, 'video');

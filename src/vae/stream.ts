@@ -1,13 +1,12 @@
 // Streams a video decoder: frames flow through a chain of stages, a few at a time, and each stage remembers what a causal convolution looks
 // back at. A large picture is decoded in strips, so that what is remembered stays small.
-import { type CpuDevice, contentOf } from '../backend/cpu.ts';
 import { free } from '../backend/free.ts';
 import type { Executable } from '../dit/executor.ts';
 import type { Program } from '../dit/graph.ts';
-import { compile } from '../dit/onnx/executor.ts';
 import type { Weights } from '../dit/weights.ts';
 import { elements, type Tensor } from '../tensor.ts';
 import { workingBytes } from './memory.ts';
+import type { DecoderPlace } from './place.ts';
 
 /** Frames of a decoded video: data [frames, 3, height, width] in [0, 1]. */
 export interface DecodedFrames {
@@ -72,12 +71,12 @@ export interface StagedDecoder extends LatentFormat {
 /** What all stages of a run share. */
 interface Context {
   readonly weights: Weights;
-  readonly device: CpuDevice;
+  readonly place: DecoderPlace;
   readonly signal?: AbortSignal;
 }
 
 /** Binds a decoder to weights. */
-export function streamedDecoder(decoder: StagedDecoder, weights: Weights, device: CpuDevice): VideoDecoder {
+export function streamedDecoder(decoder: StagedDecoder, weights: Weights, place: DecoderPlace): VideoDecoder {
   const { spatial, temporal, channels, mean, std } = decoder;
   return {
     spatial,
@@ -85,7 +84,7 @@ export function streamedDecoder(decoder: StagedDecoder, weights: Weights, device
     channels,
     ...(mean && { mean }),
     ...(std && { std }),
-    decode: (latents, shape, { signal } = {}) => decode(decoder, { weights, device, ...(signal && { signal }) }, latents, shape),
+    decode: (latents, shape, { signal } = {}) => decode(decoder, { weights, place, ...(signal && { signal }) }, latents, shape),
     bytes: (shape) => bytes(decoder, weights, shape),
     dispose: () => weights.close(),
   };
@@ -131,13 +130,13 @@ async function* colours(
   shape: readonly number[],
   strip: Strip,
 ): AsyncGenerator<DecodedFrames> {
-  const { device } = context;
-  let pieces: AsyncIterable<Tensor> = once(device.upload(latents.slice(), shape));
+  const { place } = context;
+  let pieces: AsyncIterable<Tensor> = once(place.upload(latents.slice(), shape));
   for (const stage of decoder.stages(shape[2], shape[3], strip)) pieces = flow(stage, pieces, context);
   let { trim } = decoder;
   for await (const piece of pieces) {
     const [count, , height, width] = piece.shape;
-    const data = (await device.take(piece)) as Float32Array;
+    const data = await place.take(piece);
     yield { data: data.subarray(trim * 3 * height * width), frames: count - trim, height, width };
     trim = 0;
   }
@@ -184,14 +183,14 @@ function paste(picture: Float32Array, [height, width]: readonly number[], part: 
 }
 
 /** Runs a stage over all pieces; its caches live as long. Handles are freed as soon as their last run has ended: a GPU's memory is not collected. */
-async function* flow(stage: Stage, pieces: AsyncIterable<Tensor>, { weights, device, signal }: Context): AsyncGenerator<Tensor> {
+async function* flow(stage: Stage, pieces: AsyncIterable<Tensor>, { weights, place, signal }: Context): AsyncGenerator<Tensor> {
   const caches = new Map<string, Tensor>();
   let waiting: Tensor[] = [];
   let loaded: { key: string; program: Program; executable: Executable } | undefined;
   let first = true;
   try {
     for await (const piece of pieces) {
-      waiting = cutRows(piece, split(stage, piece.shape[0], first), device);
+      waiting = cutRows(piece, split(stage, piece.shape[0], first), place);
       for (let part = waiting[0]; part; part = waiting[0]) {
         signal?.throwIfAborted();
         const key = `${part.shape} ${first && stage.firstApart}`;
@@ -199,18 +198,18 @@ async function* flow(stage: Stage, pieces: AsyncIterable<Tensor>, { weights, dev
           // Pieces of a kind follow each other, so the weights are held once.
           await loaded?.executable.dispose();
           const program = stage.trace(part.shape, first);
-          loaded = { key, program, executable: await compile(program, weights, device, { arena: false, held: true }) };
+          loaded = { key, program, executable: await place.compile(program, weights) };
         }
-        const result = await step(loaded, part, caches, device);
-        device.release(part);
+        const result = await step(loaded, part, caches, place);
+        place.release(part);
         waiting.shift();
         first = false;
         yield result;
       }
     }
   } finally {
-    for (const tensor of [...waiting, ...caches.values()]) device.release(tensor);
-    await device.idle();
+    for (const tensor of [...waiting, ...caches.values()]) place.release(tensor);
+    await place.idle();
     await loaded?.executable.dispose();
   }
 }
@@ -220,14 +219,14 @@ function split({ most, firstApart }: Stage, frames: number, first: boolean): num
 }
 
 /** Parts of so many frames each, which take a piece's place. */
-function cutRows(piece: Tensor, sizes: readonly number[], device: CpuDevice): Tensor[] {
+function cutRows(piece: Tensor, sizes: readonly number[], place: DecoderPlace): Tensor[] {
   if (sizes.length === 1) return [piece];
   let end = 0;
   const parts = sizes.map((size) => {
     end += size;
-    return device.rows(piece, end - size, end);
+    return place.rows(piece, end - size, end);
   });
-  device.release(piece);
+  place.release(piece);
   return parts;
 }
 
@@ -236,28 +235,28 @@ async function step(
   { program, executable }: { readonly program: Program; readonly executable: Executable },
   part: Tensor,
   caches: Map<string, Tensor>,
-  device: CpuDevice,
+  place: DecoderPlace,
 ): Promise<Tensor> {
   const inputs: Record<string, Tensor> = { frames: part };
   for (const { operation, shape: wanted } of program.nodes)
     if (operation.op === 'input' && operation.name.startsWith('cache.'))
-      inputs[operation.name] = await withZerosInFront(caches.get(operation.name), wanted, device);
+      inputs[operation.name] = await withZerosInFront(caches.get(operation.name), wanted, place);
   const { frames, ...next } = executable.run(inputs);
   for (const [name, tensor] of Object.entries(next)) {
-    if (inputs[name]) device.release(inputs[name]);
+    if (inputs[name]) place.release(inputs[name]);
     // What came in is freed by the caller, so a cache of just that is a copy.
-    caches.set(name, tensor === part ? device.rows(tensor, 0, part.shape[0]) : tensor);
+    caches.set(name, tensor === part ? place.rows(tensor, 0, part.shape[0]) : tensor);
   }
-  await contentOf(frames);
+  await place.settled(frames);
   return frames;
 }
 
-async function withZerosInFront(cache: Tensor | undefined, shape: readonly number[], device: CpuDevice): Promise<Tensor> {
+async function withZerosInFront(cache: Tensor | undefined, shape: readonly number[], place: DecoderPlace): Promise<Tensor> {
   if (cache?.shape.join() === shape.join()) return cache;
-  const known = cache ? await device.take(cache) : [];
+  const known = cache ? await place.take(cache) : [];
   const numbers = new Float32Array(elements(shape));
   numbers.set(known, numbers.length - known.length);
-  return device.upload(numbers, shape);
+  return place.upload(numbers, shape);
 }
 
 /** Latents [channels, frames, height, width] as [frames, channels, height, width], with the statistics undone. */

@@ -101,12 +101,12 @@ function withShapes(weights: Weights, kinds: readonly Kind[], strides: readonly 
   return { layers, patch, channels: weights.get(`decoder.${first}.weight`).shape[1] };
 }
 
-/** Activations of one run stay near this size, so that they are read back from a cache close to the cores. */
-const RUN_BYTES = 64 * 2 ** 20;
+/** The widest activation of one run stays near this size: a CPU reads it back from a cache close to its cores, a GPU wants enough to fill it. */
+export const RUN_BYTES = { cpu: 64 * 2 ** 20, webgpu: 256 * 2 ** 20 } as const;
 const MOST_FRAMES = 4;
 
 /** The decoder as one stage that takes up to four latent frames: its caches are small. */
-export function taehvDecoder(config: TaehvConfig, weights: Weights): StagedDecoder {
+export function taehvDecoder(config: TaehvConfig, weights: Weights, runBytes: number = RUN_BYTES.cpu): StagedDecoder {
   const { layers, patch, channels } = config;
   const upsampled = 2 ** layers.filter(({ kind }) => kind === 'Upsample').length;
   const temporal = layers.reduce((product, { stride = 1 }) => product * stride, 1);
@@ -122,7 +122,7 @@ export function taehvDecoder(config: TaehvConfig, weights: Weights): StagedDecod
     strips: (_height, width) => [{ axis: 3, start: 0, end: width, size: width }],
     stages: (height, width) => [
       {
-        most: Math.max(1, Math.min(MOST_FRAMES, Math.floor(RUN_BYTES / (bytesPerCell * height * width)))),
+        most: Math.max(1, Math.min(MOST_FRAMES, Math.floor(runBytes / (bytesPerCell * height * width)))),
         firstApart: false,
         trace: (shape) => trace((tracer) => decode(tracer, config, weights, shape)),
       },

@@ -7,12 +7,12 @@ import type { Stage, StagedDecoder, Strip } from './stream.ts';
 import type { WanVaeConfig } from './wan-config.ts';
 
 /** Working memory that strips are cut for: a GPU's is not the host's, and there the margins of many strips take time that memory does not. */
-export const STRIP_BYTES = { host: 1.25e9, gpu: 2.5e9 } as const;
+export const STRIP_BYTES = { cpu: 1.25e9, webgpu: 2.5e9 } as const;
 /** Two frames share products, see `overTime`. */
 const PAIR = 2;
 
 /** The decoder as a chain of stages: the small middle, which sees the whole picture, then one for each block, which see a strip. */
-export function wanDecoder(config: WanVaeConfig, stripBytes: number = STRIP_BYTES.host): StagedDecoder {
+export function wanDecoder(config: WanVaeConfig, stripBytes: number = STRIP_BYTES.cpu): StagedDecoder {
   const stages = (strip: Strip): Stage[] => {
     const window = windowOf(config, strip);
     return layersOf(config, strip, window).map((layer) => ({

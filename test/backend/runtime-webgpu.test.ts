@@ -7,6 +7,7 @@ import { trace, type Value } from '../../src/dit/graph.ts';
 import { memoryWeights } from '../../src/dit/weights.ts';
 import { UnsupportedError } from '../../src/errors.ts';
 import { loadTextEncoder } from '../../src/text/encoder.ts';
+import { runtimePlace } from '../../src/vae/place.ts';
 import { type Stage, type StagedDecoder, streamedDecoder } from '../../src/vae/stream.ts';
 import { openedGpu } from '../gpu/device.ts';
 
@@ -63,7 +64,7 @@ const weights = memoryWeights({ conv: { dtype: 'F16', shape: [4, 2, 3, 3], data:
 
 async function decoded(device: CpuDevice, most = Number.POSITIVE_INFINITY): Promise<number[]> {
   const all: number[] = [];
-  for await (const { data } of streamedDecoder(decoder, weights, device).decode(waves(2 * 5 * 12), [2, 5, 3, 4])) {
+  for await (const { data } of streamedDecoder(decoder, weights, runtimePlace(device)).decode(waves(2 * 5 * 12), [2, 5, 3, 4])) {
     all.push(...data);
     if (all.length >= most) break;
   }

@@ -7,6 +7,7 @@ import { type CpuDevice, openCpu } from '../../src/backend/cpu.ts';
 import { readJson } from '../../src/dit/config.ts';
 import { memoryWeights, openWeights, type TensorData, type Weights, writeSafetensors } from '../../src/dit/weights.ts';
 import { decoderPrograms, loadVae } from '../../src/vae/index.ts';
+import { runtimePlace } from '../../src/vae/place.ts';
 import { evenChunks, type StagedDecoder, type Strip, streamedDecoder } from '../../src/vae/stream.ts';
 import { detectTaehv, readTinyWanConfig, taehvDecoder } from '../../src/vae/taehv.ts';
 import { margins, wanDecoder } from '../../src/vae/wan.ts';
@@ -27,7 +28,7 @@ const waves = (length: number): Float32Array => Float32Array.from({ length }, (_
 
 async function frames(decoder: StagedDecoder, weights: Weights, latents: Float32Array, shape: readonly number[]): Promise<Float32Array[]> {
   const parts: Float32Array[] = [];
-  for await (const { data, frames: count } of streamedDecoder(decoder, weights, device).decode(latents, shape)) {
+  for await (const { data, frames: count } of streamedDecoder(decoder, weights, runtimePlace(device)).decode(latents, shape)) {
     const size = data.length / count;
     for (let frame = 0; frame < count; frame++) parts.push(data.slice(frame * size, (frame + 1) * size));
   }
@@ -91,7 +92,7 @@ describe('streaming', () => {
     await weights.close();
   });
   test('a frame depends on earlier latents alone', async () => {
-    const decoder = await loadVae(wanFolder, device);
+    const decoder = await loadVae(wanFolder, runtimePlace(device));
     const shape = [decoder.channels, 3, 3, 2];
     const latents = waves(decoder.channels * 18);
     const changed = latents.map((value, at) => (Math.floor(at / 6) % 3 === 2 ? value + 1 : value));
@@ -130,7 +131,7 @@ describe('memory', () => {
 
 describe('decoding', () => {
   test('stops between chunks when it is aborted', async () => {
-    const decoder = await loadVae(wanFolder, device);
+    const decoder = await loadVae(wanFolder, runtimePlace(device));
     const controller = new AbortController();
     const decode = async () => {
       for await (const _ of decoder.decode(waves(decoder.channels * 18), [decoder.channels, 3, 3, 2], { signal: controller.signal }))
@@ -140,7 +141,7 @@ describe('decoding', () => {
     await decoder.dispose();
   });
   test('refuses latents of another shape', async () => {
-    const decoder = await loadVae(wanFolder, device);
+    const decoder = await loadVae(wanFolder, runtimePlace(device));
     const decode = async (shape: number[]) => {
       for await (const _ of decoder.decode(waves(100), shape));
     };
@@ -149,9 +150,9 @@ describe('decoding', () => {
     await decoder.dispose();
   });
   test('says how latents become pixels', async () => {
-    const wan = await loadVae(wanFolder, device);
+    const wan = await loadVae(wanFolder, runtimePlace(device));
     expect([wan.spatial, wan.temporal, wan.channels, wan.mean?.length, wan.std?.length]).toEqual([16, 4, 12, 12, 12]);
-    const taehv = await loadVae(taehvFile, device);
+    const taehv = await loadVae(taehvFile, runtimePlace(device));
     expect([taehv.spatial, taehv.temporal, taehv.channels, taehv.mean, taehv.std]).toEqual([16, 4, 12, undefined, undefined]);
     await wan.dispose();
     await taehv.dispose();
@@ -221,14 +222,14 @@ describe('weights', () => {
     const wan = await contents(wanFolder);
     const { 'decoder.up_blocks.3.resnets.0.conv2.bias': bias, ...rest } = wan;
     await write(rest);
-    await expect(loadVae(folder, device)).rejects.toThrow(/no tensor "decoder.up_blocks.3.resnets.0.conv2.bias"/);
+    await expect(loadVae(folder, runtimePlace(device))).rejects.toThrow(/no tensor "decoder.up_blocks.3.resnets.0.conv2.bias"/);
     await write({ ...rest, 'decoder.up_blocks.3.resnets.0.conv2.bias': { ...bias, shape: [1, ...bias.shape] } });
-    await expect(loadVae(folder, device)).rejects.toThrow(/conv2.bias" has shape \[1,\d+\], and \[\d+\] was expected/);
+    await expect(loadVae(folder, runtimePlace(device))).rejects.toThrow(/conv2.bias" has shape \[1,\d+\], and \[\d+\] was expected/);
     const { 'decoder.3.conv.2.weight': _, ...taehv } = await contents(taehvFile);
     await write(taehv);
-    await expect(loadVae(join(folder, 'vae.safetensors'), device)).rejects.toThrow(/no tensor "decoder.3.conv.2.weight"/);
+    await expect(loadVae(join(folder, 'vae.safetensors'), runtimePlace(device))).rejects.toThrow(/no tensor "decoder.3.conv.2.weight"/);
     await write(wan);
-    await (await loadVae(folder, device)).dispose();
+    await (await loadVae(folder, runtimePlace(device))).dispose();
   });
 });
 
@@ -238,7 +239,7 @@ describe('config', () => {
     await cp(wanFolder, folder, { recursive: true });
     const json = JSON.parse(await readFile(join(folder, 'config.json'), 'utf8'));
     await writeFile(join(folder, 'config.json'), JSON.stringify({ ...json, _class_name: 'AutoencoderKLLTXVideo' }));
-    await expect(loadVae(folder, device)).rejects.toThrow(/AutoencoderKLLTXVideo/);
+    await expect(loadVae(folder, runtimePlace(device))).rejects.toThrow(/AutoencoderKLLTXVideo/);
     expect(() => readWanVaeConfig({ ...json, attn_scales: [1] })).toThrow(/attn_scales \[1\]/);
     expect(() => readWanVaeConfig({ ...json, temperal_downsample: [true] })).toThrow(/needs 3 entries/);
   });

@@ -18,8 +18,8 @@ export interface ConvInputs {
 /** A convolution of 2 or 3 axes, in the weight's type. */
 export function conv(builder: Builder, inputs: ConvInputs, shape: readonly number[]): View {
   const [, channels, ...kernel] = inputs.weight.shape;
-  const apart = `${kernel}` === `${inputs.strides}` && inputs.pads.every((pad) => pad === 0);
-  return apart && (channels * elements(kernel)) % 4 === 0 ? patches(builder, inputs, shape) : direct(builder, inputs, shape);
+  const apart = elements(kernel) > 1 && `${kernel}` === `${inputs.strides}` && inputs.pads.every((pad) => pad === 0);
+  return apart && (channels * elements(kernel)) % 4 === 0 ? patches(builder, inputs, shape) : tiled(builder, inputs, shape);
 }
 
 /** Patches that do not overlap are the rows of a linear layer. */
@@ -36,7 +36,10 @@ function patches(builder: Builder, { x, weight, bias }: ConvInputs, shape: reado
   return transposed(y, [0, places.length + 1, ...axes.map((axis) => axis + 1)]);
 }
 
-function direct(builder: Builder, { strides, pads, ...views }: ConvInputs, shape: readonly number[]): View {
+/** Output channels that a workgroup of conv.wgsl owns, the most first: a wider tile reads each place less often. */
+const TILES = [64, 32, 16];
+
+function tiled(builder: Builder, { strides, pads, ...views }: ConvInputs, shape: readonly number[]): View {
   const weight = packed(builder, views.weight);
   const x = packed(builder, views.x, weight.dtype);
   const bias = views.bias && packed(builder, views.bias);
@@ -44,8 +47,12 @@ function direct(builder: Builder, { strides, pads, ...views }: ConvInputs, shape
   const axes = strides.length;
   // Vectors of three take four words; images have one frame.
   const three = (values: readonly number[], missing: number): number[] => [...new Array(3 - axes).fill(missing), ...values, 0];
-  const places = [x.shape.slice(2), weight.shape.slice(2), shape.slice(2), strides].flatMap((sizes) => three(sizes, 1));
-  const uniform = new Uint32Array([elements(shape), x.shape[1], shape[1], 0, ...places, ...three(pads.slice(0, axes), 0)]);
+  const [batch, outputs, ...out] = shape;
+  const [, inputs, ...kernel] = weight.shape;
+  const [time, high, wide] = three(kernel, 1);
+  const places = elements(out);
+  const computed = (tile: number): number => Math.ceil(outputs / tile) * tile;
+  const tile = TILES.reduce((best, other) => (computed(other) < computed(best) ? other : best));
   const bound = [x, weight, bias ?? weight, y];
   builder.launch(y.slot, [
     {
@@ -53,11 +60,15 @@ function direct(builder: Builder, { strides, pads, ...views }: ConvInputs, shape
       header: {
         enable: enableFor(...bound.map(({ dtype }) => dtype)),
         alias: { Scalar: x.dtype, Weight: weight.dtype, Bias: bound[2].dtype },
-        constants: { BIAS: bias !== undefined },
+        constants: { BIAS: bias !== undefined, OUTPUTS: tile, PLACES: 8192 / tile, STEP: tile / 4, TIME: time, HIGH: high, WIDE: wide },
       },
       slots: bound.map(({ slot }) => slot),
-      uniform,
-      workgroups: gridOf(elements(shape)),
+      uniform: new Uint32Array([
+        ...[inputs, outputs, inputs * elements(kernel), places],
+        ...[x.shape.slice(2), out, strides].flatMap((sizes) => three(sizes, 1)),
+        ...three(pads.slice(0, axes), 0),
+      ]),
+      workgroups: [Math.ceil(places / (8192 / tile)), Math.ceil(outputs / tile), batch],
     },
   ]);
   return y;
