@@ -96,7 +96,6 @@ async function openParts(index: ModelIndex, options: PipelineOptions): Promise<P
   try {
     const ratio = index.config.boundary_ratio == null ? 0 : number(index.config, 'boundary_ratio');
     const device = keep(await openDevice(options));
-    const { host } = device;
     const transformer = keep(await loadTransformer(part('transformer'), device.executor));
     const parts: Parts = {
       index,
@@ -106,7 +105,7 @@ async function openParts(index: ModelIndex, options: PipelineOptions): Promise<P
       transformer,
       ...(index.parts.transformer_2 && { transformer2: keep(await loadTransformer(part('transformer_2'), device.executor)) }),
       boundary: ratio * 1000,
-      vae: keep(await loadVae(options.vae === undefined ? part('vae') : pathOf(options.vae), host)),
+      vae: keep(await loadVae(options.vae === undefined ? part('vae') : pathOf(options.vae), device.decoding)),
       scheduler: await readJson(join(part('scheduler'), 'scheduler_config.json')),
     };
     const [made, decoded] = [transformer.config.outChannels, parts.vae.channels];
