@@ -4,7 +4,7 @@ import type { Attended, Backend } from './backend/backend.ts';
 import { between, recallOf, timeOf } from './measure.ts';
 import type { Attention, Call, Layouts, Memory, Method, Phase, Site } from './method.ts';
 import { checkHeads, headLayouts, tensorsIn, withoutEmpty } from './method-heads.ts';
-import { checkPlanLayer, keptOrder, layoutsOf } from './method-order.ts';
+import { checkPlanLayer, isOrderOf, keptOrder, keysOf, layoutsOf } from './method-order.ts';
 import { oneBlock, paddingOf, wholePlan } from './sparse3d/order.ts';
 import { type Layout, tokensOf } from './sparse3d/plan.ts';
 import { checkedDensity } from './sparse3d/plan-rows.ts';
@@ -148,7 +148,9 @@ function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: K
   const layout = method.layout.byHead ? headLayouts(method, due, { ops, q, k, v, site, memory }) : known;
   const ordered = site.layout !== undefined;
   if (ordered) checkOrder(site.layout, layout, site);
-  const blocked = ordered ? { q, k, v } : { q: ops.gather(q, layout.q), k: ops.gather(k, layout.k), v: ops.gather(v, layout.k) };
+  const ofKeys = ordered ? keysOf(layout) : layout.k;
+  const [keys, values] = ofKeys ? [ops.gather(k, ofKeys), ops.gather(v, ofKeys)] : [k, v];
+  const blocked = { q: ordered ? q : ops.gather(q, layout.q), k: keys, v: values };
   const call: Call = { ops, ...blocked, layout, site, phase: due, memory, forced: method.score.forced?.(layout) };
   if (due === 'search' && method.score.needsLse && !memory.lse) {
     const dense = attendAll(ops, q, k, v, site.layout, true);
@@ -217,7 +219,7 @@ const keyOf = ({ layer, grid: { frames, height, width, text } }: Site, branch: n
   [layer, branch, frames, height, width, text].join('/');
 
 function checkOrder(order: Layout, { q, k }: Layouts, { layer }: Site): void {
-  if (q !== order || k !== order)
+  if (!isOrderOf(order, { q, k }))
     throw new RangeError(
       `tokens come in the order ${order.name}, but layer ${layer} of this method takes ${q === k ? q.name : `${q.name} and ${k.name}`}; keep the method's own order, or none`,
     );

@@ -48,6 +48,7 @@ export type {
   Site,
   Tokens,
 } from './method.ts';
+export { withQueryBlocks } from './method-queries.ts';
 export type { SparsityOptions } from './methods/sparsity.ts';
 export {
   type AdaSpaOptions,

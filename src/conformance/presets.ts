@@ -3,10 +3,12 @@
 import { createAttention } from '../attention.ts';
 import type { Backend } from '../backend/backend.ts';
 import type { Method } from '../method.ts';
+import { withQueryBlocks } from '../method-queries.ts';
 import { catalogue } from '../methods/catalogue.ts';
-import { pyramidSparse } from '../methods/published.ts';
+import { adaSpa, pyramidSparse } from '../methods/published.ts';
 import { svg2 } from '../methods/published-clusters.ts';
 import { clusters } from '../search/clusters.ts';
+import { raster } from '../sparse3d/layout.ts';
 import { type Grid, type Plan, tokensOf } from '../sparse3d/plan.ts';
 import type { Numbers } from '../tensor.ts';
 import { attentionBounds } from './attention.ts';
@@ -26,14 +28,18 @@ const grids: readonly (Grid & { readonly size: Size })[] = [
   { frames: 1, height: 3, width: 5, text: 0, size: 'medium' },
 ];
 
-/** The methods of the catalogue with their own numbers. */
+const sparse = catalogue.map(({ preset }) => preset()).filter(({ name }) => name !== 'dense');
+const [small, large] = grids;
+
+/** The methods of the catalogue with their own numbers, and in query blocks of twice as many tokens as key blocks. */
 export const presetChecks = (storage: Storage): readonly Check[] => [
-  ...catalogue
-    .map(({ preset }) => preset())
-    .filter(({ name }) => name !== 'dense')
-    .flatMap((method) => grids.map((grid) => presetCheck(method.name, method, grid, storage))),
-  presetCheck('svg2 in small clusters', { ...svg2(), layout: clusters({ queryBlock: 8, keyBlock: 8 }) }, grids[0], storage),
-  presetCheck('pyramidSparse by rank', pyramidSparse({ sparsity: 0.7, denseSteps: 0.6 }), grids[0], storage),
+  ...sparse.flatMap((method) => grids.map((grid) => presetCheck(method.name, method, grid, storage))),
+  ...sparse
+    .filter(({ layout }) => !layout.byHead)
+    .map((method) => presetCheck(`${method.name} by 128 queries`, withQueryBlocks(method), large, storage)),
+  presetCheck('adaSpa by 32 queries and 16 keys', withQueryBlocks({ ...adaSpa(), layout: raster(16) }, 32), small, storage),
+  presetCheck('svg2 in small clusters', { ...svg2(), layout: clusters({ queryBlock: 8, keyBlock: 8 }) }, small, storage),
+  presetCheck('pyramidSparse by rank', pyramidSparse({ sparsity: 0.7, denseSteps: 0.6 }), small, storage),
 ];
 
 function presetCheck(name: string, method: Method, { size, ...grid }: (typeof grids)[number], storage: Storage): Check {

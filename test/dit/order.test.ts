@@ -13,6 +13,7 @@ import { planProgram } from '../../src/dit/webgpu/plan.ts';
 import { memoryWeights, type TensorData } from '../../src/dit/weights.ts';
 import type { Method } from '../../src/method.ts';
 import { keptOrder } from '../../src/method-order.ts';
+import { withQueryBlocks } from '../../src/method-queries.ts';
 import { adaSpa } from '../../src/methods.ts';
 import { sparse3dKernels } from '../../src/sparse3d/kernels/index.ts';
 import { curve, cyclic, raster, tiles } from '../../src/sparse3d/layout.ts';
@@ -139,6 +140,24 @@ describe.each(named)('on %s', (name, executor) => {
     300_000,
   );
 
+  const halves = [
+    ['whole blocks', { frames: 4, height: 8, width: 8, text: 0 }, 64],
+    ['a last block that keys have no slots for', { frames: 7, height: 8, width: 9, text: 0 }, 8],
+  ] as const;
+  test.each(name === 'cpu' ? halves : halves.slice(0, 1))(
+    'queries in blocks twice as large, %s: the velocities are those of raster order',
+    async (_, of, block) => {
+      const method = withQueryBlocks(sparse(curve(block)), 2 * block);
+      const [kept, moved] = [await run(executor, method, of), await apart(of, method)];
+      for (const [step, velocity] of kept.velocities.entries())
+        expect(relativeError(velocity, moved.velocities[step]), `step ${step}`).toBeLessThan(name === 'cpu' ? 2e-5 : 1e-4);
+      for (const [step, density] of kept.densities.entries()) expect(density).toBeCloseTo(moved.densities[step], 6);
+      expect(kept.densities[2]).toBeLessThan(0.9);
+      if (name !== 'cpu') expect(kept.permuted).toBe(2 * STEPS);
+    },
+    300_000,
+  );
+
   test('timesteps of each token go with it', async () => {
     const method: Method = { ...sparse(curve(64)), schedule: ({ step }) => (step > 2 ? 'search' : 'dense') };
     const [kept, moved] = [await run(executor, method, grid, { perToken: true }), await apart(grid, method, true)];
@@ -187,7 +206,9 @@ test.each<[string, Method, boolean]>([
   ['one layout under two names', sparse(cyclic(other, other)), true],
   ['layouts by step', sparse((of, { step }) => (step < 3 ? other(of) : raster(64)(of))), false],
   ['layouts by branch', sparse((of, { branches }) => (branches[0] ? other(of) : raster(64)(of))), false],
-  ['queries and keys apart', sparse((of) => ({ q: other(of), k: other(of) })), false],
+  ['queries and keys by two names', sparse((of) => ({ q: other(of), k: other(of) })), true],
+  ['queries and keys apart', sparse((of) => ({ q: other(of), k: raster(64)(of) })), false],
+  ['larger blocks of keys', sparse((of) => ({ q: other(of), k: curve(128)(of) })), false],
   ['much padding', sparse(tiles(4, 4, 4)), false],
 ])('%s: an order is kept where it is one and worth it', (_, method, kept) => {
   expect(keptOrder(method)(forward)).toBe(kept ? other(grid) : undefined);
