@@ -14,6 +14,8 @@ export interface LogOptions extends Omit<ResultFile, 'date' | 'machine' | 'cases
 export interface ResultLog<Own extends Case = Case> {
   /** Reads what the file holds, before anything is measured; `gpu` is its name where one takes part. @throws as `resumeResult` does. */
   begin(gpu?: string): Promise<void>;
+  /** Whether a case is asked for. */
+  asks(id: string): boolean;
   /** Whether a case is asked for and not there yet. */
   wants(id: string): boolean;
   /** Adds cases and writes the file. */
@@ -28,6 +30,11 @@ export function resultLog<Own extends Case>({ out, choosing, filter, ...fixed }:
   const today = new Date().toISOString().slice(0, 10);
   let result: ResultFile = { ...fixed, date: today, machine: machineOf(), cases: [] };
   const asked = new Set<string>();
+  const asks = (id: string): boolean => {
+    if (!isWanted(id, filter)) return false;
+    asked.add(id);
+    return true;
+  };
   return {
     get result() {
       return result;
@@ -36,11 +43,8 @@ export function resultLog<Own extends Case>({ out, choosing, filter, ...fixed }:
     async begin(gpu) {
       result = await resumeResult(out, { ...result, machine: machineOf(gpu) }, choosing);
     },
-    wants(id) {
-      if (!isWanted(id, filter)) return false;
-      asked.add(id);
-      return !result.cases.some((one) => one.id === id);
-    },
+    asks,
+    wants: (id) => asks(id) && !result.cases.some((one) => one.id === id),
     async add(cases) {
       if (cases.length === 0) return;
       result = { ...result, cases: [...result.cases.filter(({ id }) => !cases.some((one) => one.id === id)), ...cases] };

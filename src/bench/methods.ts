@@ -1,5 +1,5 @@
 // Methods side by side on what a model really attends to: how much each computes, how far its attention is from full attention, what it
-// recalls, and what that takes. Contenders run in turns on the same recorded calls, each with the memory of its own run.
+// recalls, and what that takes. Contenders run in turns on the same recorded calls, each with the memory of its own run, run after run.
 import type { Backend } from '../backend/backend.ts';
 import type { Method } from '../method.ts';
 import type { Listed } from '../methods/catalogue.ts';
@@ -11,12 +11,14 @@ import type { Tensor } from '../tensor.ts';
 import { type Observed, observe, warmUp } from './observed.ts';
 import { type Recorded, type Recording, recordRun } from './recorded.ts';
 import type { Case } from './results.ts';
-import { type Sample, type Summary, summary } from './summary.ts';
+import { mergedSummary, type Sample, type Summary, summary } from './summary.ts';
 
 /** What is measured under a label; methods are made anew for each run. */
 export interface Contender {
   readonly label: string;
   readonly method: () => Method;
+  /** So many runs, the first ones, are measured already. Default 0. */
+  readonly done?: number;
 }
 
 export interface MethodsBenchOptions {
@@ -34,6 +36,7 @@ export interface MethodsBenchOptions {
 /** A contender that failed says why, and is left out from then on. */
 export type MethodResult = { readonly label: string } & (Summary | { readonly failed: string });
 
+/** One run. */
 export interface MethodsBench {
   /** Attention calls that were recorded. */
   readonly calls: number;
@@ -51,40 +54,82 @@ export type MethodCase = Case &
   Pick<Listed, 'name' | 'mark' | 'reconstruction'> & {
     readonly sparsity?: number;
     readonly setting: Omit<MethodsBench, 'results'>;
+    /** Runs so far, the first ones in the order of prompts and seeds; the result is their mean. */
     readonly runs: number;
+    /** The mean error of each run whose output came from a plan. */
+    readonly errors: readonly number[];
     readonly software: string;
   };
 
+/** A case after one run more: means over all of its runs. */
+export function mergedCase(before: MethodCase | undefined, last: MethodCase): MethodCase {
+  if (!before || 'failed' in before || 'failed' in last) return last;
+  const setting = { ...last.setting, calls: before.setting.calls + last.setting.calls };
+  const both = { runs: before.runs + last.runs, errors: [...before.errors, ...last.errors] };
+  return { ...last, ...mergedSummary(before, last), setting, ...both };
+}
+
 /**
- * Runs the pipeline with full attention for each prompt and seed, and every contender beside it.
+ * Runs the pipeline with full attention for each prompt and seed, and every contender beside it; gives each run when it is over. Runs that all
+ * contenders have done are left out.
  * @throws as `recordRun` does, and RangeError when there is nothing to record.
  */
-export async function benchMethods(pipe: TextToVideoPipeline, options: MethodsBenchOptions): Promise<MethodsBench> {
-  const { prompts, seeds, layers, settings, signal } = options;
+export async function* benchMethods(pipe: TextToVideoPipeline, options: MethodsBenchOptions): AsyncGenerator<MethodsBench> {
+  const { prompts, seeds, layers } = options;
   for (const [name, items] of Object.entries({ prompts, seeds, layers }))
     if (items.length === 0) throw new RangeError(`there are no ${name} to record with; give at least one`);
-  const entries = options.contenders.map((contender): Entry => ({ contender, samples: [] }));
+  const all = options.contenders.map((contender): Entry => ({ contender, samples: [], warm: false }));
   const runs = prompts.flatMap((prompt) => seeds.map((seed) => ({ prompt, seed })));
-  const seen: { calls: number; shape?: Shape } = { calls: 0 };
-  for (const [run, { prompt, seed }] of runs.entries()) {
-    const onStep = async (recorded: readonly Recorded[]): Promise<void> => {
-      for (const call of recorded) {
-        if (!seen.shape) await each(entries, ({ contender }) => warmUp(pipe.ops, contender.method(), call), signal);
-        seen.shape ??= shapeOf(call);
-        await measure(pipe.ops, entries, call, signal);
-        seen.calls++;
-      }
-      const { step, steps } = recorded[0].site;
-      options.onStep?.({ run, runs: runs.length, step, steps });
-    };
-    await recordRun(pipe, { prompt, options: { ...settings, seed }, layers, onStep, signal });
-    for (const entry of entries) {
-      entry.running?.reset();
-      entry.running = undefined;
-    }
+  for (const [run, subject] of runs.entries()) {
+    const entries = all.filter(({ contender: { done = 0 } }) => done <= run);
+    if (entries.length > 0) yield await measureRun(pipe, entries, subject, options, (at) => ({ ...at, run, runs: runs.length }));
   }
-  const results = entries.map(({ contender: { label }, samples, failed }) => ({ label, ...(failed ? { failed } : summary(samples)) }));
-  return { calls: seen.calls, ...seen.shape!, layers, results };
+}
+
+type Reported = Parameters<NonNullable<MethodsBenchOptions['onStep']>>[0];
+
+async function measureRun(
+  pipe: TextToVideoPipeline,
+  entries: readonly Entry[],
+  { prompt, seed }: { readonly prompt: string; readonly seed: number },
+  { layers, settings, signal, onStep }: MethodsBenchOptions,
+  reported: (at: Pick<Reported, 'step' | 'steps'>) => Reported,
+): Promise<MethodsBench> {
+  const seen: { calls: number; shape?: Shape } = { calls: 0 };
+  const measureStep = async (recorded: readonly Recorded[]): Promise<void> => {
+    for (const call of recorded) {
+      await each(entries, (entry) => warm(pipe.ops, entry, call), signal);
+      seen.shape ??= shapeOf(call);
+      await measure(pipe.ops, entries, call, signal);
+      seen.calls++;
+    }
+    const { step, steps } = recorded[0].site;
+    onStep?.(reported({ step, steps }));
+  };
+  try {
+    await recordRun(pipe, { prompt, options: { ...settings, seed }, layers, onStep: measureStep, signal });
+    return { calls: seen.calls, ...seen.shape!, layers, results: entries.map(resultOf) };
+  } finally {
+    for (const entry of entries) end(entry);
+  }
+}
+
+const resultOf = ({ contender: { label }, samples, failed }: Entry): MethodResult => ({
+  label,
+  ...(failed === undefined ? summary(samples) : { failed }),
+});
+
+/** Frees what a contender remembers of its run. */
+function end(entry: Entry): void {
+  entry.running?.reset();
+  entry.running = undefined;
+  entry.samples = [];
+}
+
+/** Makes what a contender needs, once, so that it is not timed. */
+async function warm(ops: Backend, entry: Entry, call: Recorded): Promise<void> {
+  if (!entry.warm) await warmUp(ops, entry.contender.method(), call);
+  entry.warm = true;
 }
 
 type Shape = Pick<MethodsBench, 'tokens' | 'heads' | 'dim' | 'steps'>;
@@ -95,7 +140,10 @@ const shapeOf = ({ q: { shape }, site }: Recorded): Shape => ({
 
 interface Entry {
   readonly contender: Contender;
-  readonly samples: Sample[];
+  /** Of the run under way. */
+  samples: Sample[];
+  /** Whether its kernels and sessions are made. */
+  warm: boolean;
   running?: Observed;
   failed?: string;
 }

@@ -61,6 +61,33 @@ export function summary(samples: readonly Sample[]): Summary {
   };
 }
 
+/** Several runs of as many calls each as one: means, weighed by the runs that are in either. */
+export function mergedSummary(a: Summary & { readonly runs: number }, b: Summary & { readonly runs: number }): Summary {
+  const over = <Numbers extends object>(x: Numbers, y: Numbers): Numbers =>
+    Object.fromEntries(
+      Object.entries(x).map(([name, own]) => [name, (own * a.runs + (y as Record<string, number>)[name] * b.runs) / (a.runs + b.runs)]),
+    ) as Numbers;
+  const calls = Object.fromEntries(Object.entries(a.calls).map(([phase, own]) => [phase, own + b.calls[phase as Phase]]));
+  return {
+    calls: calls as unknown as Summary['calls'],
+    ...(a.quality && b.quality && { quality: mergedQuality(a.quality, b.quality, over) }),
+    ...(a.sparse && b.sparse && { sparse: over(a.sparse, b.sparse) }),
+    run: over(a.run, b.run),
+  };
+}
+
+function mergedQuality(
+  { layers, worstError, ...means }: NonNullable<Summary['quality']>,
+  other: NonNullable<Summary['quality']>,
+  over: <Numbers extends object>(x: Numbers, y: Numbers) => Numbers,
+): Summary['quality'] {
+  return {
+    ...over(means, other),
+    worstError: Math.max(worstError, other.worstError),
+    layers: layers.map((own, at) => ({ ...over(own, other.layers[at]), layer: own.layer })),
+  };
+}
+
 const qualityOf = (samples: readonly Sample[]): Quality => ({
   density: mean(samples, ({ density }) => density),
   error: mean(samples, ({ quality }) => quality!.error),

@@ -1,7 +1,7 @@
 // The bench of methods on the embedded model, small and short, and how its results read. No time is judged.
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { benchMethods, type MethodsBenchOptions } from '../../src/bench/methods.ts';
+import { benchMethods, type MethodCase, type MethodsBench, type MethodsBenchOptions, mergedCase } from '../../src/bench/methods.ts';
 import { methodsMarkdown } from '../../src/bench/methods-table.ts';
 import { type Recorded, recordRun } from '../../src/bench/recorded.ts';
 import { type Sample, type Summary, summary } from '../../src/bench/summary.ts';
@@ -36,6 +36,13 @@ const probing: Method = {
   }, whole.score),
 };
 
+/** All runs of a bench. */
+async function runsOf(pipe: TextToVideoPipeline, options: MethodsBenchOptions): Promise<MethodsBench[]> {
+  const runs: MethodsBench[] = [];
+  for await (const run of benchMethods(pipe, options)) runs.push(run);
+  return runs;
+}
+
 const quality = (result: object): NonNullable<Summary['quality']> => (result as Summary).quality!;
 
 describe('on the CPU', () => {
@@ -58,7 +65,7 @@ describe('on the CPU', () => {
     };
     const contenders = Object.entries(methods).map(([label, method]) => ({ label, method: () => method }));
     const steps: number[] = [];
-    const bench = await benchMethods(pipe, { ...options, contenders, onStep: ({ step }) => steps.push(step) });
+    const [bench] = await runsOf(pipe, { ...options, contenders, onStep: ({ step }) => steps.push(step) });
     expect(steps).toEqual([0, 1, 2, 3]);
     expect(bench).toMatchObject({ calls: 8, tokens: 3 * 8 * 8, heads: 4, dim: 64, steps: 4, layers: [2, 6] });
     const [full, all, ada, psa, failed, probed, padded] = bench.results;
@@ -92,6 +99,21 @@ describe('on the CPU', () => {
     expect(failed).toEqual({ label: 'failing', failed: 'this scorer has none' });
   });
 
+  test('runs follow each other, and what is done of them is not done again', async () => {
+    const settings = { height: 64, width: 64, numFrames: 5, numInferenceSteps: 2 };
+    const asked = (done: number) => [
+      { label: 'new', method: () => whole },
+      { label: 'old', method: () => whole, done },
+    ];
+    const seen: number[] = [];
+    const onStep = ({ run, step }: { run: number; step: number }) => step === 0 && seen.push(run);
+    const bench = { ...options, layers: [1], settings, seeds: [1, 2], onStep };
+    const labels = (runs: MethodsBench[]) => runs.map(({ results }) => results.map(({ label }) => label));
+    expect(labels(await runsOf(pipe, { ...bench, contenders: asked(1) }))).toEqual([['new'], ['new', 'old']]);
+    expect(labels(await runsOf(pipe, { ...bench, contenders: asked(1).slice(1) }))).toEqual([['old']]);
+    expect(seen).toEqual([0, 1, 1]);
+  });
+
   test('a run is recorded step by step, the conditional branch alone, and not decoded', async () => {
     const seen: Recorded[][] = [];
     const run = { prompt: PROMPT, options: { ...SETTINGS, guidanceScale: 4, seed: 2 }, layers: [1, 7] };
@@ -102,7 +124,8 @@ describe('on the CPU', () => {
   });
 
   test('what cannot be recorded is refused, and a run can be stopped', async () => {
-    const bench = (more: Partial<MethodsBenchOptions>) => benchMethods(pipe, { ...options, contenders: [], ...more });
+    const contenders = [{ label: 'dense', method: dense }];
+    const bench = (more: Partial<MethodsBenchOptions>) => runsOf(pipe, { ...options, contenders, ...more });
     await expect(bench({ layers: [8] })).rejects.toThrow('there is no layer 8: the model has 8, counted from 0');
     await expect(bench({ prompts: [] })).rejects.toThrow('there are no prompts to record with; give at least one');
     const stop = new AbortController();
@@ -116,7 +139,7 @@ test.skipIf(!gpu)('on a GPU, whose model frees what it gives', async () => {
   const pipe = await TextToVideoPipeline.fromPretrained(tiny, { device: 'webgpu', dtype: 'f32' });
   const settings = { height: 32, width: 32, numFrames: 5, numInferenceSteps: 2, guidanceScale: 1 };
   const contenders = [{ label: 'whole', method: () => whole }];
-  const { calls, results } = await benchMethods(pipe, { contenders, prompts: [PROMPT], seeds: [1], layers: [1], settings });
+  const [{ calls, results }] = await runsOf(pipe, { contenders, prompts: [PROMPT], seeds: [1], layers: [1], settings });
   await pipe.dispose();
   expect(calls).toBe(2);
   expect(quality(results[0]).error).toBeLessThan(1e-5);
@@ -145,6 +168,33 @@ describe('results', () => {
     expect(run.density).toBeCloseTo(1.6 / 3, 12);
     expect(run.timeOverDense).toBeCloseTo(100 / 120, 12);
     expect(() => summary([])).toThrow('no attention call was measured');
+  });
+
+  test('runs of a case come to their mean, each as much as the other', () => {
+    const setting = { calls: 3, tokens: 192, heads: 4, dim: 64, steps: 4, layers: [0, 1] };
+    const about = { id: 'a/b', label: 'b', name: 'b', mark: 'own', reconstruction: false, software: 'cpu', setting, runs: 1 } as const;
+    const errors = [1, 2, 6].map((times) => 0.2 * times);
+    const cases = errors.map((error, at): MethodCase => {
+      const own = samples.map(({ quality, ...rest }) => ({
+        ...rest,
+        ...(quality && { quality: { ...quality, error: quality.error * [1, 2, 6][at] } }),
+      }));
+      return { ...about, ...summary(own), errors: [error] };
+    });
+    const merged = cases.reduce<MethodCase | undefined>(mergedCase, undefined)!;
+    expect(merged).toMatchObject({ runs: 3, setting: { calls: 9, tokens: 192 }, calls: { dense: 3, planned: 6 } });
+    expect(merged.errors).toEqual(errors);
+    const { error, worstError, density, layers } = quality(merged);
+    expect(error).toBeCloseTo(0.6, 12);
+    expect(worstError).toBeCloseTo(1.8, 12);
+    expect(density).toBeCloseTo(0.3, 12);
+    expect(layers.map(({ layer, error }) => [layer, Number(error.toFixed(9))])).toEqual([
+      [0, 0.9],
+      [1, 0.3],
+    ]);
+    expect((merged as unknown as Summary).sparse!.timeOverDense).toBeCloseTo(60 / 80, 12);
+    const failed = { ...about, failed: 'no', errors: [] } as MethodCase;
+    expect(mergedCase(failed, merged)).toBe(merged);
   });
 
   test('ports and reconstructions stand apart', () => {
