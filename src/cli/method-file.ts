@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { wrongWithMethod } from '../checks.ts';
 import type { Method } from '../method.ts';
 
 /**
@@ -11,7 +12,7 @@ import type { Method } from '../method.ts';
  */
 export async function methodIn(file: string, options: { readonly sparsity?: number }): Promise<Method> {
   const made = await exportOf(file, options);
-  const wrong = wrongWith(made);
+  const wrong = wrongWithMethod(made);
   if (wrong !== undefined)
     throw new TypeError(`the default export of "${file}" is no method: ${wrong}; export a Method, or a function that returns one.`);
   return { ...(made as Method), checkPlans: true };
@@ -27,17 +28,4 @@ async function exportOf(file: string, options: { readonly sparsity?: number }): 
   if (options.sparsity !== undefined)
     throw new TypeError(`--sparsity ${options.sparsity} has no use: "${file}" exports a method and no function of { sparsity }.`);
   return exported;
-}
-
-/** What makes a value no method, or undefined. */
-function wrongWith(made: unknown): string | undefined {
-  if (typeof made !== 'object' || made === null) return `it is ${made === null ? 'null' : typeof made}`;
-  const method = made as Partial<Record<keyof Method, unknown>>;
-  if (typeof method.name !== 'string' || method.name === '') return 'it has no name';
-  for (const stage of ['layout', 'score', 'select', 'schedule'] as const)
-    if (typeof method[stage] !== 'function') return `its ${stage} is ${method[stage] === undefined ? 'missing' : 'no function'}`;
-  if (method.correct !== undefined && typeof method.correct !== 'function') return 'its correct is no function';
-  const { levels } = method;
-  const sound = Array.isArray(levels) && levels.length > 0 && levels.every(({ pool, upTo } = {}) => pool >= 1 && upTo > 0 && upTo <= 1);
-  return sound ? undefined : 'its levels are no list of { pool, upTo }';
 }

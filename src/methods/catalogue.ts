@@ -1,5 +1,6 @@
 // Every method by name: what it is, where it comes from, and its stages in words. Data for tables, benches and the command line.
 import type { CalibrationOptions } from '../calibration/calibration.ts';
+import { preset } from '../checks.ts';
 import type { Method } from '../method.ts';
 import { byName } from './names.ts';
 import { dense, exactRest } from './own.ts';
@@ -51,7 +52,7 @@ export interface Listed {
   readonly sparsity: boolean;
   /** Whether it takes `{ calibration }`. */
   readonly calibration: boolean;
-  /** Makes the method. @throws RangeError for a sparsity outside [0, 1). */
+  /** Makes the method. @throws RangeError for a sparsity outside [0, 1), TypeError for an option that it does not take. */
   readonly preset: (options?: SparsityOptions & CalibrationOptions) => Method;
 }
 
@@ -65,13 +66,13 @@ interface Details {
 
 type Preset = Listed['preset'];
 
-/** An entry; other options than `sparsity` are for those who call the preset itself. */
+/** An entry; other options than `sparsity` and `calibration` are for those who call the preset itself. */
 const listed =
   (mark: Mark) =>
   (make: Preset | (() => Method), stages: readonly string[], details: Details = {}): Listed => {
     const { paper = '', reconstruction = false, aliases = [], sparsity = false, calibration = false } = details;
-    const preset = sparsity || calibration ? (make as Preset) : () => (make as () => Method)();
-    return { name: preset().name, paper, mark, reconstruction, stages, aliases, sparsity, calibration, preset };
+    const own = sparsity || calibration ? (make as Preset) : preset(() => (make as () => Method)());
+    return { name: own().name, paper, mark, reconstruction, stages, aliases, sparsity, calibration, preset: own };
   };
 
 const [published, ported, trained, own] = (['published', 'ported', 'trained', 'own'] as const).map(listed);

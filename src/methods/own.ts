@@ -1,4 +1,5 @@
 // Full attention, and combinations of stages that no paper has.
+import { preset } from '../checks.ts';
 import type { Method } from '../method.ts';
 import { upTo } from '../search/levels.ts';
 import { alwaysDense, searchAt } from '../search/schedule.ts';
@@ -8,14 +9,14 @@ import { columns, raster } from '../sparse3d/layout.ts';
 import { bestAndRest, type SparsityOptions } from './sparsity.ts';
 
 /** Full attention at every step: what the others are measured against. */
-export const dense = (): Method => ({
+export const dense: () => Method = preset(() => ({
   name: 'dense',
   layout: raster(64),
   score: sampled(),
   select: rank(),
   levels: upTo(1),
   schedule: alwaysDense(),
-});
+}));
 
 /**
  * Ours: the exact block mass of AdaSpa over columns of 2 x 4 places through time, the best blocks of each row in full and every other one at its
@@ -25,11 +26,11 @@ export const dense = (): Method => ({
  * middle level pooled by 4 or 8 changed little.
  * @throws RangeError for a sparsity outside [0, 1).
  */
-export const exactRest = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
+export const exactRest = preset(({ sparsity = 0.8 }: SparsityOptions = {}) => ({
   name: 'exactRest',
   layout: columns(2, 4),
   score: withText(exact()),
   select: rank(),
   levels: bestAndRest(sparsity),
   schedule: searchAt(0.2, 0.6),
-});
+}));

@@ -1,5 +1,5 @@
 // The methods published training-free on video that put tokens which are alike in blocks together, for each head in an order of its own.
-import type { Method } from '../method.ts';
+import { preset } from '../checks.ts';
 import { type ClusterOptions, clusters } from '../search/clusters.ts';
 import { poolingError } from '../search/error.ts';
 import { upTo } from '../search/levels.ts';
@@ -23,14 +23,14 @@ export interface Svg2Options extends Pick<ClusterOptions, 'queries' | 'keys'> {
  * side, is computed and counted in the density.
  * @throws RangeError for clusters or a share out of range.
  */
-export const svg2 = ({ queries, keys, share = 0.9 }: Svg2Options = {}): Method => ({
+export const svg2 = preset(({ queries, keys, share = 0.9 }: Svg2Options = {}) => ({
   name: 'svg2',
   layout: clusters({ queries, keys }),
   score: withText(pooled()),
   select: mass({ floor: 0.1 }),
   levels: upTo(share),
   schedule: searchEvery({ denseSteps: 0.2, denseLayers: 0.03 }),
-});
+}));
 
 /**
  * SVG-EAR (arXiv 2603.08982), error-aware routing over the clusters of Sparse VideoGen 2: read in full is where a mean would be most wrong for its
@@ -38,11 +38,11 @@ export const svg2 = ({ queries, keys, share = 0.9 }: Svg2Options = {}): Method =
  * 32, not of whole clusters; a fixed share of each row, dense .2 of the steps and .03 of the layers. `sparsity` counts the means.
  * @throws RangeError for a sparsity outside [0, 1).
  */
-export const svgEar = ({ sparsity = 0.74 }: SparsityOptions = {}): Method => ({
+export const svgEar = preset(({ sparsity = 0.74 }: SparsityOptions = {}) => ({
   name: 'svgEar',
   layout: clusters({ keyBlock: 32 }),
   score: withText(poolingError()),
   select: ofTokens(rank()),
   levels: bestAndRest(sparsity, 32),
   schedule: searchEvery({ denseSteps: 0.2, denseLayers: 0.03 }),
-});
+}));

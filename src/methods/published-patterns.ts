@@ -1,7 +1,7 @@
 // The methods published training-free on video that read fixed patterns of the grid: one for all heads, or the best of several for each.
 import type { CalibrationOptions } from '../calibration/calibration.ts';
 import { calibratedWindows } from '../calibration/stages.ts';
-import type { Method } from '../method.ts';
+import { preset } from '../checks.ts';
 import { frameBand, placeBand, radial as radialPattern } from '../search/bands.ts';
 import { bestOf } from '../search/best-of.ts';
 import { upTo } from '../search/levels.ts';
@@ -24,14 +24,14 @@ import { raster, tiles } from '../sparse3d/layout.ts';
  * @param options.decay Scales the windows, above 0 and at most 1. Default .2.
  * @throws RangeError for a decay that is no share.
  */
-export const radial = ({ decay = 0.2 } = {}): Method => ({
+export const radial = preset(({ decay = 0.2 }: { readonly decay?: number } = {}) => ({
   name: 'radial',
   layout: raster(64),
   score: pattern(radialPattern({ decay }), firstFrame()),
   select: forced(),
   levels: upTo(1),
   schedule: searchOnce({ denseSteps: 0.24, denseLayers: 1 }),
-});
+}));
 
 /** Options of the method `slidingTile`. */
 export interface CalibratedTileOptions extends SlidingTileOptions, CalibrationOptions {
@@ -45,14 +45,14 @@ export interface CalibratedTileOptions extends SlidingTileOptions, CalibrationOp
  * authors' are 6 x 8 x 8; windows are searched under a bound of density, as in MoA (arXiv 2406.14909), and not for each step.
  * @throws RangeError for sides that are no whole numbers above 0, or a density that is no share.
  */
-export const slidingTile = ({ tile = [4, 4, 4], window = [3, 3, 3], calibration, density = 0.3 }: CalibratedTileOptions = {}): Method => ({
+export const slidingTile = preset(({ tile = [4, 4, 4], window = [3, 3, 3], calibration, density = 0.3 }: CalibratedTileOptions = {}) => ({
   name: 'slidingTile',
   layout: tiles(tile[0], tile[1], tile[2], { block: 64 }),
   score: calibration ? calibratedWindows(calibration, density) : pattern(slidingTilePattern({ tile, window })),
   select: forced(),
   levels: upTo(1),
   schedule: searchOnce({ denseSteps: 0.24 }),
-});
+}));
 
 /**
  * Generalised neighbourhood attention (GNA, arXiv 2504.16922): a window of 8 x 12 x 12 tokens that groups of 8 x 4 x 4 queries share, after
@@ -60,14 +60,14 @@ export const slidingTile = ({ tile = [4, 4, 4], window = [3, 3, 3], calibration,
  * stride are ours, for small grids (theirs are 18 x 24 x 24 and 16 x 8 x 8 on 30 x 48 x 80, nearly as long in frames), and so are the dense steps.
  * @throws RangeError for sides that are no whole numbers above 0, or a stride above its window.
  */
-export const neighborhood = ({ window = [8, 12, 12], stride = [8, 4, 4], dilation }: Partial<NeighborhoodOptions> = {}): Method => ({
+export const neighborhood = preset(({ window = [8, 12, 12], stride = [8, 4, 4], dilation }: Partial<NeighborhoodOptions> = {}) => ({
   name: 'neighborhood',
   layout: tiles(4, 4, 4),
   score: pattern(neighborhoodPattern({ window, stride, dilation })),
   select: forced(),
   levels: upTo(1),
   schedule: searchOnce({ denseSteps: 0.24 }),
-});
+}));
 
 /**
  * Sparse VideoGen (arXiv 2502.01776): for each head the band of near frames or that of near places, whichever errs less on 64 rows, and the first
@@ -78,7 +78,7 @@ export const neighborhood = ({ window = [8, 12, 12], stride = [8, 4, 4], dilatio
  * @param options.density Share of token pairs in a band. Default .3.
  * @throws RangeError for a density that is no share.
  */
-export const svg = ({ density = 0.3 } = {}): Method => ({
+export const svg = preset(({ density = 0.3 }: { readonly density?: number } = {}) => ({
   name: 'svg',
   layout: tiles(4, 4, 4),
   score: bestOf(
@@ -88,7 +88,7 @@ export const svg = ({ density = 0.3 } = {}): Method => ({
   select: forced(),
   levels: upTo(1),
   schedule: searchEvery({ denseSteps: 0.2, denseLayers: 0.03 }),
-});
+}));
 
 /**
  * RainFusion (arXiv 2505.21036, second-hand): each head reads near places of all frames if 64 rows find .9 of their weight there, else near frames,
@@ -98,11 +98,11 @@ export const svg = ({ density = 0.3 } = {}): Method => ({
  * @param options.atLeast Share of the weight that a pattern must hold to be taken. Default .9.
  * @throws RangeError for a share outside (0, 1].
  */
-export const rainFusion = ({ atLeast = 0.9 } = {}): Method => ({
+export const rainFusion = preset(({ atLeast = 0.9 }: { readonly atLeast?: number } = {}) => ({
   name: 'rainFusion',
   layout: tiles(4, 4, 4),
   score: bestOf([window({ rows: 4, columns: 4 }), window({ frames: 2 }), union(checkerboard(), ownBlock())], { atLeast, rows: 64 }),
   select: forced(),
   levels: upTo(1),
   schedule: searchEvery({ denseSteps: 0.1, every: 5 }),
-});
+}));

@@ -1,5 +1,6 @@
 // The methods published training-free on video that score blocks by their means.
-import type { LayoutStage, Method } from '../method.ts';
+import { preset } from '../checks.ts';
+import type { LayoutStage } from '../method.ts';
 import { upTo } from '../search/levels.ts';
 import { withPattern } from '../search/pattern.ts';
 import { firstFrame, ownBlock } from '../search/patterns.ts';
@@ -22,27 +23,27 @@ export interface SpargeOptions extends SparsityOptions {
  * 64, and no test of blocks against the running maximum inside the kernel.
  * @throws RangeError for a sparsity outside [0, 1).
  */
-export const sparge = ({ sparsity, layout = raster(64) }: SpargeOptions = {}): Method => ({
+export const sparge = preset(({ sparsity, layout = raster(64) }: SpargeOptions = {}) => ({
   name: 'sparge',
   layout,
   score: pooled({ smooth: true, guard: sparsity === undefined ? 0.6 : undefined }),
   ...(sparsity === undefined ? { select: mass(), levels: upTo(0.98) } : { select: rank(), levels: upTo(1 - checkSparsity(sparsity)) }),
   schedule: searchEvery(),
-});
+}));
 
 /**
  * DraftAttention (arXiv 2505.14708): softmax of block means, the best quarter of each head's whole map (for Wan; .1 for HunyuanVideo), at every
  * step and layer. Departs: boxes of 8 x 8 for 8 x 16, clipped where the grid does not divide, and the own block is always read.
  * @throws RangeError for a sparsity outside [0, 1).
  */
-export const draft = ({ sparsity = 0.75 }: SparsityOptions = {}): Method => ({
+export const draft = preset(({ sparsity = 0.75 }: SparsityOptions = {}) => ({
   name: 'draft',
   layout: tiles(1, 8, 8),
   score: withText(withPattern(pooled(), ownBlock())),
   select: rank({ over: 'head' }),
   levels: upTo(1 - checkSparsity(sparsity)),
   schedule: searchEvery(),
-});
+}));
 
 /**
  * VMoBA (arXiv 2506.23858) without its training, which its authors report too: slabs, columns and boxes by layer, products of means brought to
@@ -52,25 +53,25 @@ export const draft = ({ sparsity = 0.75 }: SparsityOptions = {}): Method => ({
  * @param options.share Share of each head's scores that is read. Default .25.
  * @throws RangeError for a share outside (0, 1].
  */
-export const vmoba = ({ share = 0.25 } = {}): Method => ({
+export const vmoba = preset(({ share = 0.25 }: { readonly share?: number } = {}) => ({
   name: 'vmoba',
   layout: cyclic(tiles(1, 8, 8), tiles(8, 2, 4), tiles(4, 4, 4)),
   score: withText(withPattern(pooled({ scaled: false, short: 'alike', normalize: 'minMax' }), ownBlock())),
   select: mass({ over: 'head' }),
   levels: upTo(share),
   schedule: searchEvery({ denseSteps: 0.25 }),
-});
+}));
 
 /**
  * RainFusion 2.0 (arXiv 2512.24086, of its abstract): block means over 3D boxes, the first frame in full both ways, .8 of each row left out.
  * Departs: boxes of 4 x 4 x 4, dense .1 of the steps as in 1.0 and a search every 5 are ours.
  * @throws RangeError for a sparsity outside [0, 1).
  */
-export const rainFusion2 = ({ sparsity = 0.8 }: SparsityOptions = {}): Method => ({
+export const rainFusion2 = preset(({ sparsity = 0.8 }: SparsityOptions = {}) => ({
   name: 'rainFusion2',
   layout: tiles(4, 4, 4),
   score: withText(withPattern(pooled(), firstFrame({ rows: true }))),
   select: rank(),
   levels: upTo(1 - checkSparsity(sparsity)),
   schedule: searchEvery({ denseSteps: 0.1, every: 5 }),
-});
+}));

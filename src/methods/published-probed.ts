@@ -1,5 +1,5 @@
 // The methods published training-free on video that look at logits: antidiagonals, or margins.
-import type { Method } from '../method.ts';
+import { preset } from '../checks.ts';
 import { antidiagonal } from '../search/antidiagonal.ts';
 import { upTo, within } from '../search/levels.ts';
 import { margins } from '../search/low-bit.ts';
@@ -16,14 +16,14 @@ import { raster } from '../sparse3d/layout.ts';
  * @param options.share Share of each row's mass that is read. Default .9.
  * @throws RangeError for a share outside (0, 1].
  */
-export const xAttention = ({ share = 0.9 } = {}): Method => ({
+export const xAttention = preset(({ share = 0.9 }: { readonly share?: number } = {}) => ({
   name: 'xAttention',
   layout: raster(64),
   score: antidiagonal({ stride: 8 }),
   select: mass(),
   levels: upTo(share),
   schedule: searchEvery({ denseSteps: 0.1 }),
-});
+}));
 
 /**
  * LiteAttention (arXiv 2511.11062): full attention at first, and from then on a block that lies 10 (of base 2) or more below the maximum of all its
@@ -33,11 +33,11 @@ export const xAttention = ({ share = 0.9 } = {}): Method => ({
  * @param options.nats How far below a row's largest logit a block is dropped. Default 10 ln 2.
  * @throws RangeError for nats outside (0, 30].
  */
-export const liteAttention = ({ nats = 10 * Math.LN2 } = {}): Method => ({
+export const liteAttention = preset(({ nats = 10 * Math.LN2 }: { readonly nats?: number } = {}) => ({
   name: 'liteAttention',
   layout: raster(64),
   score: withText(margins()),
   select: shrinking(margin({ anchor: 'zero' })),
   levels: within(nats),
   schedule: searchEvery({ denseSteps: 1 }),
-});
+}));

@@ -1,5 +1,6 @@
 // The methods published training-free on video, as presets: each reads as a sentence and is an ordinary `Method`, so
 // `{ ...adaSpa(), layout: tiles(4, 4, 4) }` is one too. Doc lines say where a preset departs from its paper.
+import { preset } from '../checks.ts';
 import type { LayoutStage, Method } from '../method.ts';
 import { pyramid, scaledPyramid, upTo } from '../search/levels.ts';
 import { searchAt, searchEvery } from '../search/schedule.ts';
@@ -20,14 +21,14 @@ export interface AdaSpaOptions {
  * placed by share of the run (steps 10 and 30 of 50), and below sparsity 1/3 the budgets are narrowed so that none is negative.
  * @throws RangeError for a sparsity outside [0, 1).
  */
-export const adaSpa = ({ sparsity = 0.8 }: AdaSpaOptions = {}): Method => ({
+export const adaSpa = preset(({ sparsity = 0.8 }: AdaSpaOptions = {}) => ({
   name: 'adaSpa',
   layout: raster(64),
   score: withText(exact()),
   select: headAdaptive({ threshold: 0.8 }),
   levels: upTo(1 - checkSparsity(sparsity)),
   schedule: searchAt(0.2, 0.6),
-});
+}));
 
 /** Options of `pyramidSparse`. */
 export interface PyramidSparseOptions {
@@ -50,13 +51,13 @@ export interface PyramidSparseOptions {
  * (its `psa_topk`), scaled until they compute 1 - sparsity of full attention, and no block is capped.
  * @throws RangeError for a sparsity outside [0, 1) or cuts that fall, TypeError for both at once.
  */
-export const pyramidSparse = ({ cuts, sparsity, layout = curve(64), seed = 0, denseSteps = 0.3 }: PyramidSparseOptions = {}): Method => ({
+export const pyramidSparse = preset(({ cuts, sparsity, layout = curve(64), seed = 0, denseSteps = 0.3 }: PyramidSparseOptions = {}) => ({
   name: 'pyramidSparse',
   layout,
   score: withText(sampled({ queries: 1 / 4, keys: 1 / 4, seed })),
   ...(sparsity === undefined ? byMass(cuts) : byRank(sparsity, cuts)),
   schedule: searchEvery({ denseSteps }),
-});
+}));
 
 const byMass = (cuts: readonly number[] = [0.5, 0.6, 0.7, 0.8]): Pick<Method, 'select' | 'levels'> => ({
   select: mass({ floor: 0.06, cap: similarityCap([2, 4, 8].map((pool, at) => ({ pool, cosine: [0.7, 0.65, 0.6][at] }))) }),

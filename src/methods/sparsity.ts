@@ -1,5 +1,4 @@
 // The one option that most presets share.
-
 import { restAt, upTo } from '../search/levels.ts';
 import type { Level } from '../sparse3d/plan.ts';
 

@@ -82,7 +82,7 @@ describe('a method in a file', async () => {
   });
 
   it.each([
-    ['export default 7;', /no method: it is number; export a Method/],
+    ['export default 7;', /no method: it is 7; export a Method/],
     ['export const method = 1;', /no method: it is undefined/],
     [`export default { ...${method('() => 1')}, name: '' };`, /it has no name/],
     [`export default { ...${method('() => 1')}, select: 4 };`, /its select is no function/],
