@@ -1,7 +1,7 @@
 // The control flow of one attention call: a method bound to a backend is the `Attention` that a model calls at its seam.
 // State is kept per layer, guidance branch and grid, and belongs to one run.
 import type { Attended, Backend } from './backend/backend.ts';
-import { between, recallOf, timeOf } from './measure.ts';
+import { between, massRead, timeOf } from './measure.ts';
 import type { Attention, Call, Layouts, Memory, Method, Phase, Site } from './method.ts';
 import { checkHeads, headLayouts, tensorsIn, withoutEmpty } from './method-heads.ts';
 import { checkPlanLayer, isOrderOf, keptOrder, keysOf, layoutsOf } from './method-order.ts';
@@ -158,7 +158,7 @@ function sparse(ops: Backend, method: Method, due: 'search' | 'reuse', memory: K
     return { out: dense.out, density: 1, measured: keep(call, memory, method) };
   }
   const search = due === 'search' ? keep(call, memory, method) : undefined;
-  const measured = method.measure ? { ...search, recall: recallOf(call, fullLse(call, q, k, v), memory.plan!) } : undefined;
+  const measured = method.measure ? { ...search, recall: massRead(call, fullLse(call, q, k, v), memory.plan!) } : undefined;
   const result = ops.attend(blocked.q, blocked.k, blocked.v, memory.plan!, layout, { lse: method.correct !== undefined });
   const beside = method.correct?.share?.(call);
   const { out } = method.correct?.(call, result) ?? result;

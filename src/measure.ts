@@ -22,7 +22,7 @@ export async function between(from: Promise<number>, to: Promise<number>): Promi
  * The share of the exact softmax mass that lies in key blocks that a plan reads, however finely, over all heads and rows: 0..1. `lse` is that of
  * full attention, blocked.
  */
-export async function recallOf({ ops, q, k, layout }: Call, lse: Tensor, plan: Plan): Promise<number> {
+export async function massRead({ ops, q, k, layout }: Call, lse: Tensor, plan: Plan): Promise<number> {
   const shares = ops.scope(() => ops.keep(ops.recall(ops.blockMass(q, k, lse, layout), plan)));
   try {
     const ofHeads = (await ops.read(shares)) as Float32Array;

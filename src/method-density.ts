@@ -5,28 +5,41 @@ import { flopShare } from './search/levels.ts';
 import type { Grid } from './sparse3d/plan.ts';
 
 /**
- * Mean FLOP-equivalent density a method promises over a run: 1 where its schedule is dense or its first search needs a log-sum-exp, else what its
- * patterns force, what its levels read of the rest (cuts taken as shares of blocks, which a share of mass is at most), and what its correction
- * computes beside that.
+ * Mean FLOP-equivalent density a method promises over a run: 1 of full calls, else what its patterns force, what its levels read of the rest (cuts
+ * taken as shares of blocks, which a share of mass is at most), and what its correction computes beside that.
  */
 export function expectedDensity(method: Method, steps: number, layers: number, grid: Grid): number {
-  const { schedule, score } = method;
   let total = 0;
-  for (let layer = 0; layer < layers; layer++) {
+  let correctedLayer = -1;
+  for (const { site, phase } of callsOf(method, { steps, layers, grid, branches: [0] }))
+    if (phase === 'full') total += 1;
+    else {
+      total += sparseDensity(method, site, phase, correctedLayer === site.layer);
+      correctedLayer = site.layer;
+    }
+  return total / (steps * layers);
+}
+
+/** Share of the attention calls of a run that a method's schedule computes in full. */
+export function fullShare(method: Method, run: Run): number {
+  let full = 0;
+  for (const { phase } of callsOf(method, run)) if (phase === 'full') full++;
+  return full / (run.steps * run.layers);
+}
+
+type Run = Omit<Site, 'step' | 'layer'>;
+
+/** Calls layer by layer. Full are those whose schedule is dense, and those before a first search by a log-sum-exp has one, that search included. */
+function* callsOf({ schedule, score }: Method, run: Run): Generator<{ readonly site: Site; readonly phase: 'full' | 'search' | 'reuse' }> {
+  for (let layer = 0; layer < run.layers; layer++) {
     let searched = !score.needsLse;
-    let corrected = false;
-    for (let step = 0; step < steps; step++) {
-      const site: Site = { step, steps, layer, layers, branches: [0], grid };
+    for (let step = 0; step < run.steps; step++) {
+      const site: Site = { ...run, step, layer };
       const phase = schedule(site);
-      if (phase === 'dense' || !searched) total += 1;
-      else {
-        total += sparseDensity(method, site, phase, corrected);
-        corrected = true;
-      }
+      yield { site, phase: phase === 'dense' || !searched ? 'full' : phase };
       searched ||= phase !== 'dense';
     }
   }
-  return total / (steps * layers);
 }
 
 /** Of one call; `corrected` says whether the layer's correction had one before. */

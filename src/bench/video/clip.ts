@@ -1,6 +1,7 @@
 // One video as a bench makes it: its frames, what each part took, and what each step computed; and the run before it that is not timed.
 import { denoiseOnly } from '../../denoise-only.ts';
 import type { Method, Site } from '../../method.ts';
+import { fullShare } from '../../method-density.ts';
 import type { GenerateOptions, StepReport } from '../../options.ts';
 import type { TextToVideoPipeline } from '../../pipeline.ts';
 import type { Frame } from '../../video/frame.ts';
@@ -105,19 +106,4 @@ function watched(method: Method): { readonly method: Method; readonly site: () =
     return method.schedule(site);
   }, method.schedule);
   return { method: { ...method, schedule }, site: () => seen! };
-}
-
-/** A first search that reads a log-sum-exp computes full attention too. */
-function fullShare({ schedule, score }: Method, site: Site): number {
-  const { steps, layers } = site;
-  let full = 0;
-  for (let layer = 0; layer < layers; layer++) {
-    let searched = !score.needsLse;
-    for (let step = 0; step < steps; step++) {
-      const isDense = schedule({ ...site, step, layer }) === 'dense';
-      if (isDense || !searched) full++;
-      searched ||= !isDense;
-    }
-  }
-  return full / (steps * layers);
 }
