@@ -190,6 +190,21 @@ describe.skipIf(!opened)('on a GPU', () => {
       };
     }, 5e-6));
 
+  test('convolutions of many tiles with what follows them', () =>
+    expectAlike((g) => {
+      const x = g.input('x', [2, 9, 13, 41]);
+      const weights = (outputs: number) => g.weight(`w${outputs}`, [outputs, 9, 3, 3]);
+      const same = g.conv(x, weights(9), g.weight('b', [9]), { pads: [1, 1, 1, 1] });
+      const cut = (y: Value) => g.conv(y, g.weight('p', [9, 9, 2, 2]), undefined, { strides: [2, 2] });
+      return {
+        wide: g.activate(g.conv(x, weights(70), undefined, { pads: [1, 1, 1, 1] }), 'relu'),
+        middle: g.conv(x, weights(33), undefined, { pads: [1, 1, 1, 1] }),
+        pointwise: g.activate(g.conv(x, g.weight('o', [5, 9, 1, 1]), g.weight('c', [5])), 'tanh'),
+        added: g.activate(g.add(same, x), 'relu'),
+        patched: g.activate(g.add(cut(x), g.input('half', [2, 9, 6, 20])), 'relu'),
+      };
+    }, 5e-6));
+
   test('plain attention of any scale, width and bias', () =>
     expectAlike((g) => {
       const [q, k, v] = [g.input('q', [2, 3, 5, 16]), g.input('k', [2, 3, 70, 16]), g.input('v', [2, 3, 70, 16])];

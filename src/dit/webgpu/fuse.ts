@@ -1,4 +1,4 @@
-// Which nodes of a Program are computed with another: what follows a linear layer or a norm and nothing else reads before it.
+// Which nodes of a Program are computed with another: what follows a linear layer, a convolution or a norm and nothing else reads before it.
 import type { Activation, Node, Program } from '../graph.ts';
 import type { Variability } from '../onnx/segments.ts';
 
@@ -20,9 +20,19 @@ export interface FusedNorm {
   readonly rope?: { readonly cos: number; readonly sin: number };
 }
 
+/** A convolution with what follows it: y = max(conv + residual, 0), or without one of these. */
+export interface FusedConv {
+  readonly kind: 'conv';
+  readonly first: Node;
+  readonly residual?: number;
+  readonly relu: boolean;
+}
+
+type Fused = FusedLinear | FusedNorm | FusedConv;
+
 export interface Fusion {
   /** What the last node of a chain computes. */
-  readonly chains: ReadonlyMap<number, FusedLinear | FusedNorm>;
+  readonly chains: ReadonlyMap<number, Fused>;
   /** Nodes computed as part of a later one. */
   readonly absorbed: ReadonlySet<number>;
   /**
@@ -43,7 +53,7 @@ export function fusion(program: Program, when: readonly Variability[]): Fusion {
   const readers = program.nodes.map(() => [] as Node[]);
   for (const node of program.nodes) for (const id of node.inputs) readers[id].push(node);
   const wanted = new Set(Object.values(program.outputs));
-  const chains = new Map<number, FusedLinear | FusedNorm>();
+  const chains = new Map<number, Fused>();
   const absorbed = new Set<number>();
   const follower = (node: Node, op: string, shaped = true): Follower | undefined => {
     const [next, ...more] = readers[node.id];
@@ -53,7 +63,7 @@ export function fusion(program: Program, when: readonly Variability[]): Fusion {
     return { node: next, other: next.inputs.find((id) => id !== node.id) ?? -1 };
   };
   for (const node of program.nodes) {
-    const found = node.operation.op === 'linear' ? linearChain(node, follower, program) : normChain(node, follower);
+    const found = chainOf(node, follower, program);
     if (!found) continue;
     for (const id of found.nodes.slice(0, -1)) absorbed.add(id);
     chains.set(found.nodes.at(-1)!, found.fused);
@@ -74,8 +84,23 @@ function sourceOf(program: Program, id: number): number {
 
 type Followers = (node: Node, op: string, shaped?: boolean) => Follower | undefined;
 interface Chain {
-  readonly fused: FusedLinear | FusedNorm;
+  readonly fused: Fused;
   readonly nodes: readonly number[];
+}
+
+function chainOf(node: Node, follower: Followers, program: Program): Chain | undefined {
+  if (node.operation.op === 'linear') return linearChain(node, follower, program);
+  return node.operation.op === 'conv' ? convChain(node, follower, program) : normChain(node, follower);
+}
+
+function convChain(first: Node, follower: Followers, { nodes }: Program): Chain {
+  const added = follower(first, 'add');
+  const residual = added && `${nodes[added.other]?.shape}` === `${first.shape}` ? added.other : undefined;
+  const last = added && residual !== undefined ? added.node : first;
+  const next = follower(last, 'activate')?.node;
+  const relu = next?.operation.op === 'activate' && next.operation.kind === 'relu';
+  const chain = [...new Set([first, last, ...(next && relu ? [next] : [])])];
+  return { fused: { kind: 'conv', first, relu, ...(residual !== undefined && { residual }) }, nodes: chain.map(({ id }) => id) };
 }
 
 function linearChain(first: Node, follower: Followers, { nodes }: Program): Chain {

@@ -7,7 +7,7 @@ import type { Node, Operation, Program } from '../graph.ts';
 import { type Variability, variabilityOf } from '../onnx/segments.ts';
 import { softmaxAttention } from './attention.ts';
 import { conv, normalize } from './conv.ts';
-import { type FusedLinear, type FusedNorm, fusion } from './fuse.ts';
+import { type FusedConv, type FusedLinear, type FusedNorm, fusion } from './fuse.ts';
 import { linear } from './linear.ts';
 import { map, mapLaunch, packed } from './map.ts';
 import { norm, rope } from './norm.ts';
@@ -48,7 +48,8 @@ export function planProgram(program: Program, kernels: ProgramKernels, dtype: St
     if (operation.op === 'input' || operation.op === 'weight' || operation.op === 'constant') {
       view = own.slot(node.shape, operation.op === 'weight' ? weightType(operation.name, node.shape, dtype) : node.dtype, when[node.id]);
       sources.push({ node, slot: view.slot });
-    } else if (chain) view = chain.kind === 'linear' ? linearOf(own, chain, viewOf, carried.has(node.id)) : normOf(own, chain, viewOf);
+    } else if (chain?.kind === 'linear') view = linearOf(own, chain, viewOf, carried.has(node.id));
+    else if (chain) view = chain.kind === 'conv' ? convOf(own, chain, node.shape, viewOf) : normOf(own, chain, viewOf);
     else view = convert(own, node, node.inputs.map(viewOf));
     views.set(node.id, view);
   }
@@ -75,6 +76,18 @@ function linearOf(own: Builder, { first, activation, gate, residual }: FusedLine
   return linear(own, { x, weight, ...optional }, carried ? 'f32' : weight.dtype);
 }
 
+function convOf(own: Builder, { first, residual, relu }: FusedConv, shape: readonly number[], viewOf: ViewOf): View {
+  const { operation } = first;
+  if (operation.op !== 'conv') throw new TypeError(`a chain of a convolution starts with ${operation.op}`);
+  const [x, weight, bias] = first.inputs.map(viewOf);
+  const { strides, pads } = operation;
+  return conv(
+    own,
+    { x, weight, strides, pads, relu, ...(bias && { bias }), ...(residual !== undefined && { residual: viewOf(residual) }) },
+    shape,
+  );
+}
+
 function normOf(own: Builder, { first, modulation, heads, rope }: FusedNorm, viewOf: ViewOf): View {
   const { operation } = first;
   if (operation.op !== 'norm') throw new TypeError(`a chain of a norm starts with ${operation.op}`);
@@ -94,7 +107,7 @@ function outputOf(own: Builder, view: View): number {
   return slot;
 }
 
-type Computed = Exclude<Operation['op'], 'input' | 'weight' | 'constant' | 'linear'>;
+type Computed = Exclude<Operation['op'], 'input' | 'weight' | 'constant' | 'linear' | 'conv'>;
 type Convert<K extends Computed> = (own: Builder, inputs: readonly View[], operation: Extract<Operation, { op: K }>, node: Node) => View;
 
 /** f32 where an input of the result's size is, or none is f16. */
@@ -129,7 +142,6 @@ const CONVERT: { readonly [K in Computed]: Convert<K> } = {
       x.shape.map((_, at) => (at === axis ? times : 1)),
       shape,
     ),
-  conv: (own, [x, weight, bias], { strides, pads }, { shape }) => conv(own, { x, weight, bias, strides, pads }, shape),
   upsample: (own, [x], { scales }, { shape }) => stretch(own, x, scales, shape),
   gather: (own, [x], { layout }, { shape }) => permuted(own, x, shape, (device) => orderTable(device, layout)),
   scatter: (own, [x], { layout }, { shape }) => permuted(own, x, shape, (device) => slotTable(device, layout)),

@@ -1,7 +1,8 @@
 // Convolution of up to three axes on any WebGPU, under 16 KiB of workgroup memory: x [batch, inputs, t, h, w] with zeros around it,
-// weight [outputs, inputs, TIME, HIGH, WIDE], f32 sums. A workgroup owns OUTPUTS channels of PLACES = 8192 / OUTPUTS places, a thread eight
-// channels of every (PLACES / 4)th place. A place is a column of `depth` numbers, one for each input and tap; STEP = OUTPUTS / 4 of them are
-// staged at a time, and the next are fetched while the sums grow. Loops marked "unroll" hold arrays that must stay in registers.
+// weight [outputs, inputs, TIME, HIGH, WIDE], f32 sums, to which a tensor of the result's shape may be added. A workgroup owns OUTPUTS channels
+// of PLACES = 8192 / OUTPUTS places, a thread eight channels of every (PLACES / 4)th place. A place is a column of `depth` numbers, one for each
+// input and tap; STEP = OUTPUTS / 4 of them are staged at a time, and the next are fetched while the sums grow. Loops marked "unroll" hold
+// arrays that must stay in registers.
 
 struct Conv {
   inputs: u32, outputs: u32, depth: u32, places: u32,
@@ -12,7 +13,8 @@ struct Conv {
 @group(0) @binding(1) var<storage, read> x: array<Scalar>;
 @group(0) @binding(2) var<storage, read> weight: array<Weight>;
 @group(0) @binding(3) var<storage, read> bias: array<Bias>;
-@group(0) @binding(4) var<storage, read_write> y: array<Scalar>;
+@group(0) @binding(4) var<storage, read> added: array<Scalar>;
+@group(0) @binding(5) var<storage, read_write> y: array<Scalar>;
 
 const THREADS = 256;
 const TAPS = TIME * HIGH * WIDE;
@@ -74,7 +76,11 @@ fn finish(batch: u32, output: u32, place: u32, sums: vec4f) {
   for (var i = 0u; i < 4; i++) {
     let at = place + ACROSS * i;
     if (at < call.places) {
-      y[row + at] = Scalar(sum[i]);
+      var total = sum[i];
+      if (ADDED) {
+        total += f32(added[row + at]);
+      }
+      y[row + at] = Scalar(select(total, max(total, 0.0), RELU));
     }
   }
 }
