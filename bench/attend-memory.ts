@@ -23,7 +23,7 @@ async function growth(kind: string, tokens: number): Promise<number> {
   const attention = (shape: Shape) => {
     const { q, k, v } = inputsOf(ops, undefined, shape, numbersOf(shape), 'f32');
     const layout = raster(BLOCK)(shape.grid);
-    const plan = planOf(ops, shape.heads, layout, blocksOf(0.25));
+    const plan = planOf(ops, shape.heads, { q: layout, k: layout }, blocksOf(0.25));
     return () => ops.read((kind === 'dense' ? ops.attendAll(q, k, v) : ops.attend(q, k, v, plan, { q: layout, k: layout })).out);
   };
   await attention(shapeOf(BLOCK))();

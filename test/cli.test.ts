@@ -32,7 +32,7 @@ describe('parseArguments', () => {
     const words =
       '--size 832x480 --num-frames 81 --steps 30 --guidance-scale 5 --guidance-interval 0,0.6 --flow-shift 3 --fps 16 -s 7 -n blurry';
     const rest =
-      '--model m --vae v.safetensors --device webgpu --dtype f16 --method adaspa --sparsity 0.8 --runtime onnxruntime-web --preview p.png --json --yes -o out.mp4';
+      '--model m --vae v.safetensors --device webgpu --dtype f16 --method adaspa --sparsity 0.8 --query-tokens 128 --runtime onnxruntime-web --preview p.png --json --yes -o out.mp4';
     const args = generated(...words.split(' '), 'a fox', ...rest.split(' '));
     expect(args.sampling).toEqual({
       width: 832,
@@ -56,6 +56,7 @@ describe('parseArguments', () => {
       dtype: 'f16',
       method: 'adaspa',
       sparsity: 0.8,
+      queryTokens: 128,
       runtime: 'onnxruntime-web',
       preview: 'p.png',
       json: true,
@@ -104,6 +105,10 @@ describe('parseArguments', () => {
       ...{ command: 'bench run', method: 'dense', sparsity: undefined, steps: 4, branches: 1, dtype: 'f32', checks: true, json: true },
       ...{ batched: false, dense: true },
     } satisfies Partial<BenchArguments>);
+    expect(parse('bench', 'attention', '--densities', '0.2', '--query-tokens', '128', '--methods', 'adaspa')).toMatchObject({
+      readings: [{ name: 'blocks 0.2' }, {}, { name: 'blocks 0.2 by 128 queries', queries: 128 }, { name: 'pyramid by 128 queries' }],
+      methods: [{ label: 'adaSpa 0.8' }, { label: 'adaSpa 0.8 by 128 queries', queryTokens: 128 }],
+    });
     expect(parse('bench')).toMatchObject({ command: 'help', text: expect.stringMatching(/step .*\n +run /) });
   });
 
@@ -132,6 +137,10 @@ describe('parseArguments', () => {
     [['x', '--cache', '0'], 'cache is "0"; give a number above 0, up to 10.'],
     [['x', '--quality', '30'], '--quality 30 needs --method auto, which chooses by it.'],
     [['x', '--method', 'auto', '--sparsity', '0.5'], '--method auto chooses the sparsity; leave out --sparsity 0.5.'],
+    [['x', '--method', 'psa', '--query-tokens', '0'], 'query-tokens is "0"; give a whole number of tokens from 1 to 65536.'],
+    [['x', '--query-tokens', '128'], '--query-tokens 128 needs a --method that leaves something out; name one, such as adaspa.'],
+    [['bench', 'run', '--method', 'dense', '--query-tokens', '128'], '--query-tokens 128 needs a --method that leaves something out'],
+    [['x', '--method', 'auto', '--query-tokens', '128'], '--method auto takes methods as they are; leave out --query-tokens 128.'],
     [['bench', 'step', '--method', 'auto'], /^there is no method "auto"/i],
     [['x', '--sparsity', '0.5'], /^--sparsity 0\.5 needs a --method that takes one \(adaSpa, .*\)\.$/],
     [['x', '--method', 'dense', '--sparsity', '0.5'], /exactRest\), not dense\.$/],

@@ -21,6 +21,7 @@ interface SubjectArguments extends ResultArguments {
   readonly dtype?: (typeof DTYPES)[number];
   readonly method: string;
   readonly sparsity?: number;
+  readonly queryTokens?: number;
   /** false: the GPU's work is not checked. */
   readonly checks: boolean;
 }

@@ -1,8 +1,11 @@
 // The words of `zoetrope bench attention` and `zoetrope bench methods`.
 import { type Command, Option } from 'commander';
 import type { RuntimeName } from '../backend/runtime.ts';
-import { blocksOf, PYRAMID, type Reading, type Shape, shapeNamed } from '../bench/attention/shapes.ts';
+import { blocksOf, byQueries, PYRAMID, type Reading, type Shape, shapeNamed } from '../bench/attention/shapes.ts';
+import type { Method } from '../method.ts';
+import { withQueryBlocks } from '../method-queries.ts';
 import { catalogue, type Listed, methodNamed } from '../methods/catalogue.ts';
+import { labelOf, parseQueryTokens } from './method.ts';
 import { anotherPrompt, count, DTYPES, listOf, numberIn, parseSize, TINY } from './values.ts';
 
 /** What every bench is told of its result. */
@@ -44,11 +47,12 @@ export interface BenchMethodsArguments extends ResultArguments {
   readonly seeds: number;
 }
 
-/** A method of the catalogue, and the sparsity that is asked of it if it is not its own. */
+/** A method of the catalogue, and the sparsity and tokens of a query block that are asked of it if they are not its own. */
 export interface Entrant {
   readonly label: string;
   readonly listed: Listed;
   readonly sparsity?: number;
+  readonly queryTokens?: number;
 }
 
 const share = numberIn('sparsities', 'shares from 0 to below 1, as 0.9,0.8', 0, 1 - TINY);
@@ -75,6 +79,7 @@ interface AttentionFlags extends Omit<BenchAttentionArguments, 'command' | 'shap
   readonly densities?: readonly number[];
   readonly methods: readonly Listed[];
   readonly sparsities?: readonly number[];
+  readonly queryTokens: readonly number[];
   readonly runs?: number;
 }
 
@@ -108,19 +113,22 @@ export function benchAttentionCommand(bench: Command, done: (args: BenchAttentio
     .option('--variants <names>', `kernels of a GPU: ${VARIANTS.join(', ')} (default: all)`, listOf(variantNamed))
     .option('--methods <names>', 'whole methods too, by name or all', methodsOf, [])
     .option('--sparsities <shares>', 'asked of methods that take one (default: 0.8)', listOf(share))
+    .option('--query-tokens <counts>', 'plans and methods in query blocks of so many tokens too, as 128', listOf(parseQueryTokens), [])
     .option('--runs <n>', 'timed turns, fewer where they take over a minute (default: 20)', count('runs', 'runs', 1000))
     .option('--stock', 'only what browsers have without flags', false)
     .option('--no-checks', 'without validation and bounds checks on the GPU')
     .option('--quick', 'one small shape and density, a few turns: under a minute on two cores', false);
-  resultOptions(command).action(({ quick, shapes, densities, methods, sparsities, runs, ...rest }: AttentionFlags) => {
+  resultOptions(command).action(({ quick, shapes, densities, methods, sparsities, queryTokens, runs, ...rest }: AttentionFlags) => {
     checkPlaceFlags(rest);
     if (sparsities && !methods.some(({ sparsity }) => sparsity))
       throw new TypeError(`--sparsities ${sparsities.join(',')} needs --methods that take one.`);
     const usual = quick ? QUICK : USUAL;
+    const readings = [...(densities ?? usual.densities).map(blocksOf), PYRAMID];
+    const entrants = methods.flatMap((listed) => entrantsOf(listed, sparsities ?? [0.8], false));
     done({
       ...{ command: 'bench attention', ...rest, shapes: shapes ?? usual.shapes.map(shapeNamed), runs: runs ?? usual.runs },
-      readings: [...(densities ?? usual.densities).map(blocksOf), PYRAMID],
-      methods: methods.flatMap((listed) => entrantsOf(listed, sparsities ?? [0.8], false)),
+      readings: [readings, ...queryTokens.map((tokens) => readings.map((one) => byQueries(one, tokens)))].flat(),
+      methods: [entrants, ...queryTokens.map((tokens) => entrants.map((one) => inQueryBlocks(one, tokens)))].flat(),
     });
   });
 }
@@ -164,4 +172,15 @@ export function benchMethodsCommand(bench: Command, done: (args: BenchMethodsArg
 function entrantsOf(listed: Listed, sparsities: readonly number[], always: boolean): Entrant[] {
   const asked = listed.sparsity ? sparsities.map((sparsity) => ({ label: `${listed.name} ${sparsity}`, listed, sparsity })) : [];
   return always || asked.length === 0 ? [{ label: listed.name, listed }, ...asked] : asked;
+}
+
+const inQueryBlocks = (entrant: Entrant, queryTokens: number): Entrant => ({
+  ...entrant,
+  ...{ queryTokens, label: labelOf(entrant.label, { queryTokens }) },
+});
+
+/** The method of an entrant, made anew. */
+export function methodOfEntrant({ listed, sparsity, queryTokens }: Entrant): Method {
+  const method = listed.preset(sparsity === undefined ? {} : { sparsity });
+  return queryTokens === undefined ? method : withQueryBlocks(method, queryTokens);
 }

@@ -1,7 +1,7 @@
 // Runs `zoetrope bench attention` and prints its cases, a table for each shape, type and device.
 import { type AttentionCase, benchAttention } from '../bench/attention/bench.ts';
 import type { ResultLog } from '../bench/log.ts';
-import type { BenchAttentionArguments } from './bench-attention-arguments.ts';
+import { type BenchAttentionArguments, methodOfEntrant } from './bench-attention-arguments.ts';
 import { columns, milliseconds } from './bench-tables.ts';
 import type { Lines } from './terminal.ts';
 
@@ -16,10 +16,7 @@ export async function attention(
   await benchAttention({
     ...{ device, runtime, shapes, readings, variants, runs, checked: checks, experimental: !stock, log, signal },
     ...(dtype && { dtypes: [dtype] }),
-    methods: args.methods.map(({ label, listed, sparsity }) => ({
-      label,
-      method: () => listed.preset(sparsity === undefined ? {} : { sparsity }),
-    })),
+    methods: args.methods.map((entrant) => ({ label: entrant.label, method: () => methodOfEntrant(entrant) })),
     onTurn: ({ group, work, turn, runs: all }) =>
       lines.show(turn === 0 ? `${group}: checking ${work}` : `${group}: ${work}, ${turn}/${all}`),
   });

@@ -5,7 +5,7 @@ import type { SubjectOptions } from '../bench/subject.ts';
 import { checkPlace } from '../video/place.ts';
 import type { BenchArguments, BenchRunArguments, BenchStepArguments } from './bench-arguments.ts';
 import { formatCompared, formatRunBench, formatStepBench } from './bench-tables.ts';
-import { methodOf } from './method.ts';
+import { labelOf, methodOf } from './method.ts';
 import { type Lines, linesOn, type Terminal } from './terminal.ts';
 
 // Options that ids tell apart, or that choose how much is measured: the results of one file may differ in them.
@@ -15,6 +15,7 @@ const CHOOSING = [
     'method',
     'methods',
     'sparsity',
+    'queryTokens',
     'size',
     'numFrames',
     'layers',
@@ -110,10 +111,10 @@ async function run(args: BenchRunArguments, log: ResultLog, lines: Lines, signal
 }
 
 async function subjectOf(args: BenchStepArguments | BenchRunArguments) {
-  const { model, size, numFrames, layers, dtype, checks, sparsity } = args;
+  const { model, size, numFrames, layers, dtype, checks } = args;
   const method = await methodOf(args);
   const subject: SubjectOptions = { model, ...size, numFrames, layers, dtype, checked: checks };
-  return { ...subject, method, label: sparsity === undefined ? method.name : `${method.name} ${sparsity}` };
+  return { ...subject, method, label: labelOf(method.name, args) };
 }
 
 /** Options as a file keeps them: shapes, plans and methods by their names. */

@@ -97,7 +97,7 @@ type ParsedOptions = Omit<GenerateArguments, 'command' | 'prompt' | 'sampling'> 
 
 /** @throws TypeError for flags that do not go together, and for no prompt. */
 export function generateArguments(words: readonly string[], options: ParsedOptions): GenerateArguments {
-  const { output, model, vae, device, dtype, runtime, method, sparsity, calibration, quality, cache, ...others } = options;
+  const { output, model, vae, device, dtype, runtime, method, sparsity, queryTokens, calibration, quality, cache, ...others } = options;
   const { preview, json, yes, size, width, height, steps, ...sampling } = others;
   const prompt = words.join(' ').trim();
   if (prompt === '')
@@ -108,9 +108,11 @@ export function generateArguments(words: readonly string[], options: ParsedOptio
   if (quality !== undefined && method !== AUTO) throw new TypeError(`--quality ${quality} needs --method auto, which chooses by it.`);
   if (method === AUTO && sparsity !== undefined)
     throw new TypeError(`--method auto chooses the sparsity; leave out --sparsity ${sparsity}.`);
+  if (method === AUTO && queryTokens !== undefined)
+    throw new TypeError(`--method auto takes methods as they are; leave out --query-tokens ${queryTokens}.`);
   if (method === AUTO && calibration !== undefined)
     throw new TypeError(`--method auto takes no calibration; leave out --calibration ${calibration}.`);
-  if (method !== AUTO) checkMethod({ method, sparsity, calibration });
+  if (method !== AUTO) checkMethod({ method, sparsity, queryTokens, calibration });
   const given = Object.entries({ ...sampling, ...(size ?? { width, height }), numInferenceSteps: steps }).filter(
     ([, value]) => value !== undefined,
   );
@@ -118,6 +120,7 @@ export function generateArguments(words: readonly string[], options: ParsedOptio
     ...{ command: 'generate', prompt, sampling: Object.fromEntries(given), model, vae, device, dtype, runtime },
     ...{ method, sparsity, output, preview, json, yes, ...(cache !== undefined && { cache }) },
     ...(quality !== undefined && { quality }),
+    ...(queryTokens !== undefined && { queryTokens }),
     ...(calibration !== undefined && { calibration }),
   };
 }

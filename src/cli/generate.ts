@@ -23,8 +23,8 @@ export async function generate(args: GenerateArguments, terminal: Terminal, sign
   const path = args.output ?? outputName(args.prompt, existsSync);
   await checkOutput(path, { fps: args.sampling.fps });
   if (args.preview !== undefined) await checkStill(args.preview);
-  const { method, sparsity, calibration } = args;
-  const named = method === undefined || method === AUTO ? undefined : await methodOf({ method, sparsity, calibration });
+  const { method, calibration } = args;
+  const named = method === undefined || method === AUTO ? undefined : await methodOf({ ...args, method });
   const pipeline = await load(args);
   try {
     signal.throwIfAborted();

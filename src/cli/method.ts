@@ -1,19 +1,22 @@
-// `--method` and `--sparsity`, which several commands take: a method by its name, or one of the user's own in a file.
+// `--method`, `--sparsity` and `--query-tokens`, which several commands take: a method by its name, or one of the user's own in a file.
 import type { Command } from 'commander';
 import { readCalibration } from '../calibration/file.ts';
 import type { Method } from '../method.ts';
+import { withQueryBlocks } from '../method-queries.ts';
 import { catalogue, type Listed, methodNamed } from '../methods/catalogue.ts';
-import { numberIn, TINY } from './values.ts';
+import { count, numberIn, TINY } from './values.ts';
 
 export interface MethodArguments {
   /** A name of the catalogue or a file, as it was typed. */
   readonly method?: string;
   readonly sparsity?: number;
+  /** Tokens of a query block, where they are not to be the method's own. */
+  readonly queryTokens?: number;
   /** A file that `zoetrope calibrate` wrote. */
   readonly calibration?: string;
 }
 
-/** Adds both flags to a command. What is used when none is given: `method`, and the `sparsity` to name for methods that have one. */
+/** Adds these flags to a command. What is used when none is given: `method`, and the `sparsity` to name for methods that have one. */
 export function methodOptions(
   command: Command,
   { method, sparsity, auto = false }: MethodArguments & { readonly auto?: boolean } = {},
@@ -29,8 +32,16 @@ export function methodOptions(
       '--sparsity <share>',
       `share of attention that the method leaves out, if it takes one${sparsity === undefined ? '' : ` (default: ${sparsity})`}`,
       numberIn('sparsity', 'a share from 0 to below 1', 0, 1 - TINY),
+    )
+    .option(
+      '--query-tokens <n>',
+      'tokens of a query block, a multiple of the key block: 128 is faster on GPUs with matrices, and less exact',
+      parseQueryTokens,
     );
 }
+
+/** A reader of `--query-tokens`. */
+export const parseQueryTokens = count('query-tokens', 'tokens', 65_536);
 
 const isFile = (method: string): boolean => /[\\/]|\.[cm]?[jt]s$/.test(method);
 
@@ -45,8 +56,10 @@ export const AUTO = 'auto';
 /** Whether a method takes `--sparsity`; unknown of a file until it is loaded. */
 export const takesSparsity = (method: string): boolean | undefined => (isFile(method) ? undefined : methodNamed(method).sparsity);
 
-/** @throws TypeError for a sparsity or a calibration of a method that takes none. */
-export function checkMethod({ method, sparsity, calibration }: MethodArguments): void {
+/** @throws TypeError for a sparsity, query blocks or a calibration of a method that takes none. */
+export function checkMethod({ method, sparsity, queryTokens, calibration }: MethodArguments): void {
+  if (queryTokens !== undefined && (method === undefined || (!isFile(method) && methodNamed(method).name === 'dense')))
+    throw new TypeError(`--query-tokens ${queryTokens} needs a --method that leaves something out; name one, such as adaspa.`);
   if (calibration !== undefined && !(method !== undefined && !isFile(method) && methodNamed(method).calibration))
     throw new TypeError(
       `--calibration ${calibration} needs a --method that takes one (${catalogue
@@ -61,8 +74,17 @@ export function checkMethod({ method, sparsity, calibration }: MethodArguments):
   );
 }
 
+/** A method as results name it, with what was asked of it: `adaSpa 0.8 by 128 queries`. */
+export const labelOf = (name: string, { sparsity, queryTokens }: Pick<MethodArguments, 'sparsity' | 'queryTokens'>): string =>
+  `${name}${sparsity === undefined ? '' : ` ${sparsity}`}${queryTokens === undefined ? '' : ` by ${queryTokens} queries`}`;
+
 /** The method of that name or in that file. @throws Error with one sentence for a file that exports none, or holds no calibration. */
-export async function methodOf({ method, sparsity, calibration }: MethodArguments & { readonly method: string }): Promise<Method> {
+export async function methodOf(args: MethodArguments & { readonly method: string }): Promise<Method> {
+  const method = await ownMethodOf(args);
+  return args.queryTokens === undefined ? method : withQueryBlocks(method, args.queryTokens);
+}
+
+async function ownMethodOf({ method, sparsity, calibration }: Parameters<typeof methodOf>[0]): Promise<Method> {
   const options = {
     ...(sparsity !== undefined && { sparsity }),
     ...(calibration !== undefined && { calibration: await readCalibration(calibration) }),

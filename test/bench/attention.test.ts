@@ -4,11 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
 import { type AttentionBenchOptions, type AttentionCase, benchAttention } from '../../src/bench/attention/bench.ts';
-import { blocksOf, numbersOf, PYRAMID, SHIFT, type Shape, shapeNamed } from '../../src/bench/attention/shapes.ts';
+import { blocksOf, byQueries, numbersOf, PYRAMID, SHIFT, type Shape, shapeNamed } from '../../src/bench/attention/shapes.ts';
 import { exactDense, exactRow, headsChecked, rowError, tokensChecked } from '../../src/bench/attention/twin.ts';
 import { resultLog } from '../../src/bench/log.ts';
 import { main } from '../../src/cli/main.ts';
 import type { Method } from '../../src/method.ts';
+import { withQueryBlocks } from '../../src/method-queries.ts';
 import { adaSpa, exactRest } from '../../src/methods.ts';
 import { raster } from '../../src/sparse3d/layout.ts';
 import { tokensOf } from '../../src/sparse3d/plan.ts';
@@ -77,12 +78,17 @@ test('an error is relative to the rows, and a number that is none is no match', 
 test.each(['onnxruntime-node', 'onnxruntime-web'] as const)(
   'on %s all contenders are right, and wrong ones are refused',
   async (runtime) => {
-    const methods = Object.entries({ adaSpa: adaSpa({ sparsity: 0.4 }), exactRest: exactRest(), spoiled, broken });
-    const { cases, machine } = await run({ runtime, methods: methods.map(([label, method]) => ({ label, method: () => method })) });
+    const joined = withQueryBlocks(adaSpa({ sparsity: 0.4 }));
+    const methods = Object.entries({ adaSpa: adaSpa({ sparsity: 0.4 }), joined, exactRest: exactRest(), spoiled, broken });
+    const readings = [blocksOf(0.5), PYRAMID, byQueries(blocksOf(0.5), 128)];
+    const { cases, machine } = await run({
+      ...{ runtime, readings, methods: methods.map(([label, method]) => ({ label, method: () => method })) },
+    });
     const found = named(cases);
     expect(machine).not.toHaveProperty('gpu');
     const own = `${runtime}/${runtime === 'onnxruntime-node' ? 'MultiHeadAttention' : 'plain graph'}`;
-    const works = ['dense', 'dense without log-sum-exp', 'blocks 0.5', 'pyramid', 'adaSpa search', 'adaSpa reuse', 'exactRest search'];
+    const kernels = ['dense', 'dense without log-sum-exp', 'blocks 0.5', 'pyramid', 'blocks 0.5 by 128 queries'];
+    const works = [...kernels, 'adaSpa search', 'adaSpa reuse', 'joined search', 'joined reuse', 'exactRest search'];
     for (const name of [own, ...works.map((work) => `zoetrope/${work}`)]) {
       const { milliseconds, check, failed, density, teraflops } = found[name];
       expect(failed, name).toBeUndefined();

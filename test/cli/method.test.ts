@@ -6,6 +6,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { createAttention } from '../../src/attention.ts';
 import { methodOf, takesSparsity } from '../../src/cli/method.ts';
 import { showMethods } from '../../src/cli/methods.ts';
+import type { Site } from '../../src/method.ts';
 import { catalogue, unported } from '../../src/methods/catalogue.ts';
 import { openedOps } from '../backend/opened.ts';
 
@@ -36,6 +37,10 @@ describe('a method by name', () => {
   it('whatever the case, by an alias too, with a sparsity', async () => {
     expect(await methodOf({ method: 'adaspa', sparsity: 0.5 })).toMatchObject({ name: 'adaSpa', levels: [{ pool: 1, upTo: 0.5 }] });
     expect((await methodOf({ method: 'PSA' })).name).toBe('pyramidSparse');
+    const grid = { frames: 2, height: 8, width: 8, text: 0 };
+    const layouts = (await methodOf({ method: 'adaspa', queryTokens: 128 })).layout(grid, { grid } as Site);
+    expect(layouts).toMatchObject({ q: { block: 128, blocks: 1 }, k: { block: 64, blocks: 2 } });
+    await expect(methodOf({ method: 'svg2', queryTokens: 128 })).rejects.toThrow('finds the blocks of each head from its queries');
     expect((await methodOf({ method: 'pyramid-sparse' })).name).toBe('pyramidSparse');
     expect([takesSparsity('dense'), takesSparsity('psa'), takesSparsity('./mine.js')]).toEqual([false, true, undefined]);
   });

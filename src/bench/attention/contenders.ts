@@ -38,7 +38,7 @@ export interface Prepared {
   dispose(): Promise<void>;
 }
 
-/** A kernel's contenders: dense, and each reading as a plan of blocks of 64 in raster order. */
+/** A kernel's contenders: dense, and each reading as a plan in raster order, with key blocks of 64. */
 export function kernels(
   place: Place,
   shape: Shape,
@@ -76,15 +76,16 @@ async function dense(place: Place, ops: Backend, shape: Shape, { q, k, v }: Inpu
 }
 
 async function byPlan(place: Place, ops: Backend, shape: Shape, { q, k, v }: Inputs, reading: Reading): Promise<Prepared> {
-  const layout = raster(64)(shape.grid);
-  const both = { q: layout, k: layout };
-  const blocked = [q, k, v].map((x) => ops.gather(x, layout)) as [Tensor, Tensor, Tensor];
+  const { queries = 64 } = reading;
+  const keys = raster(64)(shape.grid);
+  const layout = { q: queries === 64 ? keys : raster(queries)(shape.grid), k: keys };
+  const blocked: [Tensor, Tensor, Tensor] = [ops.gather(q, layout.q), ops.gather(k, keys), ops.gather(v, keys)];
   const plan = planOf(ops, shape.heads, layout, reading);
-  const attend = () => ops.attend(...blocked, plan, both).out;
+  const attend = () => ops.attend(...blocked, plan, layout).out;
   return {
-    ...{ density: await ops.density(plan), clock: place.clock, plan: { plan, layout: both } },
+    ...{ density: await ops.density(plan), clock: place.clock, plan: { plan, layout } },
     time: () => place.time(ops, attend),
-    checkedHeads: () => headsOf(ops, shape, () => ops.scatter(attend(), layout)),
+    checkedHeads: () => headsOf(ops, shape, () => ops.scatter(attend(), layout.q)),
     async dispose() {
       for (const x of [...blocked, plan.counts, plan.blocks]) ops.release(x);
     },

@@ -2,7 +2,8 @@
 import type { Backend } from '../../backend/backend.ts';
 import type { GpuDevice } from '../../backend/webgpu/device.ts';
 import { bytesOf, type GpuTensor, gpuTensor } from '../../backend/webgpu/device.ts';
-import { type Grid, type Layout, type Plan, tokensOf } from '../../sparse3d/plan.ts';
+import type { Layouts } from '../../method.ts';
+import { type Grid, type Plan, tokensOf } from '../../sparse3d/plan.ts';
 import type { Tensor } from '../../tensor.ts';
 import { seeded } from '../random.ts';
 
@@ -37,26 +38,35 @@ export interface Reading {
   readonly name: string;
   readonly shares: readonly number[];
   readonly pools: readonly number[];
+  /** Tokens of a query block, a multiple of 8. Default 64, as of a key block. */
+  readonly queries?: number;
 }
 
 export const PYRAMID: Reading = { name: 'pyramid', shares: [0.1, 0.1, 0.1, 0.2], pools: [1, 2, 4, 8] };
 export const blocksOf = (share: number): Reading => ({ name: `blocks ${share}`, shares: [share], pools: [1] });
 
+/** The same in query blocks of so many tokens. */
+export const byQueries = (reading: Reading, queries: number): Reading => ({
+  ...reading,
+  ...{ name: `${reading.name} by ${queries} queries`, queries },
+});
+
 /** Every row reads its shares of the key blocks, at least one each, spread evenly over the video from a start of its own. */
-export function planOf(ops: Backend, heads: number, { blocks }: Layout, { shares, pools }: Reading): Plan {
+export function planOf(ops: Backend, heads: number, { q, k: { blocks } }: Layouts, { shares, pools }: Reading): Plan {
+  const rows = heads * q.blocks;
   const each = shares.map((share) => Math.max(1, Math.round(share * blocks)));
   const width = each.reduce((sum, count) => sum + count, 0);
-  const chosen = new Int32Array(heads * blocks * width);
-  for (let row = 0; row < heads * blocks; row++) {
-    const start = (row % blocks) * 37 + Math.floor(row / blocks) * 101;
+  const chosen = new Int32Array(rows * width);
+  for (let row = 0; row < rows; row++) {
+    const start = (row % q.blocks) * 37 + Math.floor(row / q.blocks) * 101;
     for (let at = 0; at < width; at++) chosen[row * width + at] = (start + Math.floor((at * blocks) / width)) % blocks;
   }
   return {
     counts: ops.upload(
-      Int32Array.from({ length: heads * blocks * each.length }, (_, at) => each[at % each.length]),
-      [heads, blocks, each.length],
+      Int32Array.from({ length: rows * each.length }, (_, at) => each[at % each.length]),
+      [heads, q.blocks, each.length],
     ),
-    blocks: ops.upload(chosen, [heads, blocks, width]),
+    blocks: ops.upload(chosen, [heads, q.blocks, width]),
     levels: pools.map((pool) => ({ pool, upTo: 1 })),
     keyBlocks: blocks,
   };
