@@ -26,9 +26,9 @@ export const join = (folder: string, name: string): string => `${folder.replace(
 /** The folder of a file. */
 export const folderOf = (file: string): string => file.replace(/[\\/][^\\/]*$/, '');
 
-/** What lies at a path. A server tells of files alone: what it does not have may be a folder. */
+/** What lies at a path. A server knows files alone, so an address that is not of one's kind is taken for a folder. */
 export async function kindOf(path: string): Promise<'file' | 'folder' | undefined> {
-  if (isAddress(path)) return (await isServed(path)) ? 'file' : 'folder';
+  if (isAddress(path)) return !/\.(json|safetensors)$/.test(path) ? 'folder' : (await isServed(path)) ? 'file' : undefined;
   const found = await (await disk()).stat(path).catch(() => undefined);
   return found && (found.isDirectory() ? 'folder' : 'file');
 }

@@ -1,19 +1,13 @@
 // A page that times attention on this browser's WebGPU, every variant, and checks everything there is against f64.
 //   npm run browser          serves it at http://localhost:5173
 //   npm run browser:build    builds it into dist/browser, for any server of static files
-// `?quick` after its address runs the quick checks alone.
+// `?quick` after its address runs the quick checks alone. video.html beside it makes videos.
 import { type GpuDevice, openWebgpu } from '../../src/backend/webgpu/device.ts';
 import { kernelReports } from '../../src/doctor/gpu.ts';
-import { UnsupportedError } from '../../src/errors.ts';
 import { showChecks } from './checks.ts';
+import { onWebgpu } from './gpu.ts';
 import { element, find, row, say, shown } from './page.ts';
 import { sizeFor, timings } from './timing.ts';
-
-const NO_WEBGPU = isSecureContext
-  ? 'This browser has no WebGPU. Chrome and Edge have it from version 113 on, Safari from 26, Firefox from 141; on Linux it may have to be turned on.'
-  : 'Browsers offer WebGPU only to secure pages: open this one by https or from localhost.';
-const NO_ADAPTER =
-  'This browser has WebGPU, but found no GPU for it: turn hardware acceleration on in its settings, or install a newer graphics driver.';
 
 function showAdapter({ adapter }: GpuDevice): void {
   const name = [adapter.vendor, adapter.architecture, adapter.description].filter(Boolean).join(' ') || 'not named by this browser';
@@ -54,7 +48,6 @@ async function showTimings(gpu: GpuDevice): Promise<void> {
 const text = (milliseconds: number): string => `${milliseconds < 10 ? milliseconds.toFixed(2) : Math.round(milliseconds)} ms`;
 
 async function main(): Promise<void> {
-  if (!navigator.gpu) return say(NO_WEBGPU, { kind: 'failed' });
   const gpu = await openWebgpu();
   showAdapter(gpu);
   await showTimings(gpu);
@@ -63,10 +56,4 @@ async function main(): Promise<void> {
   gpu.dispose();
 }
 
-function stop(error: Error): void {
-  const withoutAdapter = error instanceof UnsupportedError && error.message.startsWith('no GPU adapter');
-  say(withoutAdapter ? NO_ADAPTER : `Stopped: ${error.message.split('\n')[0]}.`, { kind: 'failed' });
-}
-addEventListener('error', ({ error, message }) => stop(error ?? new Error(message)));
-addEventListener('unhandledrejection', ({ reason }) => stop(reason));
-main().catch(stop);
+onWebgpu(main);

@@ -1,4 +1,4 @@
-// A headless Chromium for pages from disk, driven over the DevTools pipe: what a page said, what it holds, and how it looks.
+// A headless Chromium for pages, driven over the DevTools pipe: what a page said, what it holds, and how it looks.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,7 +6,11 @@ import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 
 const ARGUMENTS =
-  '--headless=shell --no-sandbox --no-zygote --single-process --disable-gpu --disable-setuid-sandbox --disable-dev-shm-usage --hide-scrollbars --remote-debugging-pipe';
+  '--headless=shell --no-sandbox --no-zygote --single-process --disable-setuid-sandbox --disable-dev-shm-usage --hide-scrollbars --remote-debugging-pipe';
+const NO_GPU = '--disable-gpu';
+/** SwiftShader; how workgroup memory is zeroed there is told in `test/gpu/loops.ts`. */
+const SOFTWARE_GPU =
+  '--enable-unsafe-webgpu --use-webgpu-adapter=swiftshader --enable-unsafe-swiftshader --ignore-gpu-blocklist --in-process-gpu --disable-dawn-features=use_vulkan_zero_initialize_workgroup_memory_extension';
 
 type Json = Readonly<Record<string, unknown>>;
 interface Message {
@@ -27,14 +31,18 @@ export interface Page {
   close(): Promise<void>;
 }
 
-/** Opens a page and waits until it has loaded. */
-export async function openPage(url: string, { width = 1280, height = 900, dark = false } = {}): Promise<Page> {
+/** Opens a page and waits until it has loaded; with `gpu` it has WebGPU, on a software GPU. */
+export async function openPage(url: string, { width = 1280, height = 900, dark = false, gpu = false } = {}): Promise<Page> {
   // The package unpacks itself once.
   const { default: chromium } = await import('@sparticuz/chromium');
   const profile = mkdtempSync(join(tmpdir(), 'chromium-'));
-  const child = spawn(await chromium.executablePath(), [...ARGUMENTS.split(' '), `--user-data-dir=${profile}`], {
-    stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
-  });
+  const child = spawn(
+    await chromium.executablePath(),
+    [...`${ARGUMENTS} ${gpu ? SOFTWARE_GPU : NO_GPU}`.split(' '), `--user-data-dir=${profile}`],
+    {
+      stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
+    },
+  );
   const [complaints, events] = [[] as string[], new Map<string, () => void>()];
   const send = messages(child.stdio[3] as Writable, child.stdio[4] as Readable, ({ method = '', params = {} }) => {
     complaints.push(...complaintsIn(method, params));
