@@ -83,7 +83,7 @@ export function estimate(config: WanConfig, work: Workload, { runtime, gpu }: Ma
       !gpu.adapter.device.includes(MEASURED_GPU) && {
         rough: `they are those of an NVIDIA ${MEASURED_GPU.toUpperCase()}, and this GPU was not measured`,
       }),
-    ...(gpu ? memoryWithGpu(config, work, runtime.name, gpu) : { bytes: hostBytes(config, work) }),
+    ...(gpu ? memoryWithGpu(config, work, gpu) : { bytes: hostBytes(config, work) }),
     tokens: work.tokens,
   };
 }
@@ -113,13 +113,11 @@ const STAGED_BYTES = 300e6;
 function memoryWithGpu(
   { heads, headDim, layers }: WanConfig,
   { tokens, density, decoderBytes, held }: Workload,
-  runtime: RuntimeName,
   { dtype, bytes: { weights, kept, values }, batch }: NonNullable<Machine['gpu']>,
 ): Pick<Estimate, 'bytes' | 'gpuBytes'> {
   // A method's blocked copies of q, k, v and the output, and for each layer and branch a log-sum-exp and a plan over blocks of 64 tokens.
   const copies = 4 * tokens * heads * headDim * (dtype === 'f16' ? 2 : 4);
   const memories = 2 * layers * heads * 4 * (tokens + density * (tokens / 64) ** 2);
   const denoising = weights + kept + batch * values + (density < 1 ? copies + memories : 0);
-  if (runtime !== 'onnxruntime-webgpu') return { gpuBytes: denoising, bytes: Math.max(STAGED_BYTES, decoderBytes) + REST_BYTES };
   return { gpuBytes: Math.max(denoising, decoderBytes + (held ? denoising : 0)), bytes: STAGED_BYTES + REST_BYTES };
 }

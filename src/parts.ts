@@ -67,12 +67,11 @@ export function samplerOf(parts: Parts, { numInferenceSteps: steps, flowShift }:
 }
 
 /** Larger weights make room for the decoder: the seconds to load them again are little beside a run of such a model. */
-const HELD_BYTES = 1e9;
+const HELD_BYTES = { cpu: 1e9, webgpu: 4e9 } as const;
 
-/** Whether the transformer stays loaded while frames are decoded, for the next call: where it is small, or in other memory than the decoder. */
-export function isHeld({ device, transformer }: Parts): boolean {
-  const isApart = device.report.name === 'webgpu' && device.host.runtime.name !== 'onnxruntime-webgpu';
-  return isApart || 4 * transformer.parameters <= HELD_BYTES;
+/** Whether the transformer stays loaded while frames are decoded, for the next call: where it is small. */
+export function isHeld({ device: { report }, transformer }: Parts): boolean {
+  return (report.dtype === 'f16' ? 2 : 4) * transformer.parameters <= HELD_BYTES[report.name];
 }
 
 /** Above the boundary the first transformer works, below it the second; the one that is done gives its memory back. */
