@@ -1,5 +1,6 @@
 // The drop-in wrapper: sets how a pipeline computes self-attention, and gives back a way to undo it.
 import { fileURLToPath } from 'node:url';
+import { checkMethod, checkOptions, checkPipeline } from './checks.ts';
 import { type Choice, type ChooseOptions, chooseMethod } from './choose.ts';
 import type { Attention, Method } from './method.ts';
 import type { OnnxOptions } from './onnx/accelerate.ts';
@@ -56,26 +57,35 @@ export function accelerate(path: string | URL, method: Method, options: OnnxOpti
 export function accelerate(
   target: TextToVideoPipeline | string | URL,
   method: Method | Attention | 'auto',
-  options: AccelerateOptions | AutoOptions | OnnxOptions = {},
+  options?: AccelerateOptions | AutoOptions | OnnxOptions,
 ): Acceleration | Promise<ChosenAcceleration | OnnxSession> {
   if (typeof target === 'string' || target instanceof URL) return openOnnx(target, method as Method, options as OnnxOptions);
+  checkPipeline(target);
   if (method === 'auto') return chosen(target, options as AutoOptions);
-  return accelerated(target, method, options as AccelerateOptions);
+  return accelerated(target, method, (options ?? {}) as AccelerateOptions);
 }
 
+const OVERRIDES: readonly (keyof AccelerateOptions)[] = ['denseSteps', 'denseLayers', 'measure'];
+const CHOICE: readonly (keyof ChooseOptions)[] = ['quality', 'settings', 'steps', 'presets', 'sparsities', 'onTrial', 'signal'];
+
 async function chosen(pipe: TextToVideoPipeline, options: AutoOptions): Promise<ChosenAcceleration> {
-  const choice = await chooseMethod(pipe, options.prompt, options);
-  return { ...accelerated(pipe, choice.method, options), choice };
+  checkOptions('accelerate', options, ['prompt', 'quality'], ['prompt', ...CHOICE, ...OVERRIDES]);
+  const { denseSteps, denseLayers, measure, prompt, ...choosing } = options;
+  const choice = await chooseMethod(pipe, prompt, choosing);
+  return { ...accelerated(pipe, choice.method, { denseSteps, denseLayers, measure }), choice };
 }
 
 async function openOnnx(path: string | URL, method: Method, options: OnnxOptions): Promise<OnnxSession> {
+  if (path instanceof URL && path.protocol !== 'file:')
+    throw new TypeError(`${path} is no file; give the path of an ONNX model, or a file URL`);
+  if ((method as unknown) === 'auto') throw new TypeError("'auto' chooses for a pipeline; give an ONNX model a preset such as adaSpa()");
   const { accelerateOnnx } = await import('./onnx/accelerate.ts'); // not before: few need what reads ONNX
   return accelerateOnnx(path instanceof URL ? fileURLToPath(path) : path, method, options);
 }
 
 function accelerated(pipe: TextToVideoPipeline, method: Method | Attention, options: AccelerateOptions): Acceleration {
-  if (typeof method !== 'function' && typeof method?.schedule !== 'function')
-    throw new TypeError(`${JSON.stringify(method) ?? method} is no method; give a preset such as adaSpa(), a function, or 'auto'`);
+  checkMethod(method, true);
+  checkOptions('accelerate', options, [], OVERRIDES);
   const stack = stacks.get(pipe) ?? [{ method: pipe.attention }];
   const entry = { method: adjusted(pipe, method, options) };
   stacks.set(pipe, stack);

@@ -1,6 +1,7 @@
 // The control flow of one attention call: a method bound to a backend is the `Attention` that a model calls at its seam.
 // State is kept per layer, guidance branch and grid, and belongs to one run.
 import type { Attended, Backend } from './backend/backend.ts';
+import { checkBackend, checkMethod, checkObject, shown } from './checks.ts';
 import { between, massRead, timeOf } from './measure.ts';
 import type { Attention, Call, Layouts, Memory, Method, Phase, Site } from './method.ts';
 import { checkHeads, headLayouts, tensorsIn, withoutEmpty } from './method-heads.ts';
@@ -51,9 +52,11 @@ export interface AttentionOptions {
 /**
  * Binds a method to a backend. Items of a batch are treated one by one, each with the memory of its branch. A step before the last one seen, or
  * one that the same layer, branch and grid has seen, starts a new run. The attention only enqueues; a failure shows where its result is read.
- * @throws RangeError when q, k, v do not fit the site's grid, order and branches.
+ * @throws TypeError for what is no backend or no method; a call RangeError when q, k, v do not fit the site's grid, order and branches.
  */
 export function createAttention(ops: Backend, method: Method, { onCall, onEnd }: AttentionOptions = {}): BoundAttention {
+  checkBackend(ops);
+  checkMethod(method);
   checkHeads(method);
   const memories = new Map<string, Kept>();
   const run = runOf(() => {
@@ -225,16 +228,22 @@ function checkOrder(order: Layout, { q, k }: Layouts, { layer }: Site): void {
     );
 }
 
-function checkCall(q: Tensor, k: Tensor, v: Tensor, { branches, grid, layout }: Site): void {
+function checkCall(q: Tensor, k: Tensor, v: Tensor, site: Site): void {
+  checkObject('the site of a call is', site, 'give { step, steps, layer, layers, branches, grid }');
+  const { branches, grid, layout } = site;
+  checkObject('the grid of a call is', grid, 'give { frames, height, width, text } in tokens');
   const tokens = layout?.order.length ?? tokensOf(grid);
   const sides = `${grid.frames} x ${grid.height} x ${grid.width}`;
-  for (const [name, { shape }] of Object.entries({ q, k, v }))
+  for (const [name, tensor] of Object.entries({ q, k, v })) {
+    const shape = (tensor as Tensor | undefined)?.shape;
+    if (!shape) throw new TypeError(`${name} is ${shown(tensor)}; give a tensor, as the backend's upload makes one`);
     if (shape.length !== 3 || shape[1] !== tokens || shape[0] !== q.shape[0] || (name !== 'v' && shape[2] !== q.shape[2]))
       throw new RangeError(
         `${name} has shape [${shape}], expected [batch * heads, ${tokens}, dim] for a grid of ${sides} tokens and ${grid.text} text tokens${layout ? ` in the order ${layout.name}` : ''}`,
       );
-  if (branches.length === 0 || q.shape[0] % branches.length !== 0)
+  }
+  if (!(branches?.length > 0) || q.shape[0] % branches.length !== 0)
     throw new RangeError(
-      `q holds ${q.shape[0]} heads for ${branches.length} batch items; name one branch per item, each with the same number of heads`,
+      `q holds ${q.shape[0]} heads for ${branches?.length ?? 'no'} batch items; name one branch per item, each with the same number of heads`,
     );
 }

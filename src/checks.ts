@@ -17,15 +17,15 @@ export function shown(value: unknown): string {
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/**
- * @throws TypeError for options of `of` that are no object, that lack one of `needed`, or that have a name which is not among `known`, where
- * these are given.
- */
-export function checkOptions(of: string, options: unknown, needed: readonly string[], known?: readonly string[]): void {
-  if (!isObject(options)) throw new TypeError(`the options of ${of} are ${shown(options)}; give an object${exampleOf(needed)}`);
-  const missing = needed.find((name) => (options as Record<string, unknown>)[name] === undefined);
-  if (missing !== undefined) throw new TypeError(`the options of ${of} have no ${missing}; give an object${exampleOf(needed)}`);
+/** @throws TypeError for options of `of` that are no object, such as one with `usual` names, or that have a name which is not among `known`. */
+export function checkOptions(of: string, options: unknown, usual: readonly string[], known?: readonly string[]): void {
+  checkObject(`the options of ${of} are`, options, `give an object${usual.length > 0 ? `, { ${usual.join(', ')} }` : ', or leave it out'}`);
   if (known) refuseUnknown(of, options as object, known);
+}
+
+/** @throws TypeError for what is no object: `what` it should be, with its verb, the value, and the `advice`. */
+export function checkObject(what: string, value: unknown, advice: string): void {
+  if (!isObject(value)) throw new TypeError(`${what} ${shown(value)}; ${advice}`);
 }
 
 /** @throws TypeError for a name in `options` that is not among `known`. */
@@ -35,8 +35,6 @@ export function refuseUnknown(of: string, options: object, known: readonly strin
   const takes = known.length > 0 ? `it takes ${known.join(', ')}` : 'it takes none';
   throw new TypeError(`${of} has no option ${unknown}; ${takes}`);
 }
-
-const exampleOf = (needed: readonly string[]): string => (needed.length > 0 ? `, { ${needed.join(', ')} }` : ', or leave it out');
 
 /** Functions that make a method: one given uncalled is a usual slip. */
 const makers = new WeakSet<object>();
@@ -90,6 +88,19 @@ export function checkMethod(value: unknown, bare = false): void {
 export function checkPipeline(value: unknown): void {
   if (typeof value !== 'function' || !('dispose' in value && 'ops' in value))
     throw new TypeError(`there is no pipeline: it is ${shown(value)}; make one with await TextToVideoPipeline.fromPretrained()`);
+}
+
+/** @throws TypeError for what is no backend. */
+export function checkBackend(value: unknown): void {
+  if (typeof (value as { readonly attendAll?: unknown } | undefined)?.attendAll !== 'function')
+    throw new TypeError(
+      `there is no backend: it is ${shown(value)}; give cpuBackend(await openCpu()) or await webgpuBackend(await openWebgpu())`,
+    );
+}
+
+/** @throws TypeError for what is no function of `kind`, such as a scorer, that `of` takes. */
+export function checkStage(of: string, value: unknown, kind: string): void {
+  if (typeof value !== 'function') throw new TypeError(`${of} takes ${kind}; ${shown(value)} was given`);
 }
 
 /** @throws TypeError for what is no grid, RangeError for sizes that are no whole numbers of tokens. */

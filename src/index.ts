@@ -15,6 +15,7 @@ export { type CalibrateOptions, calibrate } from './calibration/calibrate.ts';
 export type { Calibration, CalibrationOptions, StoredWindow } from './calibration/calibration.ts';
 export { readCalibration } from './calibration/file.ts';
 export { calibratedShares, calibratedWindows } from './calibration/stages.ts';
+export type { GridSizes } from './checks.ts';
 export { type Choice, type ChooseOptions, chooseMethod, type Preset, type Trial } from './choose.ts';
 export type { DeviceReport } from './device.ts';
 export type { GenerationDefaults } from './dit/config.ts';
@@ -99,7 +100,7 @@ export {
   xAttention,
 } from './methods.ts';
 export type { OnnxOptions } from './onnx/accelerate.ts';
-export type { Feeds, GridOption, GridSizes } from './onnx/grid.ts';
+export type { Feeds, GridOption } from './onnx/grid.ts';
 export { formatListing, type ListedAttention, listAttention, type OnnxListing } from './onnx/list.ts';
 export type { OnnxSession } from './onnx/session.ts';
 export type { StepOptions } from './onnx/steps.ts';

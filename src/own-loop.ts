@@ -7,6 +7,7 @@ import { cpuBackend } from './backend/cpu-backend.ts';
 import type { RuntimeChoice } from './backend/runtime.ts';
 import { webgpuBackend } from './backend/webgpu/backend.ts';
 import type { GpuDevice, GpuTensor } from './backend/webgpu/device.ts';
+import { checkBackend, checkedGrid, checkMethod, checkObject, checkOptions, type GridSizes, shown } from './checks.ts';
 import type { Method } from './method.ts';
 import { type Grid, tokensOf } from './sparse3d/plan.ts';
 import { type AttentionStatistics, callLog } from './statistics.ts';
@@ -15,7 +16,7 @@ import type { Tensor } from './tensor.ts';
 /** The model and the loop that attention is for. */
 export interface OwnLoopOptions {
   /** The video in tokens; q, k and v have them in raster order, text last. */
-  readonly grid: Grid;
+  readonly grid: GridSizes;
   /** Self-attention layers of the model; schedules are shares of these and of the steps. */
   readonly layers: number;
   /** Denoising steps of a run. */
@@ -67,26 +68,28 @@ export interface OwnLoop extends Attend {
 
 /**
  * Makes a method a function for a loop of one's own: `attend(q, k, v, { step, layer, branch })`.
- * @throws RangeError for sizes that are no whole numbers above 0; a call for a step or layer that there is not, and for q, k, v that do not fit.
+ * @throws TypeError for what is no method, and for options that are missing, unknown or of another kind; RangeError for sizes that are no whole numbers
+ * above 0. A call throws the same for a step or layer that there is not, and for q, k, v that do not fit.
  */
 export function attention(method: Method, options: OwnLoopOptions): OwnLoop {
-  checkSizes(options);
+  checkMethod(method);
+  const sizes = checked(options);
   const begin = () => callLog(method.name, method.measure);
   let log = begin();
   const onEnd = () => {
     log = begin();
   };
   const bind = (ops: Backend): BoundAttention => createAttention(ops, method, { onCall: (call) => log.note(call), onEnd });
-  const opened = options.ops ? undefined : once(() => open(options, bind));
-  const handles = options.ops && bind(options.ops);
+  const opened = sizes.ops ? undefined : once(() => open(sizes, bind));
+  const handles = sizes.ops && bind(sizes.ops);
   const attendHandles = (bound: BoundAttention, q: Tensor, k: Tensor, v: Tensor, place: Place): Tensor => {
-    const { grid, layers, steps } = options;
+    const { grid, layers, steps } = sizes;
     return bound.attention(q, k, v, { grid, layers, steps, step: place.step, layer: place.layer, branches: [place.branch ?? 0] });
   };
   const attend = (q: Given, k: Given, v: Given, place: Place & { readonly out?: GPUBuffer }) => {
-    checkPlace(options, place);
+    checkPlace(sizes, place);
     if (handles) return attendHandles(handles, handle(q), handle(k), handle(v), place);
-    return onDevice(options, opened!, [q, k, v], place, attendHandles);
+    return onDevice(sizes, opened!, [q, k, v], place, attendHandles);
   };
   return Object.assign(attend as unknown as Attend, {
     statistics: () => log.statistics(),
@@ -104,6 +107,9 @@ export function attention(method: Method, options: OwnLoopOptions): OwnLoop {
 }
 
 type Given = Float32Array | GPUBuffer | Tensor;
+
+/** With all of the grid. */
+type CheckedOptions = OwnLoopOptions & { readonly grid: Grid };
 
 interface Opened {
   readonly ops: Backend;
@@ -132,7 +138,7 @@ type AttendHandles = (bound: BoundAttention, q: Tensor, k: Tensor, v: Tensor, pl
 
 /** Numbers to numbers, or buffers to a buffer. */
 async function onDevice(
-  options: OwnLoopOptions,
+  options: CheckedOptions,
   opened: { get(): Promise<Opened> },
   given: readonly Given[],
   place: Place & { readonly out?: GPUBuffer },
@@ -154,7 +160,7 @@ async function onDevice(
       for (const x of held) ops.release(x);
     }
   }
-  if (!device || !place.out || given.some((one) => one instanceof Float32Array || !('size' in one)))
+  if (!device || !place.out || given.some((one) => one instanceof Float32Array || typeof (one as GPUBuffer | undefined)?.size !== 'number'))
     throw new TypeError('q, k and v are neither three Float32Arrays nor three GPUBuffers with `device` and `out`; give handles with `ops`');
   const { dtype = 'f32' } = options;
   const buffers = [...(given as GPUBuffer[]), place.out];
@@ -170,13 +176,13 @@ async function onDevice(
 }
 
 function handle(x: Given): Tensor {
-  if (x instanceof Float32Array || !('shape' in x))
+  if (x instanceof Float32Array || !Array.isArray((x as Tensor | undefined)?.shape))
     throw new TypeError('q, k and v are no handles, but `ops` was given; upload them with it, or leave ops out');
-  return x;
+  return x as Tensor;
 }
 
 /** [heads, tokens, dim] of q, k and v with so many numbers. */
-function shapeOf({ grid, heads }: OwnLoopOptions, sizes: readonly number[]): readonly number[] {
+function shapeOf({ grid, heads }: CheckedOptions, sizes: readonly number[]): readonly number[] {
   if (heads === undefined) throw new TypeError('the number of heads is missing, which plain numbers and buffers do not tell; give heads');
   const dim = sizes[0] / (heads * tokensOf(grid));
   if (!Number.isInteger(dim) || dim < 1 || sizes.some((size) => size !== sizes[0]))
@@ -186,18 +192,28 @@ function shapeOf({ grid, heads }: OwnLoopOptions, sizes: readonly number[]): rea
   return [heads, tokensOf(grid), dim];
 }
 
-function checkSizes({ grid, layers, steps, heads = 1 }: OwnLoopOptions): void {
-  const { text, ...sides } = grid;
-  for (const [name, size] of Object.entries({ ...sides, layers, steps, heads }))
-    if (!Number.isInteger(size) || size < 1) throw new RangeError(`${name} is ${size}; give a whole number above 0`);
-  if (!Number.isInteger(text) || text < 0) throw new RangeError(`text is ${text}; give a whole number of tokens, 0 for none`);
+const OPTIONS: readonly (keyof OwnLoopOptions)[] = ['grid', 'layers', 'steps', 'heads', 'dtype', 'device', 'ops', 'runtime'];
+
+function checked(options: OwnLoopOptions): CheckedOptions {
+  checkOptions('attention', options, ['grid', 'layers', 'steps', 'heads'], OPTIONS);
+  const { layers, steps, heads = 1, dtype = 'f32', device, ops } = options;
+  for (const [name, size] of Object.entries({ layers, steps, heads }))
+    if (!Number.isInteger(size) || size < 1) throw new RangeError(`${name} is ${shown(size)}; give a whole number above 0`);
+  if (dtype !== 'f32' && dtype !== 'f16') throw new TypeError(`dtype is ${shown(dtype)}; choose 'f32' or 'f16'`);
+  if (device !== undefined) checkObject('device is', device, 'give one that is open, await openWebgpu()');
+  if (ops !== undefined) checkBackend(ops);
+  return { ...options, grid: checkedGrid(options.grid) };
 }
 
-function checkPlace({ layers, steps }: OwnLoopOptions, { step, layer, branch = 0 }: Place): void {
+function checkPlace({ layers, steps }: CheckedOptions, place: Place): void {
+  checkObject('the place of a call is', place, 'give { step, layer }, and branch where guidance has two');
+  const { step, layer, branch = 0 } = place;
   for (const [name, at, all] of [
     ['step', step, steps],
     ['layer', layer, layers],
   ] as const)
-    if (!Number.isInteger(at) || at < 0 || at >= all) throw new RangeError(`${name} is ${at}; give a whole number from 0 to ${all - 1}`);
-  if (!Number.isInteger(branch) || branch < 0) throw new RangeError(`branch is ${branch}; give 0 (conditional) or 1 (unconditional)`);
+    if (!Number.isInteger(at) || at < 0 || at >= all)
+      throw new RangeError(`${name} is ${shown(at)}; give a whole number from 0 to ${all - 1}`);
+  if (!Number.isInteger(branch) || branch < 0)
+    throw new RangeError(`branch is ${shown(branch)}; give 0 (conditional) or 1 (unconditional)`);
 }

@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type AccelerateOptions, accelerate } from '../src/accelerate.ts';
+import { inspectRun } from '../src/inspect/run.ts';
 import type { Attention } from '../src/method.ts';
 import { adaSpa, pyramidSparse } from '../src/methods.ts';
 import type { GenerateOptions } from '../src/options.ts';
@@ -53,6 +54,38 @@ test('steps and layers stay dense by share, count or list, and all of them is th
   const { restore } = accelerate(pipe, sparse, { denseSteps: 5 });
   expect(await pixels()).toEqual(exact);
   restore();
+});
+
+test.each<[unknown, string]>([
+  [undefined, 'there is no method: it is undefined'],
+  ['adaSpa', 'there is no method: it is "adaSpa"; give a preset such as adaSpa(), or an object with its stages, or a function'],
+  [adaSpa, 'it is a preset that was not called'],
+  [{ ...sparse, select: 5 }, 'its select is no function'],
+])('%o is refused as a method, by accelerate and by inspectRun', async (method, message) => {
+  expect(() => (accelerate as (...all: unknown[]) => unknown)(pipe, method)).toThrow(message);
+  await expect((inspectRun as (...all: unknown[]) => Promise<unknown>)(pipe, PROMPT, { method })).rejects.toThrow(message.split(';')[0]);
+});
+
+test('what is no pipeline, and options that there are not, are refused', async () => {
+  const loose = accelerate as (...all: unknown[]) => unknown;
+  expect(() => loose({}, sparse)).toThrow('there is no pipeline: it is an object with nothing in it; make one with');
+  expect(() => loose(undefined, sparse)).toThrow('there is no pipeline: it is undefined');
+  expect(() => loose(pipe, sparse, 5)).toThrow('the options of accelerate are 5; give an object, or leave it out');
+  expect(() => loose(pipe, sparse, { denseStep: 1 })).toThrow(
+    'accelerate has no option denseStep; it takes denseSteps, denseLayers, measure',
+  );
+  await expect(loose(pipe, 'auto')).rejects.toThrow('the options of accelerate are undefined; give an object, { prompt, quality }');
+  await expect(loose(pipe, 'auto', { promt: 'x' })).rejects.toThrow('accelerate has no option promt');
+  await expect(loose('x.onnx', sparse)).rejects.toThrow('the options of accelerate are undefined; give an object, { grid, steps }');
+  await expect(loose('x.onnx', 'auto', {})).rejects.toThrow("'auto' chooses for a pipeline");
+  await expect(loose(new URL('http://here/x.onnx'), sparse, {})).rejects.toThrow('http://here/x.onnx is no file; give the path');
+  const inspect = inspectRun as (...all: unknown[]) => Promise<unknown>;
+  await expect(inspect(pipe, PROMPT)).rejects.toThrow('the options of inspectRun are undefined; give an object, { method }');
+  await expect(inspect(pipe, PROMPT, { method: sparse, layers: 1 })).rejects.toThrow(
+    "layers is 1; give a list of numbers from 0, or 'all'",
+  );
+  await expect(inspect({}, PROMPT, { method: sparse })).rejects.toThrow('there is no pipeline');
+  expect(pipe.attention).toMatchObject({ name: 'dense' });
 });
 
 test('a bare function is left out where attention stays dense', async () => {

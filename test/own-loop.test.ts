@@ -147,6 +147,38 @@ const refusing = (place: object, given: Partial<OwnLoopOptions> = {}, q: unknown
   return attend(q, q, q, place);
 };
 
+test('a grid without text has none', async () => {
+  const attend = attention(method, { ...options, grid: { frames: 2, height: 5, width: 8 } });
+  const x = numbers(2 * 80 * 16, 1);
+  expect((await attend(x, x, x, { step: 0, layer: 0 })).length).toBe(x.length);
+  await attend.dispose();
+});
+
+test.each<[unknown[], string]>([
+  [[], 'there is no method: it is undefined; give a preset such as adaSpa()'],
+  [[adaSpa, options], 'it is a preset that was not called'],
+  [[method], 'the options of attention are undefined; give an object, { grid, layers, steps, heads }'],
+  [[method, { layers: 2, steps: 5 }], 'the grid is undefined; give { frames, height, width } in tokens'],
+  [[method, { ...options, steps: undefined }], 'steps is undefined; give a whole number above 0'],
+  [[method, { ...options, layer: 3 }], 'attention has no option layer; it takes grid, layers'],
+  [[method, { ...options, dtype: 'f64' }], 'dtype is "f64"; choose'],
+  [[method, { ...options, device: 'webgpu' }], 'device is "webgpu"; give one that is open'],
+  [[method, { ...options, ops: {} }], 'there is no backend: it is an object with nothing in it'],
+])('attention(%o) is refused', (given, message) => {
+  expect(() => (attention as (...all: unknown[]) => unknown)(...given)).toThrow(message);
+});
+
+test.each<[unknown[], string]>([
+  [[], 'q is undefined; give a tensor'],
+  [[{ shape }, { shape }, { shape }], 'the site of a call is undefined; give { step, steps'],
+  [[{ shape }, { shape }, { shape }, { step: 0 }], 'the grid of a call is undefined'],
+  [[{ shape }, { shape }, { shape }, { grid }], 'for no batch items'],
+])('a call of a bound method with %o is refused', (given, message) => {
+  const { attention: bound } = createAttention(ops, method);
+  const site = given.length === 0 ? { grid } : given[3];
+  expect(() => (bound as (...all: unknown[]) => unknown)(given[0], given[1], given[2], site)).toThrow(message);
+});
+
 test.each<[object, Partial<OwnLoopOptions>, unknown, string]>([
   [{ step: 5, layer: 0 }, {}, undefined, 'step is 5; give a whole number from 0 to 4'],
   [{ step: 0, layer: -1 }, {}, undefined, 'layer is -1'],
@@ -162,6 +194,8 @@ test.each<[object, Partial<OwnLoopOptions>, unknown, string]>([
   ],
   [{ step: 0, layer: 0 }, {}, [1, 2], 'neither three Float32Arrays nor three GPUBuffers'],
   [{ step: 0, layer: 0 }, { ops }, undefined, 'q, k and v are no handles'],
+  [{ layer: 0 }, {}, undefined, 'step is undefined; give a whole number from 0 to 4'],
+  [7 as unknown as object, {}, undefined, 'the place of a call is 7; give { step, layer }'],
 ])('%o with %o is refused', async (place, given, q, message) => {
   await expect(async () => refusing(place, given, q)).rejects.toThrow(message);
 });

@@ -1,5 +1,6 @@
 // What a method did in a run, looked at from inside: density of every layer and head at every step, and of chosen ones the whole plan with
 // its recall of the exact attention.
+import { checkMethod, checkObject, checkOptions, checkPipeline, shown } from '../checks.ts';
 import type { Layouts, Method, Phase, Site } from '../method.ts';
 import type { GenerateOptions, Settings } from '../options.ts';
 import type { RunReport, TextToVideoPipeline } from '../pipeline.ts';
@@ -96,10 +97,15 @@ export interface Inspection {
 /**
  * Runs the pipeline with a method to the last frame and looks at its plans: a run takes longer than it would, by full attention where it is
  * looked at, and makes the same video.
- * @throws RangeError for a step or layer that there is not, and as the pipeline does.
+ * @throws TypeError for what is no pipeline or no method, RangeError for a step or layer that there is not, and as the pipeline does.
  */
 export async function inspectRun(pipe: TextToVideoPipeline, prompt: string, options: InspectOptions): Promise<Inspection> {
+  checkPipeline(pipe);
+  checkOptions('inspectRun', options, ['method'], ['method', 'layers', 'atSteps', 'settings', 'onStep', 'signal']);
   const { method, settings, signal, onStep } = options;
+  checkMethod(method);
+  checkChosen('layers', options.layers);
+  checkChosen('atSteps', options.atSteps);
   const calls: InspectedCall[] = [];
   const plans: InspectedPlan[] = [];
   const densities: number[] = [];
@@ -148,6 +154,18 @@ const layersOf = (layers: InspectOptions['layers'], count: number): readonly num
 function isChosen({ layers, atSteps = [-1] }: InspectOptions, site: Site): boolean {
   const atStep = atSteps === 'all' || atSteps.includes(site.step) || (atSteps[0] === -1 && site.step === site.steps - 1);
   return atStep && layersOf(layers, site.layers).includes(site.layer);
+}
+
+function checkChosen(name: string, chosen: unknown): void {
+  if (chosen !== undefined && chosen !== 'all' && !Array.isArray(chosen))
+    throw new TypeError(`${name} is ${shown(chosen)}; give a list of numbers from 0, or 'all'`);
+}
+
+/** @throws TypeError for what is no inspection. */
+export function checkInspection(value: unknown): void {
+  checkObject('the inspection is', value, 'give what inspectRun returned');
+  if (!Array.isArray((value as Partial<Inspection>).plans))
+    throw new TypeError(`the inspection is ${shown(value)}; give what inspectRun returned`);
 }
 
 function checkLayers(layers: InspectOptions['layers'], count: number): void {

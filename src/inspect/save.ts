@@ -1,12 +1,13 @@
 // An inspection as a folder: pictures, and `inspection.json` with the figures and the names of the pictures.
 import { mkdir, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
+import { shown } from '../checks.ts';
 import type { Recall } from '../quality/recall.ts';
 import type { Grid } from '../sparse3d/plan.ts';
 import { frameImage } from '../video/frames.ts';
 import { checkPlace } from '../video/place.ts';
 import { blockMap, middleBlock, neighbourhood } from './pictures.ts';
-import type { InspectedCall, InspectedPlan, Inspection } from './run.ts';
+import { checkInspection, type InspectedCall, type InspectedPlan, type Inspection } from './run.ts';
 
 /** The name of the file of figures in a folder of an inspection. */
 export const FIGURES = 'inspection.json';
@@ -106,6 +107,7 @@ const nameOf = (what: string, { step, layer }: InspectedPlan, head: number): str
  * @throws Error with one sentence for a place that takes no folder, or where there are other files.
  */
 export async function checkInspectionPlace(folder: string): Promise<void> {
+  if (typeof folder !== 'string') throw new TypeError(`the folder is ${shown(folder)}; give the name of one that is not there yet`);
   const place = resolve(folder);
   await checkPlace(join(place, FIGURES), `${partialOf(place)}.check`);
   const there: string[] = await readdir(place).catch((error: NodeJS.ErrnoException) => {
@@ -127,6 +129,7 @@ export async function saveInspection(
   folder: string,
   options: SaveInspectionOptions = {},
 ): Promise<InspectionFigures> {
+  checkInspection(inspection);
   await checkInspectionPlace(folder);
   const place = resolve(folder);
   const figures = figuresOf(inspection, options, true);

@@ -1,5 +1,5 @@
 // An inspection on a terminal: a table of the run, a table of each plan, and its block maps in shades.
-import { type InspectedPlan, type Inspection, mean } from './run.ts';
+import { checkInspection, type InspectedPlan, type Inspection, mean } from './run.ts';
 
 /** Shades of a cell, by the share of its block pairs that is read. */
 const SHADES = ' ·░▒▓█';
@@ -8,6 +8,7 @@ const [ACROSS, DOWN] = [32, 16];
 
 /** The inspection in lines of `columns` characters at most, if maps fit in them at all. */
 export function inspectionText(inspection: Inspection, columns = 100): string {
+  checkInspection(inspection);
   const { prompt, method, settings, grid, layers, heads, report, plans } = inspection;
   const tokens = grid.frames * grid.height * grid.width + grid.text;
   return `${[

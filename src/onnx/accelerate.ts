@@ -1,5 +1,6 @@
 // Opens an ONNX model with its self-attention at the seam: the graph is read, cut at each attention, and the parts become sessions.
 import type { RuntimeChoice } from '../backend/runtime.ts';
+import { checkMethod, checkOptions } from '../checks.ts';
 import { UnsupportedError } from '../errors.ts';
 import type { Method } from '../method.ts';
 import { type DenseOverrides, withDense } from '../search/schedule.ts';
@@ -7,7 +8,7 @@ import { type Grid, tokensOf } from '../sparse3d/plan.ts';
 import { readOnnx } from './file.ts';
 import { type Finding, findAttention } from './find.ts';
 import { type Graph, graphOf } from './graph.ts';
-import { checkedGrid, type Feeds, type GridOption } from './grid.ts';
+import { type Feeds, type GridOption, gridWithText } from './grid.ts';
 import { openSteps } from './open.ts';
 import { onCpu, onWebgpu, type Place } from './places.ts';
 import type { NodeProto } from './schema.ts';
@@ -29,6 +30,10 @@ export interface OnnxOptions extends StepOptions, DenseOverrides {
   readonly runtime?: RuntimeChoice;
 }
 
+const OPTIONS: readonly (keyof OnnxOptions)[] = [
+  ...(['grid', 'steps', 'timestepInput', 'textBefore', 'leave', 'denseSteps', 'denseLayers', 'device', 'runtime'] as const),
+];
+
 /**
  * Opens an ONNX video transformer so that its self-attention is computed by `method`. The file is only read. The result is called like an
  * InferenceSession; each run is one forward.
@@ -36,6 +41,8 @@ export interface OnnxOptions extends StepOptions, DenseOverrides {
  * cannot (its node and why); RangeError when the tokens are not those of the grid.
  */
 export async function accelerateOnnx(path: string, method: Method, options: OnnxOptions): Promise<OnnxSession> {
+  checkMethod(method);
+  checkOptions('accelerate', options, ['grid', 'steps'], OPTIONS);
   const file = await readOnnx(path);
   const graph = graphOf(file.model.graph);
   const tracked = trackSteps(options, graph.inputs);
@@ -108,11 +115,11 @@ function described(findings: readonly Finding[]): string {
 
 /** The grid of a run with these feeds. @throws TypeError without a grid, RangeError for one whose tokens are known not to be the model's. */
 function gridFor(path: string, taken: readonly Finding[], { grid, textBefore = 0 }: OnnxOptions): (feeds: Feeds) => Grid {
-  if (typeof grid === 'function') return (feeds) => checkedGrid(grid(feeds), textBefore);
+  if (typeof grid === 'function') return (feeds) => gridWithText(grid(feeds), textBefore);
   const [{ node, tokens }] = taken;
   const stated = tokens === undefined ? `${path} leaves sizes open` : `${node} of ${path} has ${tokens} tokens`;
   if (!grid) throw new TypeError(`there is no grid, and ${stated}; give grid: { frames, height, width, text } in tokens`);
-  const checked = checkedGrid(grid, textBefore);
+  const checked = gridWithText(grid, textBefore);
   for (const one of taken) if (one.tokens !== undefined) checkTokens(path, one.node, one.tokens, checked);
   return () => checked;
 }

@@ -1,4 +1,5 @@
 // What `zoetrope inspect` says of an ONNX file: its inputs and results, and each attention with why it would or would not be taken.
+import { shown } from '../checks.ts';
 import type { Finding } from './find.ts';
 
 /** One attention of a file, and whether `accelerate` takes it. */
@@ -30,6 +31,7 @@ export interface OnnxListing {
 
 /** Reads a file's graph; weights in other files are not read. @throws Error when it is missing, damaged or no ONNX model. */
 export async function listAttention(path: string): Promise<OnnxListing> {
+  if (typeof path !== 'string') throw new TypeError(`the file is ${shown(path)}; give the path of an ONNX model`);
   // Not before: few need what reads ONNX.
   const [{ readOnnx }, { graphOf }, { findAttention }, { numberOf }] = await Promise.all([
     import('./file.ts'),
@@ -52,8 +54,11 @@ export async function listAttention(path: string): Promise<OnnxListing> {
   };
 }
 
-/** The listing as lines of text. */
-export function formatListing({ path, producer, opset, inputs, attention }: OnnxListing): string {
+/** The listing as lines of text. @throws TypeError for what is no listing. */
+export function formatListing(listing: OnnxListing): string {
+  if (!Array.isArray((listing as OnnxListing | undefined)?.attention))
+    throw new TypeError(`the listing is ${shown(listing)}; give what listAttention returned`);
+  const { path, producer, opset, inputs, attention } = listing;
   const taken = attention.filter((one) => one.taken).length;
   const stated = inputs.map(({ name, shape }) => `${name}${shape ? ` [${shape.map((size) => (size < 0 ? '?' : size)).join(', ')}]` : ''}`);
   const width = Math.max(0, ...attention.map(({ node }) => node.length));
