@@ -3,7 +3,18 @@ import { type Case, machineName, type ReadResult } from '../bench/results.ts';
 import type { VideoCase } from '../bench/video/case.ts';
 import type { VideoResultFile } from '../bench/video/result.ts';
 import { summarize } from '../bench/video/summary.ts';
-import type { Clips, PlansSection, ReportData, Roofline, RooflinePoint, Source, TimeBar, TimesSection, VideoSection } from './data.ts';
+import type {
+  Clips,
+  PlansSection,
+  ReportData,
+  Roofline,
+  RooflinePoint,
+  RunsSection,
+  Source,
+  TimeBar,
+  TimesSection,
+  VideoSection,
+} from './data.ts';
 
 /** What was read, from where. */
 export interface Read {
@@ -20,6 +31,7 @@ export function collect({ results: read, plans }: Read, version: string, date: s
     ...{ version, date },
     sources: [...results.map(sourceOf), ...plans.map(planSource)],
     videos: videos.filter(({ contenders }) => contenders.length > 0),
+    runs: runsOf(timed),
     rooflines: rooflines(timed.filter(({ bench }) => bench.endsWith('attention'))),
     times: timesOf(timed),
     plans: plans.map(({ figures }) => figures),
@@ -81,6 +93,21 @@ function clipsOf(cases: readonly VideoCase[]): Clips[] {
   return [...all.values()];
 }
 
+/** What each step of a whole run took, by machine and model. */
+function runsOf(results: readonly ReadResult[]): RunsSection[] {
+  const sections = new Map<string, RunsSection & { runs: RunsSection['runs'][number][] }>();
+  for (const { machine, cases } of results)
+    for (const { id, stepSeconds } of cases as readonly (Case & { readonly stepSeconds?: readonly number[] })[]) {
+      if (!stepSeconds || stepSeconds.length === 0) continue;
+      const [model, ...rest] = id.split('/');
+      const key = `${machineName(machine)}/${model}`;
+      const section = sections.get(key) ?? { machine: machineName(machine), model, runs: [] };
+      sections.set(key, section);
+      section.runs.push({ label: rest.join(', '), seconds: stepSeconds });
+    }
+  return [...sections.values()];
+}
+
 /** A case of attention, whoever measured it. */
 type Attended = Case & {
   readonly density?: number;
@@ -105,10 +132,8 @@ function rooflines(results: readonly ReadResult[]): Roofline[] {
       const point = { work: work.join('/'), density: one.density, teraflops, milliseconds: one.milliseconds.median };
       chart.series.set(label, [...(chart.series.get(label) ?? []), point]);
     }
-  // A single contender at a single density says no more than its time does.
-  const worth = [...charts.values()].filter(
-    ({ series }) => series.size > 1 || new Set([...series.values()].flat().map(({ density }) => density)).size > 1,
-  );
+  // Rates at a single density say no more than times do.
+  const worth = [...charts.values()].filter(({ series }) => new Set([...series.values()].flat().map(({ density }) => density)).size > 1);
   return worth.map(({ machine, shape, series }) => ({
     ...{ machine, shape, ceiling: ceilingOf(worth.filter((one) => one.machine === machine)) },
     series: [...series].map(([label, points]) => ({ label, points: points.sort((x, y) => x.density - y.density) })),

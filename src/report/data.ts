@@ -8,6 +8,7 @@ export interface ReportData {
   readonly date: string;
   readonly sources: readonly Source[];
   readonly videos: readonly VideoSection[];
+  readonly runs: readonly RunsSection[];
   readonly rooflines: readonly Roofline[];
   readonly times: readonly TimesSection[];
   readonly plans: readonly PlansSection[];
@@ -42,6 +43,13 @@ export interface Clips {
   readonly prompt: string;
   readonly seed: number;
   readonly frames: readonly { readonly contender: string; readonly pictures: readonly string[] }[];
+}
+
+/** Whole denoising runs of one model on one machine, step by step. */
+export interface RunsSection {
+  readonly machine: string;
+  readonly model: string;
+  readonly runs: readonly { readonly label: string; readonly seconds: readonly number[] }[];
 }
 
 /** Attention on one machine and shape. */

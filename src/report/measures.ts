@@ -14,9 +14,12 @@ export interface Measure {
 }
 
 const adherence = (part: 'subject' | 'scene' | 'motion' | 'direction'): Measure => ({
-  ...{ id: part, name: `${part} kept`, moreIsBetter: true, digits: 3 },
-  note: `Change of the share of videos in which the ${part} of the prompt is seen, against dense attention.`,
-  of: ({ adherence: all }) => all?.[part]?.change,
+  ...{ id: part, name: `${part}, points`, moreIsBetter: true, digits: 1 },
+  note: `Change of the share of videos that show the ${part} of the prompt, against dense attention: -1 is one video in a hundred less.`,
+  of: ({ adherence: all }) => {
+    const change = all?.[part]?.change;
+    return change && { mean: 100 * change.mean, low: 100 * change.low, high: 100 * change.high, count: change.count };
+  },
 });
 
 /** In the order in which one is chosen when a reader has not. */

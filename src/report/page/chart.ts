@@ -13,7 +13,7 @@ import {
   Tooltip,
 } from 'chart.js';
 import { h } from './dom.ts';
-import { colour, onTheme, resolved } from './theme.ts';
+import { colour, type Mark, onTheme, resolved } from './theme.ts';
 
 Chart.register(LinearScale, LineController, LineElement, LogarithmicScale, PointElement, ScatterController, Tooltip);
 
@@ -35,7 +35,7 @@ export interface Series {
   readonly line?: 'solid' | 'dashed';
   /** Radius of points in pixels; 0 draws none. */
   readonly radius?: number;
-  readonly mark?: 'circle' | 'rectRot';
+  readonly mark?: Mark;
 }
 
 export interface Axis {
@@ -78,9 +78,11 @@ export function chart(label: string, data: () => ChartData, height = 380): { rea
 
 function datasetOf({ colour: reference, points, line, radius = 5, mark = 'circle' }: Series): ChartDataset<'scatter', Point[]> {
   const own = resolved(reference);
+  // A square or triangle of a radius is smaller than its circle.
+  const size = mark === 'circle' ? radius : 1.25 * radius;
   return {
     data: [...points],
-    ...{ borderColor: own, backgroundColor: own, pointRadius: radius, pointHoverRadius: radius + 2, pointStyle: mark, pointHitRadius: 8 },
+    ...{ borderColor: own, backgroundColor: own, pointRadius: size, pointHoverRadius: size + 2, pointStyle: mark, pointHitRadius: 8 },
     ...{ clip: 10, showLine: line !== undefined, borderWidth: 2, borderDash: line === 'dashed' ? [6, 5] : [], tension: 0 },
     ...{ pointBorderColor: colour('--card'), pointBorderWidth: radius > 3 ? 1.5 : 0 },
   };

@@ -1,4 +1,5 @@
 // Elements in one line.
+import type { Look } from './theme.ts';
 
 type Child = Node | string | number | undefined | false;
 type Properties = Readonly<Record<string, unknown>>;
@@ -26,6 +27,13 @@ export function part(title: string, note: string, ...children: Child[]): HTMLEle
   return h('section', { class: 'part' }, h('h3', {}, title), note !== '' && h('p', { class: 'note' }, note), ...children);
 }
 
+/** A part as wide as the page. */
+export function wide(...args: Parameters<typeof part>): HTMLElement {
+  const section = part(...args);
+  section.classList.add('wide');
+  return section;
+}
+
 /** A choice of one of some texts. */
 export function choice(label: string, names: readonly string[], onChoice: (at: number) => void, chosen = 0): HTMLElement {
   const select = h(
@@ -36,18 +44,19 @@ export function choice(label: string, names: readonly string[], onChoice: (at: n
   return h('label', { class: 'choice' }, label, select);
 }
 
-/** A choice of some of the keys, each with a dot of its colour; the colour is kept when others come and go. */
-export function chips(
-  names: readonly string[],
-  colours: ReadonlyMap<string, string>,
-  chosen: Set<string>,
-  onChange: () => void,
-): HTMLElement {
+/** What draws the mark of a series before its name. */
+const dot = ({ colour, mark }: Look) => ({ style: `--dot: ${colour}`, 'data-mark': mark });
+
+/** The name of a series with its mark, for a legend. */
+export const key = (name: string, look: Look): HTMLElement => h('span', { class: 'key', ...dot(look) }, name);
+
+/** A choice of some of the keys, each with its mark; the look is kept when others come and go. */
+export function chips(names: readonly string[], looks: ReadonlyMap<string, Look>, chosen: Set<string>, onChange: () => void): HTMLElement {
   const chip = (name: string) =>
     h(
       'button',
       {
-        ...{ type: 'button', class: 'chip', 'aria-pressed': String(chosen.has(name)), style: `--dot: ${colours.get(name)}` },
+        ...{ type: 'button', class: 'chip', 'aria-pressed': String(chosen.has(name)), ...dot(looks.get(name)!) },
         click: (event: Event) => {
           if (!chosen.delete(name)) chosen.add(name);
           (event.currentTarget as Element).setAttribute('aria-pressed', String(chosen.has(name)));

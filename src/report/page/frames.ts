@@ -1,8 +1,14 @@
 // Frames of contenders side by side, at one moment that a slider moves through the video.
 import type { Clips } from '../data.ts';
-import { choice, h, part } from './dom.ts';
+import { choice, h, wide } from './dom.ts';
 
-export function framesPart(clips: readonly Clips[], shown: () => readonly string[], redraws: (() => void)[]): HTMLElement {
+/** `captionOf` says of a contender what its videos cost. */
+export function framesPart(
+  clips: readonly Clips[],
+  shown: () => readonly string[],
+  captionOf: (contender: string) => string,
+  redraws: (() => void)[],
+): HTMLElement {
   const stage = h('div', { class: 'stage' });
   const slider = h('input', { type: 'range', min: 0, max: 0, value: 0, 'aria-label': 'Moment of the video', input: () => place() });
   const count = h('output', {});
@@ -14,7 +20,13 @@ export function framesPart(clips: readonly Clips[], shown: () => readonly string
   const draw = () => {
     const own = clip.frames.filter(({ contender }) => shown().includes(contender));
     pictures = own.map(({ contender, pictures: sources }) => ({ image: h('img', { alt: `${contender}: ${clip.prompt}` }), sources }));
-    stage.replaceChildren(...pictures.map(({ image }, at) => h('figure', {}, image, h('figcaption', {}, own[at].contender))));
+    stage.replaceChildren(
+      ...pictures.map(({ image }, at) => {
+        const { contender } = own[at];
+        return h('figure', {}, image, h('figcaption', {}, contender, h('small', {}, captionOf(contender))));
+      }),
+      own.length === 0 ? h('p', { class: 'note' }, 'No frames were kept of those that are shown.') : '',
+    );
     slider.max = String(Math.max(0, ...pictures.map(({ sources }) => sources.length - 1)));
     place();
   };
@@ -29,9 +41,8 @@ export function framesPart(clips: readonly Clips[], shown: () => readonly string
       draw();
     },
   );
-  const section = part('Frames side by side', '', h('div', { class: 'bar' }, prompts, play, slider, count), stage);
-  section.classList.add('wide');
-  return section;
+  const note = 'The same prompt and seed by each of those that are shown, at one moment: move the slider, by hand or with the arrow keys.';
+  return wide('Frames side by side', note, h('div', { class: 'bar' }, prompts, play, slider, count), stage);
 }
 
 /** Frames of a played video, each so long. */

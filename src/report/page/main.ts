@@ -1,7 +1,7 @@
 // The page of a report: reads the data that is in it and shows each section that has some.
 import type { ReportData, Roofline, Source } from '../data.ts';
 import { h, table } from './dom.ts';
-import { rooflineSection, timesSection } from './measured.ts';
+import { rooflineSection, runsSection, timesSection } from './measured.ts';
 import { plansSection } from './plans.ts';
 import './style.css';
 import './figures.css';
@@ -10,15 +10,29 @@ import { videoSection } from './video.ts';
 const data = JSON.parse(document.getElementById('report-data')!.textContent!) as ReportData | null;
 const page = document.getElementById('page')!;
 if (data === null) page.append(h('p', {}, 'This page has no data; make a report with zoetrope report.'));
-else page.append(header(data), ...sections(data), sourcesPart(data.sources));
+else {
+  const articles = sections(data);
+  page.append(header(data), ...(articles.length > 2 ? [contents(articles)] : []), ...articles, sourcesPart(data.sources));
+}
 
-function sections({ videos, rooflines, times, plans }: ReportData): HTMLElement[] {
+function sections({ videos, runs, rooflines, times, plans }: ReportData): HTMLElement[] {
   return [
     ...videos.map(videoSection),
     ...plans.map(plansSection),
+    ...runs.map(runsSection),
     ...byMachine(rooflines).map(rooflineSection),
     ...times.map(timesSection),
   ];
+}
+
+/** Links to the sections, by their headings and where they were measured. */
+function contents(articles: readonly HTMLElement[]): HTMLElement {
+  const link = (article: HTMLElement, at: number): HTMLElement => {
+    article.id = `section-${at}`;
+    const text = (selector: string) => article.querySelector(selector)?.textContent ?? '';
+    return h('li', {}, h('a', { href: `#${article.id}` }, text('h2')), ' ', h('small', {}, text('.where')));
+  };
+  return h('nav', { 'aria-label': 'Sections' }, h('ul', {}, ...articles.map(link)));
 }
 
 /** Rooflines of one machine belong together. */

@@ -1,7 +1,7 @@
 // An inspection on the page: density of every layer and head over the steps, and the pictures of plans with their recall.
 import { type Colour, levelColour, QUERY, UNREAD } from '../../inspect/colours.ts';
 import type { PlansSection } from '../data.ts';
-import { choice, h, part } from './dom.ts';
+import { choice, h, key, wide } from './dom.ts';
 import { heatMap, scale } from './heat.ts';
 
 export function plansSection(section: PlansSection): HTMLElement {
@@ -43,9 +43,8 @@ function densityPart({ calls, layers, heads, steps }: PlansSection): HTMLElement
   };
   draw();
   const bar = h('div', { class: 'bar' }, h('label', { class: 'choice' }, 'Step', slider), scale('none', 'all of it'));
-  const section = part('Density', 'Share of full attention that was computed.', bar, h('div', { class: 'maps two' }, heatMap(whole), one));
-  section.classList.add('wide');
-  return section;
+  const note = 'Share of full attention that was computed: by layer over the whole run, and by layer and head at the step of the slider.';
+  return wide('Density', note, bar, h('div', { class: 'maps two' }, heatMap(whole), one));
 }
 
 function picturesPart({ plans }: PlansSection): HTMLElement {
@@ -54,8 +53,8 @@ function picturesPart({ plans }: PlansSection): HTMLElement {
   const draw = (at: number) => {
     const { heads, pools } = plans[at];
     legend.replaceChildren(
-      ...pools.map((pool, level) => key(pool === 1 ? 'read in full' : `read at 1/${pool}`, levelColour(level))),
-      ...[key('not read', UNREAD), key('the query block', QUERY)],
+      ...pools.map((pool, level) => keyOf(pool === 1 ? 'read in full' : `read at 1/${pool}`, levelColour(level))),
+      ...[keyOf('not read', UNREAD), keyOf('the query block', QUERY)],
     );
     stage.replaceChildren(...heads.map(headFigure));
   };
@@ -65,12 +64,10 @@ function picturesPart({ plans }: PlansSection): HTMLElement {
   );
   const note =
     'Above, query blocks from top to bottom and key blocks from left to right. Below, what the query block with an outline reads, frame by frame: bright in full, tinted coarsely, dark not at all.';
-  const section = part('Block maps and neighbourhoods', note, h('div', { class: 'bar' }, choice('Plan', names, draw), legend), stage);
-  section.classList.add('wide');
-  return section;
+  return wide('Block maps and neighbourhoods', note, h('div', { class: 'bar' }, choice('Plan', names, draw), legend), stage);
 }
 
-const key = (text: string, colour: Colour): HTMLElement => h('span', { class: 'key', style: `--dot: rgb(${colour})` }, text);
+const keyOf = (text: string, colour: Colour): HTMLElement => key(text, { colour: `rgb(${colour})`, mark: 'rect' });
 
 function headFigure(
   { density, read, full, map, neighbourhood }: PlansSection['plans'][number]['heads'][number],

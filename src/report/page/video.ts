@@ -4,10 +4,10 @@ import type { VideoRow, VideoSection } from '../data.ts';
 import { MEASURES, measuresOf } from '../measures.ts';
 import { pareto } from '../pareto.ts';
 import { chart, type Series } from './chart.ts';
-import { chips, choice, h, part, table } from './dom.ts';
+import { chips, choice, h, part, table, wide } from './dom.ts';
 import { framesPart } from './frames.ts';
 import { heatMap, scale } from './heat.ts';
-import { coloursOf } from './theme.ts';
+import { type Look, looksOf } from './theme.ts';
 import { tradeOff } from './trade-off.ts';
 
 /** Contenders that are shown before a reader chooses: those that no other beats, and so many at most. */
@@ -16,14 +16,15 @@ const SHOWN = 6;
 export function videoSection(section: VideoSection): HTMLElement {
   const { contenders, machine, setting, clips, embedded } = section;
   const names = contenders.map(({ contender }) => contender);
-  const colours = coloursOf(names);
+  const looks = looksOf(names);
   const shown = new Set(['dense', ...bestOf(contenders).slice(0, SHOWN - 1)].filter((name) => names.includes(name)));
   const redraws: (() => void)[] = [];
   const others = h('div', { class: 'parts' });
   const visible = () => contenders.filter(({ contender }) => shown.has(contender));
-  if (contenders.some(({ steps }) => steps)) others.append(...stepParts(visible, colours, redraws));
+  others.append(tradeOff({ rows: contenders, looks, shown }, redraws));
+  if (clips.length > 0) others.append(framesPart(clips, () => names.filter((name) => shown.has(name)), captionOf(contenders), redraws));
+  if (contenders.some(({ steps }) => steps)) others.append(...stepParts(visible, looks, redraws));
   if (contenders.some(({ plans }) => plans)) others.append(plansPart(visible, redraws));
-  if (clips.length > 0) others.append(framesPart(clips, () => names.filter((name) => shown.has(name)), redraws));
   return h(
     'article',
     {},
@@ -35,19 +36,25 @@ export function videoSection(section: VideoSection): HTMLElement {
         { class: 'warning' },
         'The embedded model is small and knows a few dozen cartoon subjects: these figures are no evidence for Wan itself.',
       ),
-    tradeOff(contenders, colours),
-    others.childElementCount > 0 &&
-      h(
-        'div',
-        { class: 'bar' },
-        chips(names, colours, shown, () => {
-          for (const redraw of redraws) redraw();
-        }),
-      ),
+    h(
+      'div',
+      { class: 'bar' },
+      chips(names, looks, shown, () => {
+        for (const redraw of redraws) redraw();
+      }),
+    ),
     others,
     figuresPart(contenders),
   );
 }
+
+/** What a contender's videos cost, in a few words. */
+const captionOf =
+  (contenders: readonly VideoRow[]) =>
+  (name: string): string => {
+    const { density, denoiseSpeedup } = contenders.find(({ contender }) => contender === name)!;
+    return denoiseSpeedup ? `${denoiseSpeedup.mean.toFixed(2)} times as fast, density ${density.toFixed(2)}` : 'full attention';
+  };
 
 /** Names of those that no other beats by speed and the first measure there is, then of those nearest to dense attention. */
 function bestOf(contenders: readonly VideoRow[]): string[] {
@@ -64,31 +71,52 @@ function bestOf(contenders: readonly VideoRow[]): string[] {
 
 type Visible = () => readonly VideoRow[];
 
-function stepParts(visible: Visible, colours: ReadonlyMap<string, string>, redraws: (() => void)[]): HTMLElement[] {
-  const lines = (title: string, unit: string, of: (row: VideoRow) => readonly number[] | undefined, to?: number) => {
+/** A chart of what each step did. */
+interface StepChart {
+  readonly title: string;
+  readonly note: string;
+  /** Name of the axis. */
+  readonly axis: string;
+  readonly to?: number;
+  readonly of: (row: VideoRow) => readonly number[] | undefined;
+}
+
+const STEP_CHARTS: readonly StepChart[] = [
+  {
+    ...{ title: 'Time per step', axis: 'milliseconds', of: ({ steps }) => steps?.milliseconds },
+    note: 'Down is faster. Searches are peaks; what the step cache gives takes next to nothing.',
+  },
+  {
+    ...{ title: 'Density of steps', axis: 'share of full attention', to: 1, of: ({ steps }) => steps?.density },
+    note: 'How much of full attention each step computed: 1 in the warm-up, 0 where the step cache gave it.',
+  },
+  {
+    ...{ title: 'Latent error', axis: 'relative to the dense latents', of: ({ steps }) => steps?.error },
+    note: 'How far the latents are from those of dense attention after the same step. Down is nearer.',
+  },
+];
+
+function stepParts(visible: Visible, looks: ReadonlyMap<string, Look>, redraws: (() => void)[]): HTMLElement[] {
+  const lines = ({ title, note, axis, to, of }: StepChart) => {
     const series = (): Series[] =>
       visible().flatMap((row) => {
         const values = of(row);
-        const points = values?.map((y, x) => ({ x, y, tip: [row.contender, `step ${x}: ${round(y)} ${unit}`.trim()] }));
-        return points ? [{ colour: colours.get(row.contender)!, points, line: 'solid' as const, radius: 2.5 }] : [];
+        const points = values?.map((y, x) => ({ x, y, tip: [row.contender, `step ${x}: ${round(y)}`] }));
+        return points ? [{ ...looks.get(row.contender)!, points, line: 'solid' as const, radius: 3 }] : [];
       });
     const drawn = chart(
       title,
       () => ({
-        x: { title: 'step', from: 0, to: Math.max(1, ...series().map(({ points }) => points.length - 1)) },
-        y: { title: unit || title.toLowerCase(), from: 0, to },
+        x: { title: 'denoising step', from: 0, to: Math.max(1, ...series().map(({ points }) => points.length - 1)) },
+        y: { title: axis, from: 0, to },
         series: series(),
       }),
       300,
     );
     redraws.push(drawn.draw);
-    return part(title, '', drawn.element);
+    return part(title, note, drawn.element);
   };
-  return [
-    lines('Time per step', 'milliseconds', ({ steps }) => steps?.milliseconds),
-    lines('Density of steps', '', ({ steps }) => steps?.density, 1),
-    ...(visible().some(({ steps }) => steps?.error) ? [lines('Latent error', 'relative error', ({ steps }) => steps?.error)] : []),
-  ];
+  return STEP_CHARTS.filter(({ of }) => visible().some(of)).map(lines);
 }
 
 function plansPart(visible: Visible, redraws: (() => void)[]): HTMLElement {
@@ -113,9 +141,7 @@ function plansPart(visible: Visible, redraws: (() => void)[]): HTMLElement {
   });
   const note =
     'Share of full attention that each layer computed: at every step, as the mean of its heads, or in each head, as the mean of the steps.';
-  const wide = part('Density by layer', note, h('div', { class: 'bar' }, picker, scale('none', 'all of it')), maps);
-  wide.classList.add('wide');
-  return wide;
+  return wide('Density by layer', note, h('div', { class: 'bar' }, picker, scale('none', 'all of it')), maps);
 }
 
 const transposed = (rows: readonly (readonly number[])[]): number[][] => rows[0].map((_, at) => rows.map((row) => row[at]));
@@ -136,10 +162,8 @@ function figuresPart(contenders: readonly VideoRow[]): HTMLElement {
     ...[interval(row.flicker, 2), row.plans?.recall?.read.toFixed(3) ?? ''],
   ]);
   const note =
-    'Means over pairs of one prompt and seed, with bootstrap intervals of 95 % over them. Density is the share of full attention in FLOP over all steps, warm-up the share of calls that the schedule computes in full, cached that of steps taken from the step cache; recall is the share of the exact softmax mass that sampled plans read.';
-  const wide = part('All figures', note, table(head, rows));
-  wide.classList.add('wide');
-  return wide;
+    'Means over pairs of one prompt and seed, with bootstrap intervals of 95 % over them. Density is the share of full attention in FLOP over all steps, warm-up the share of calls that the schedule computes in full, cached that of steps taken from the step cache; recall is the share of the exact softmax mass that sampled plans read. Of latent error, GMSD and change difference less is better, of all others more.';
+  return wide('All figures', note, table(head, rows));
 }
 
 function interval(figure: Interval | undefined, digits: number): string | Node {
