@@ -32,8 +32,8 @@ export function middleBlock({ layout: { q } }: InspectedPlan): number {
 }
 
 /**
- * What one query block of a head reads, a frame of the run for each latent frame: what is read in full is as bright as it was, coarser levels
- * have their colour, the rest is dark, and the query block has an outline. Text tokens are not drawn.
+ * What one query block of a head reads, a frame of the run for each latent frame: what is read in full is tinted in the colour of the finest level,
+ * coarser levels more so in theirs, the rest is dark, and the query block has an outline. Text tokens are not drawn.
  * @throws RangeError for a query block that there is not.
  */
 export async function neighbourhood(inspection: Inspection, plan: InspectedPlan, head: number, queryBlock: number): Promise<Frame> {
@@ -110,8 +110,9 @@ function drawOver(frame: Frame, at: number, { grid, pools, levels, own }: Reach)
   return { ...frame, data };
 }
 
-/** A channel of a pixel of the frame in the light of its token's level. */
+/** A channel of a pixel of the frame in the light of its token's level; what is read in full keeps most of its own, and shows on a dark scene too. */
 function shade(value: number, level: number, pools: readonly number[], channel: number): number {
   if (level === 0) return 0.15 * value + 0.6 * UNREAD[channel];
-  return pools[level - 1] === 1 ? value : 0.4 * value + 0.6 * colourOf(level)[channel];
+  const own = pools[level - 1] === 1 ? 0.65 : 0.4;
+  return own * value + (1 - own) * colourOf(level)[channel];
 }

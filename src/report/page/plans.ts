@@ -63,7 +63,7 @@ function picturesPart({ plans }: PlansSection): HTMLElement {
     ({ step, layer, layout, isRead }) => `step ${step}, layer ${layer}, ${layout}${isRead ? '' : ', for the next step'}`,
   );
   const note =
-    'Above, query blocks from top to bottom and key blocks from left to right. Below, what the query block with an outline reads, frame by frame: bright in full, tinted coarsely, dark not at all.';
+    'Left, the plan of a head: query blocks from top to bottom, key blocks from left to right. Right, what one query block reads of each latent frame, in the same colours; what is dark is not read. Recall is the share of the exact softmax mass in what is read.';
   return wide('Block maps and neighbourhoods', note, h('div', { class: 'bar' }, choice('Plan', names, draw), legend), stage);
 }
 
