@@ -14,9 +14,9 @@ const DTYPES = ['f32', 'f16'] as const;
 
 /** Where a pipeline is to run. */
 export interface DeviceOptions {
-  /** Which ONNX Runtime, for text encoder and decoder, and on the CPU the transformer; see `loadRuntime` for what `auto` takes. */
+  /** Which ONNX Runtime, for the text encoder, and on the CPU for transformer and decoder; see `loadRuntime` for what `auto` takes. */
   readonly runtime?: RuntimeChoice;
-  /** Where the transformer runs (default `cpu`); `auto` takes a GPU when there is one that is not software, else the CPU. */
+  /** Where transformer and decoder run (default `cpu`); `auto` takes a GPU when there is one that is not software, else the CPU. */
   readonly device?: (typeof DEVICES)[number];
   /** How it stores weights and activations: f32 on the CPU; on a GPU by default f16 where it has f16, else f32. Sums are always f32. */
   readonly dtype?: (typeof DTYPES)[number];

@@ -26,7 +26,7 @@ export interface RunReport {
   readonly dtype: DeviceReport['dtype'];
   /** The GPU's name. */
   readonly adapter?: string;
-  /** What the text encoder and the decoder ran on, and on the CPU the transformer too. */
+  /** What the text encoder ran on, and on the CPU transformer and decoder too. */
   readonly runtime: RuntimeName;
   /** Name of the method, or of the bare function. */
   readonly method: string;

@@ -40,7 +40,7 @@ export interface TextToVideoPipeline {
   readonly vocabulary?: Vocabulary;
   /** Where the transformer runs, how it stores numbers, and why there. */
   readonly device: DeviceReport;
-  /** The ONNX Runtime of the text encoder and the decoder, and on the CPU of the transformer. */
+  /** The ONNX Runtime of the text encoder, and on the CPU of transformer and decoder. */
   readonly runtime: {
     /** Its package. */
     readonly name: RuntimeName;
