@@ -4,7 +4,7 @@ import type { InferenceSession, Tensor } from 'onnxruntime-common';
 import type { CpuDevice } from '../backend/cpu.ts';
 import { float, OnnxGraph } from '../backend/onnx.ts';
 import type { Layout } from './plan.ts';
-import { type ChunkSize, type Chunks, chunksOf, isEven, type PlanNumbers, poolsRead } from './rows.ts';
+import { type ChunkSize, type Chunks, chunksOf, type PlanNumbers, poolsRead } from './rows.ts';
 import { plainUnits, pooledUnits, shareInput, shareInputs, storeUnits, type Units, weightsOf } from './units.ts';
 
 /** Blocked q, k, v [heads, slots, dim], PAD rows zero, a plan's numbers, and the layouts. */
@@ -30,14 +30,13 @@ export async function attendPlan(device: CpuDevice, call: AttendCall): Promise<[
   const { heads, dim, layout, plan } = call;
   const slots = layout.q.blocks * layout.q.block;
   const results = { out: new Float32Array(heads * slots * dim), lse: new Float32Array(call.lse ? heads * slots : 0) };
-  const full = layout.k.counts.every((count) => count === layout.k.block);
-  const even = full && isEven(plan, 0, heads * layout.q.blocks);
   const pools = poolsRead(plan);
   const together = Math.max(1, Math.floor(GROUP_BYTES / (layout.k.blocks * layout.k.block * dim * 8)));
   const size: ChunkSize = { ...CHUNK, threads: device.runtime.threads };
   for (let head = 0; head < heads; head += together) {
     const group = headsOf(call, head, Math.min(together, heads - head));
-    const units = even ? plainUnits(layout.k, group.heads) : pooledUnits(layout.k, group.heads, pools);
+    const plain = pools.every((pool) => pool === 1) ? plainUnits(layout.k, group.heads) : undefined;
+    const units = plain ?? pooledUnits(layout.k, group.heads, pools);
     const rows = { first: head * layout.q.blocks, heads: group.heads, layout };
     for (const chunks of chunksOf(plan, rows, units, size)) await runChunks(device, { group, head, units, chunks }, results);
   }

@@ -31,17 +31,6 @@ export function poolsRead({ counts, pools }: PlanNumbers): number[] {
   return [...new Set(read)].sort((a, b) => a - b);
 }
 
-/** Whether the rows `first .. first + rows - 1` all read equally many blocks, all of them unpooled. */
-export function isEven({ counts, pools }: PlanNumbers, first: number, rows: number): boolean {
-  const levels = pools.length;
-  const wanted = counts.subarray(first * levels, (first + 1) * levels);
-  for (let at = first * levels; at < (first + rows) * levels; at++) {
-    const level = at % levels;
-    if (counts[at] !== (pools[level] === 1 ? wanted[level] : 0)) return false;
-  }
-  return true;
-}
-
 /** What a chunk holds: `rows` at most, and about `keys` that these rows gather together; a multiple of `threads`, so that none waits. */
 export interface ChunkSize {
   readonly rows: number;
@@ -64,21 +53,59 @@ export function chunksOf(plan: PlanNumbers, rows: Rows, units: Units, size: Chun
     asked(row) ? unitsOfRow(plan, units, k, rows.first + row, Math.floor(row / q.blocks)) : new Int32Array(0),
   );
   const queries = (row: number) => (isNearlyFull(q) ? q.block : q.counts[row % q.blocks]);
-  const groups = new Map<number, number[]>();
-  for (const row of lists.keys()) {
-    if (!asked(row)) continue;
-    const group = groups.get(queries(row));
-    if (group) group.push(row);
-    else groups.set(queries(row), [row]);
-  }
-  return [...groups].map(([each, members]) => cutChunks(each, members, lists, units, size));
+  const groups = groupedBy([...lists.keys()].filter(asked), queries);
+  const cut = units.biased ? cutPadded : cutEqual;
+  return [...groups].flatMap(([each, members]) => cut({ queries: each, members, lists, units, size }));
 }
 
-function cutChunks(queries: number, members: number[], lists: readonly Int32Array[], units: Units, size: ChunkSize): Chunks {
-  members.sort((a, b) => lists[b].length - lists[a].length || a - b);
+function groupedBy(rows: readonly number[], key: (row: number) => number): Map<number, number[]> {
+  const groups = new Map<number, number[]>();
+  for (const row of rows) {
+    const group = groups.get(key(row));
+    if (group) group.push(row);
+    else groups.set(key(row), [row]);
+  }
+  return groups;
+}
+
+/** Rows that are asked equally many queries, by their numbers, and the units that each row of the plan reads. */
+interface Group {
+  readonly queries: number;
+  readonly members: number[];
+  readonly lists: readonly Int32Array[];
+  readonly units: Units;
+  readonly size: ChunkSize;
+}
+
+/** Rows sorted by length; a chunk is as wide as its longest row. */
+function cutPadded(group: Group): Chunks[] {
+  return [inChunks(group, byLength(group), rowsTogether(group))];
+}
+
+/** Chunks of rows of one length, which need no padding; the rows that are left of each length are computed one by one. */
+function cutEqual(group: Group): Chunks[] {
+  const sorted = byLength(group);
+  const lengths = groupedBy(sorted, (row) => group.lists[row].length);
+  const left = (perChunk: number) => [...lengths.values()].flatMap((rows) => rows.slice(rows.length - (rows.length % perChunk)));
+  let perChunk = rowsTogether(group);
+  while (perChunk > group.size.threads && left(perChunk).length > sorted.length / 8) perChunk -= group.size.threads;
+  const single = new Set(left(perChunk));
+  const together = sorted.filter((row) => !single.has(row));
+  return [
+    ...(together.length > 0 ? [inChunks(group, together, perChunk)] : []),
+    ...(single.size > 0 ? [inChunks(group, [...single], 1)] : []),
+  ];
+}
+
+const byLength = ({ members, lists }: Group): number[] => members.sort((a, b) => lists[b].length - lists[a].length || a - b);
+
+function rowsTogether({ members, lists, units, size }: Group): number {
   const keys = members.reduce((sum, row) => sum + lists[row].length, 0) * units.size;
   const fitting = Math.min(size.rows, (size.keys * members.length) / keys);
-  const perChunk = Math.min(members.length, Math.max(1, Math.round(fitting / size.threads)) * size.threads);
+  return Math.min(members.length, Math.max(1, Math.round(fitting / size.threads)) * size.threads);
+}
+
+function inChunks({ queries, lists, units }: Group, members: readonly number[], perChunk: number): Chunks {
   const chunks = Math.ceil(members.length / perChunk);
   const rows = Int32Array.from({ length: chunks * perChunk }, (_, at) => members[Math.min(at, members.length - 1)]);
   const ends = Int32Array.from({ length: chunks }, (_, chunk) => lists[rows[chunk * perChunk]].length);

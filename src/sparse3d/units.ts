@@ -35,14 +35,20 @@ export function isNearlyFull({ block, blocks, counts }: Layout): boolean {
  */
 function unitSize(layout: Layout, pools: readonly number[]): number {
   const size = pools.map((pool) => layout.block / pool).reduce(divisor);
-  return isNearlyFull(layout) ? size : divisor(size, Math.max(8, layout.counts.reduce(divisor)));
+  return isNearlyFull(layout) ? size : divisor(size, Math.max(SMALLEST, layout.counts.reduce(divisor)));
 }
 const divisor = (a: number, b: number): number => (b === 0 ? a : divisor(b, a % b));
 
-/** Whole blocks as they are: no bias, no copy. */
-export function plainUnits(layout: Layout, heads: number): Units {
-  const stored = new Map([[1, { first: 0, perHead: layout.blocks, perBlock: 1 }]]);
-  return { size: layout.block, biased: false, count: heads * layout.blocks, stored };
+/** Fewer tokens than this are no unit of their own: copying them one by one costs more than a bias. */
+const SMALLEST = 8;
+
+/** Blocks as they are, cut so that every unit of a short block is full or empty: no bias, no copy. None where such units would be too small. */
+export function plainUnits({ block, blocks, counts }: Layout, heads: number): Units | undefined {
+  const size = counts.reduce(divisor, block);
+  if (size < Math.min(SMALLEST, block)) return undefined;
+  const perBlock = block / size;
+  const perHead = blocks * perBlock;
+  return { size, biased: false, count: heads * perHead, stored: new Map([[1, { first: 0, perHead, perBlock }]]) };
 }
 
 /** Units of every pool factor, finest first, with their bias. */
