@@ -1,8 +1,8 @@
 // Which ONNX Runtime computes: on the CPU onnxruntime-node (native) when it is installed, onnxruntime-web (wasm) otherwise, or onnxruntime-web's
 // WebGPU build on a GPU. All speak one API, onnxruntime-common; nothing outside this file and `runtime-webgpu.ts` knows which one it is.
-import { availableParallelism } from 'node:os';
 import type * as ort from 'onnxruntime-common';
 import { UnsupportedError } from '../errors.ts';
+import { inNode } from '../in-node.ts';
 import type { Numbers } from '../tensor.ts';
 import { webgpuRuntime } from './runtime-webgpu.ts';
 import type { GpuDevice } from './webgpu/device.ts';
@@ -78,8 +78,8 @@ async function importRuntime(name: 'onnxruntime-node' | 'onnxruntime-web'): Prom
 const HINT = 'install onnxruntime-node for about 4x the speed: npm install onnxruntime-node --onnxruntime-node-install=skip';
 
 /**
- * Loads ONNX Runtime. `auto` takes onnxruntime-node when it is installed, else onnxruntime-webgpu where a GPU device is given and onnxruntime-web
- * where none is; a named runtime is never replaced.
+ * Loads ONNX Runtime. `auto` takes onnxruntime-node when it is installed, else (so on every web page) onnxruntime-webgpu where a GPU device is given
+ * and onnxruntime-web where none is; a named runtime is never replaced.
  * @throws UnsupportedError when the named runtime is not installed, or needs a GPU device and there is none.
  */
 export async function loadRuntime(choice: RuntimeChoice = 'auto', gpu?: GpuDevice): Promise<Runtime> {
@@ -91,7 +91,8 @@ export async function loadRuntime(choice: RuntimeChoice = 'auto', gpu?: GpuDevic
   }
   if (choice === 'onnxruntime-web') return describe('onnxruntime-web', await importRuntime('onnxruntime-web'));
   try {
-    return describe('onnxruntime-node', await importRuntime('onnxruntime-node'));
+    if (!inNode) throw new Error('a web page runs no native code');
+    return await describe('onnxruntime-node', await importRuntime('onnxruntime-node'));
   } catch (cause) {
     if (choice === 'auto') return gpu ? webgpuRuntime(gpu) : describe('onnxruntime-web', await importRuntime('onnxruntime-web'));
     throw new UnsupportedError(
@@ -100,14 +101,20 @@ export async function loadRuntime(choice: RuntimeChoice = 'auto', gpu?: GpuDevic
   }
 }
 
-/**
+/** Cores that a runtime may use; wasm has threads on pages alone that are isolated from other origins. */
+async function cores(): Promise<number> {
+  if (inNode) return (await import('node:os')).availableParallelism();
+  return globalThis.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
+}
+
+async /**
  * How long an idle thread spins before it sleeps: longer than the gaps between a graph's operations, but on a busy machine not for the
  * milliseconds in which another thread of the session waits for a core.
  */
 const SPIN_MICROSECONDS = '100';
 
-function describe(name: 'onnxruntime-node' | 'onnxruntime-web', module: Module): Runtime {
-  const threads = availableParallelism();
+function describe(name: 'onnxruntime-node' | 'onnxruntime-web', module: Module): Promise<Runtime> {
+  const threads = await cores();
   if (name === 'onnxruntime-web') module.env.wasm.numThreads = threads;
   module.env.logLevel = 'error';
   const versions = module.env.versions as Record<string, string | undefined>;
@@ -115,7 +122,7 @@ function describe(name: 'onnxruntime-node' | 'onnxruntime-web', module: Module):
     name,
     threads,
     version: (name === 'onnxruntime-node' ? versions.node : versions.web) ?? versions.common ?? 'unknown',
-    ...(name === 'onnxruntime-web' && { hint: HINT }),
+    ...(name === 'onnxruntime-web' && inNode && { hint: HINT }),
     Tensor: module.Tensor,
     session: (model, options = {}) =>
       module.InferenceSession.create(model, {
