@@ -107,13 +107,13 @@ async function cores(): Promise<number> {
   return globalThis.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
 }
 
-async /**
+/**
  * How long an idle thread spins before it sleeps: longer than the gaps between a graph's operations, but on a busy machine not for the
  * milliseconds in which another thread of the session waits for a core.
  */
 const SPIN_MICROSECONDS = '100';
 
-function describe(name: 'onnxruntime-node' | 'onnxruntime-web', module: Module): Promise<Runtime> {
+async function describe(name: 'onnxruntime-node' | 'onnxruntime-web', module: Module): Promise<Runtime> {
   const threads = await cores();
   if (name === 'onnxruntime-web') module.env.wasm.numThreads = threads;
   module.env.logLevel = 'error';
