@@ -1,4 +1,5 @@
 // A method for a wished quality, found by short runs of the user's own prompt: dense once, then presets and sparsities against it.
+import { checkOptions as checkNames, checkPipeline, shown } from './checks.ts';
 import type { Method } from './method.ts';
 import { type Listed, methodNamed } from './methods/catalogue.ts';
 import type { GenerateOptions } from './options.ts';
@@ -70,6 +71,8 @@ export interface Choice {
  * @throws Error when nothing reaches the wish, with what came nearest, and when a short run was dense throughout; RangeError for options out of range; the signal's reason when it is aborted.
  */
 export async function chooseMethod(pipe: TextToVideoPipeline, prompt: string, options: ChooseOptions = {}): Promise<Choice> {
+  checkPipeline(pipe);
+  checkNames('chooseMethod', options, [], OPTIONS);
   const { quality = 30, presets = [methodNamed('exactRest'), methodNamed('adaSpa')], sparsities = [0.5, 0.6, 0.7, 0.8, 0.9] } = options;
   checkOptions(quality, presets, sparsities);
   const start = performance.now();
@@ -95,6 +98,8 @@ export async function chooseMethod(pipe: TextToVideoPipeline, prompt: string, op
     reason: `of ${done.length - 1} tried it is the sparsest with ${quality} dB, and has ${decibels(reached)}`,
   };
 }
+
+const OPTIONS: readonly (keyof ChooseOptions)[] = ['quality', 'settings', 'steps', 'presets', 'sparsities', 'onTrial', 'signal'];
 
 interface Candidate {
   readonly preset: Preset;
@@ -164,6 +169,11 @@ const decibels = (value: number): string => (Number.isFinite(value) ? `${value.t
 
 function checkOptions(quality: number, presets: readonly Preset[], sparsities: readonly number[]): void {
   if (!(Number.isFinite(quality) && quality > 0)) throw new RangeError(`quality is ${quality}; give a PSNR in dB above 0, such as 30`);
+  for (const list of [presets, sparsities] as readonly unknown[])
+    if (!Array.isArray(list)) throw new TypeError(`what is to be tried is ${shown(list)}; give presets and sparsities as lists`);
+  const other = presets.find((one: Partial<Preset> | undefined) => typeof one?.preset !== 'function');
+  if (presets.includes(other as Preset))
+    throw new TypeError(`${shown(other)} cannot be tried; give presets as methodNamed('adaSpa') returns them`);
   if (presets.length === 0) throw new RangeError('there are no presets to try; give at least one');
   for (const [at, sparsity] of sparsities.entries())
     if (!(sparsity > (sparsities[at - 1] ?? 0) && sparsity < 1))

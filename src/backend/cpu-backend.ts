@@ -1,4 +1,5 @@
 // The CPU backend: every operation of a method, on ONNX Runtime and plain numbers, in the order of one device's queue.
+import { checkObject } from '../checks.ts';
 import { UnsupportedError } from '../errors.ts';
 import { searchOps } from '../search/cpu.ts';
 import { algebraOps } from '../search/cpu-algebra.ts';
@@ -9,14 +10,16 @@ import { overHeads } from './by-head.ts';
 import type { CpuDevice } from './cpu.ts';
 
 /** Everything that methods can compute, on a CPU device. The device stays the caller's to dispose. */
-export const cpuBackend = (device: CpuDevice): Backend =>
-  overHeads({
+export function cpuBackend(device: CpuDevice): Backend {
+  checkObject('the device is', device, 'give one that is open, await openCpu()');
+  return overHeads({
     ...memoryOps,
     ...sparse3dOps(device),
     ...searchOps(device),
     ...algebraOps(device),
     ...orderOps(device),
   });
+}
 
 /** Memory belongs to the garbage collector here. */
 const memoryOps: Pick<Backend, 'cast' | 'scope' | 'keep' | 'release'> = {

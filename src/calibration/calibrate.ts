@@ -1,7 +1,9 @@
 // Makes a calibration: a few runs with full attention, beside which every layer and head is tried with each window and its mass is looked at. Only
 // sums stay: nothing of a call is kept.
+
 import { basename } from 'node:path';
 import type { Backend } from '../backend/backend.ts';
+import { checkOptions, checkPipeline } from '../checks.ts';
 import { denoiseOnly } from '../denoise-only.ts';
 import { BRANCH } from '../dit/denoise.ts';
 import type { Attention, Call, Site } from '../method.ts';
@@ -55,9 +57,11 @@ const LOOKS = [0.2, 0.4, 0.6, 0.8];
  * @throws RangeError for no prompts or seeds, and the signal's reason when it is aborted.
  */
 export async function calibrate(pipe: TextToVideoPipeline, options: CalibrateOptions): Promise<Calibration> {
+  checkPipeline(pipe);
+  checkOptions('calibrate', options, ['prompts', 'seeds'], ['prompts', 'seeds', 'settings', 'onStep', 'signal']);
   const { prompts, seeds, settings, signal } = options;
-  if (prompts.length * seeds.length === 0)
-    throw new RangeError('there are no prompts or no seeds to record with; give at least one of each');
+  if (!Array.isArray(prompts) || !Array.isArray(seeds) || prompts.length * seeds.length === 0)
+    throw new RangeError('there are no prompts or no seeds to record with; give lists with at least one of each');
   const sums = new Sums();
   const runs = prompts.flatMap((prompt) => seeds.map((seed) => ({ prompt, seed })));
   for (const [run, { prompt, seed }] of runs.entries()) {

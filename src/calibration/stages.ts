@@ -1,4 +1,5 @@
 // Stages that choose by a calibration: a window for each layer and head, or a share of the blocks.
+import { checkObject } from '../checks.ts';
 import type { Call, Decided, Layouts, Scorer, Selector } from '../method.ts';
 import { byHead, pattern } from '../search/pattern.ts';
 import { offline } from '../search/select-by.ts';
@@ -30,6 +31,7 @@ export const calibratedWindows = (calibration: Calibration, density: number): Sc
 
 /** Rank with the share of blocks that a calibration found for each layer and head. @throws RangeError for a call of another shape. */
 export const calibratedShares = (calibration: Calibration): Selector => {
+  checkObject('the calibration is', calibration?.shares, 'give what calibrate or readCalibration returned');
   const { heads } = calibration.shares;
   const select = offline({ shares: heads });
   const all = heads.flat();

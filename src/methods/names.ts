@@ -1,4 +1,5 @@
 // Names as people type them: the case and hyphens do not matter, and a wrong name is answered with the nearest ones.
+import { shown } from '../checks.ts';
 import { editDistance } from '../edit-distance.ts';
 
 interface Named {
@@ -8,6 +9,7 @@ interface Named {
 
 /** @throws RangeError with the nearest names when none is `name`. */
 export function byName<One extends Named>(name: string, all: readonly One[]): One {
+  if (typeof name !== 'string') throw new TypeError(`the name of a method is ${shown(name)}; give a string, such as 'adaSpa'`);
   const asked = plain(name);
   const found = all.find((one) => [one.name, ...one.aliases].some((known) => plain(known) === asked));
   if (found) return found;

@@ -1,4 +1,5 @@
 // How alike two clips are, pixel by pixel (PSNR, SSIM, how they change), and how steady one clip is (flicker). Pixels count in [0, 1].
+import { shown } from '../checks.ts';
 import { checkFrame, type Frame } from '../video/frame.ts';
 
 /** Peak signal-to-noise ratio in dB over all pixels, colours and frames together; Infinity for equal clips. @throws RangeError for unlike clips. */
@@ -62,11 +63,13 @@ export function luma({ data }: Frame): Float64Array {
 /** Throws a RangeError unless the clips have as many frames, of one size. */
 export function checkPair(a: readonly Frame[], b: readonly Frame[]): void {
   checkClip(a);
+  if (!Array.isArray(b)) throw new TypeError(`The other clip is ${shown(b)}; give a list of frames.`);
   if (a.length !== b.length) throw new RangeError(`A clip of ${a.length} frames is compared with one of ${b.length}; give as many.`);
   for (const frame of b) checkFrame(frame, a[0].width, a[0].height);
 }
 
 function checkClip(frames: readonly Frame[]): void {
+  if (!Array.isArray(frames)) throw new TypeError(`The clip is ${shown(frames)}; give a list of frames.`);
   if (frames.length === 0) throw new RangeError('The clip has no frames; give at least 1.');
   for (const frame of frames) checkFrame(frame, frames[0].width, frames[0].height);
 }

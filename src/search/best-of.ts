@@ -1,5 +1,6 @@
 // The best of several static patterns for each head, judged by a few rows of queries: the tables that are judged are the ones that run.
 import type { Backend } from '../backend/backend.ts';
+import { shown } from '../checks.ts';
 import type { Call, Decided, Layouts, Scorer } from '../method.ts';
 import { type Layout, PAD, type Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
@@ -26,6 +27,7 @@ export interface BestOfOptions {
  * @throws RangeError for no candidates, rows or a share out of range; TypeError for a share that errors should reach.
  */
 export const bestOf = (candidates: readonly Pattern[], { by = 'recall', rows = 64, atLeast }: BestOfOptions = {}): Scorer => {
+  if (!Array.isArray(candidates)) throw new TypeError(`bestOf takes a list of patterns; ${shown(candidates)} was given`);
   checkOptions(candidates, by, rows, atLeast);
   const all: Pattern = (layout) => candidates.flatMap((candidate) => neverEmpty(union(candidate, text()))(layout));
   const tables = tablesOf(all, -Infinity);

@@ -1,4 +1,5 @@
 // Static patterns as forced scores: which block pairs are read whatever q and k are. Made once per layout, and uploaded once per backend.
+import { checkStage } from '../checks.ts';
 import type { Call, Decided, Layouts, Scorer, Selector } from '../method.ts';
 import type { Tensor } from '../tensor.ts';
 import { inTurn, neverEmpty, tablesOf } from './pattern-tables.ts';
@@ -60,6 +61,7 @@ export const pattern = (...patterns: readonly Pattern[]): Scorer => {
 
 /** Forces what a pattern reads over another scorer's scores; a pattern that reads nothing leaves them as they are. */
 export const withPattern = (scorer: Scorer, ...patterns: readonly Pattern[]): Scorer => {
+  checkStage('withPattern', scorer, 'a scorer, such as sampled()');
   const tables = tablesOf(union(...patterns), 0);
   const readsNothing = perLayouts((layout) => tables.masks(layout).every((mask) => !mask.includes(1)));
   const score = (call: Call): Tensor => {
@@ -86,6 +88,7 @@ export const withPattern = (scorer: Scorer, ...patterns: readonly Pattern[]): Sc
  * arXiv 2505.23520; its patterns and margin were not read). A row without anchors takes its own blocks.
  */
 export const lessAnchor = (scorer: Scorer, ...patterns: readonly Pattern[]): Scorer => {
+  checkStage('lessAnchor', scorer, 'a scorer, such as sampled()');
   const tables = tablesOf(neverEmpty(union(...patterns)), -Infinity, 0);
   const score = (call: Call): Tensor =>
     call.ops.scope(() => {

@@ -1,4 +1,5 @@
 // Schedules: when is dense attention, a search or the kept plan due. All times are shares of the run, so that run lengths can change.
+import { checkOptions, checkStage, shown } from '../checks.ts';
 import type { Phase, Schedule, Site } from '../method.ts';
 
 /** Never sparse. */
@@ -68,6 +69,8 @@ export interface DenseOverrides {
  * @throws RangeError for what is neither a share, a count nor whole numbers; when it is asked, for a step or layer that is not there.
  */
 export const withDense = (schedule: Schedule, overrides: DenseOverrides): Schedule => {
+  checkStage('withDense', schedule, 'a schedule, such as searchAt(0.2, 0.6)');
+  checkOptions('withDense', overrides, ['denseSteps', 'denseLayers']);
   const isDense = isDenseAt(overrides);
   const leads = schedule.planLayer;
   const planLayer = leads && ((site: Site): number => firstOpen(leads, isDense, site));
@@ -148,6 +151,7 @@ export function checkStart(start: Readonly<Record<string, number>> | DenseStart)
 }
 
 function checkShares(shares: readonly number[], of: string): void {
+  if (!Array.isArray(shares)) throw new TypeError(`the shares of the ${of} are ${shown(shares)}; give a list of them`);
   for (const [at, share] of shares.entries())
     if (!isShare(share) || share <= (shares[at - 1] ?? -1))
       throw new RangeError(`searches at [${shares.join(', ')}] of the ${of} are not rising shares from 0 to below 1, such as 0.2, 0.6`);

@@ -1,5 +1,6 @@
 // Scorers: how much does a query block want a key block. Each returns a stage, f32 [heads, qBlocks, kBlocks].
 import type { Sampling } from '../backend/backend.ts';
+import { checkStage } from '../checks.ts';
 import type { Call, Scorer } from '../method.ts';
 import type { Tensor } from '../tensor.ts';
 import { withPattern } from './pattern.ts';
@@ -40,4 +41,7 @@ export const sampled = ({ queries = 1 / 4, keys = 1 / 4, seed = 0 }: Partial<Sam
  * Forces all text: every pair of blocks of which one or both hold text is read in full (AdaSpa's text sink). Without text the scores stay
  * as they are.
  */
-export const withText = (scorer: Scorer): Scorer => withPattern(scorer, text());
+export const withText = (scorer: Scorer): Scorer => {
+  checkStage('withText', scorer, 'a scorer, such as sampled()');
+  return withPattern(scorer, text());
+};

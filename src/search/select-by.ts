@@ -1,4 +1,5 @@
 // Selectors made of others: two together, one after the other, one that only shrinks its plan, and budgets by mass or from a table.
+import { checkOptions, checkStage, shown } from '../checks.ts';
 import type { Scorer, Selector } from '../method.ts';
 import { type Level, slotCount, tokensOf } from '../sparse3d/plan.ts';
 import { flopShare, upTo } from './levels.ts';
@@ -8,6 +9,7 @@ import { flopShare, upTo } from './levels.ts';
  * map with columns and diagonals).
  */
 export const union = (first: Selector, second: Selector): Selector => {
+  for (const one of [first, second]) checkStage('union', one, 'two selectors, such as rank()');
   const select: Selector = (call, scores, levels) => {
     const { ops } = call;
     return ops.scope(() => {
@@ -43,7 +45,10 @@ export interface RefineOptions {
  * One selector after another, the second among what the first reads (Twilight, arXiv 2502.02770: a fixed budget, then a share of mass by better
  * scores). Scores that need a log-sum-exp must be the method's own.
  */
-export const refine = ({ first, levels, score, second }: RefineOptions): Selector => {
+export const refine = (options: RefineOptions): Selector => {
+  checkOptions('refine', options, ['first', 'levels', 'second'], ['first', 'levels', 'score', 'second']);
+  const { first, levels, score, second } = options;
+  for (const one of [first, second]) checkStage('refine', one, 'two selectors, first and second');
   const select: Selector = (call, scores, ofMethod) => {
     const { ops } = call;
     return ops.scope(() => {
@@ -116,7 +121,11 @@ export interface HeadShares {
  * keep such tables).
  * @throws RangeError for a table with a share outside (0, 1] or, when it is used, without the layer or heads of a call.
  */
-export const offline = ({ shares }: HeadShares): Selector => {
+export const offline = (options: HeadShares): Selector => {
+  checkOptions('offline', options, ['shares'], ['shares']);
+  const { shares } = options;
+  if (!Array.isArray(shares as unknown))
+    throw new TypeError(`the shares of offline are ${shown(shares)}; give a list by layer of lists by head`);
   for (const [layer, ofLayer] of shares.entries())
     for (const [head, share] of ofLayer.entries())
       if (!(share > 0 && share <= 1))

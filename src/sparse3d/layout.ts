@@ -1,4 +1,5 @@
 // Which tokens share a block: raster or place order, 3D tiles, columns through time, or a space-filling curve. A layout is made once per grid shape.
+import { checkStage } from '../checks.ts';
 import type { LayoutStage } from '../method.ts';
 import { gilbert } from './gilbert.ts';
 import { type Grid, type Layout, PAD, tokensOf } from './plan.ts';
@@ -37,6 +38,7 @@ export const places = (block = 64): ((grid: Grid) => Layout) => {
 /** Layer l takes layout l mod their number (VMoBA, arXiv 2506.23858: slabs, columns, boxes). @throws RangeError for none. */
 export const cyclic = (...layouts: readonly LayoutStage[]): LayoutStage => {
   if (layouts.length === 0) throw new RangeError('cyclic got no layouts to take in turn; give at least one, such as tiles(1, 8, 8)');
+  for (const layout of layouts) checkStage('cyclic', layout, 'layouts, such as tiles(1, 8, 8)');
   const stage: LayoutStage = (grid, site, tokens) => layouts[site.layer % layouts.length](grid, site, tokens);
   return Object.assign(stage, { byHead: layouts.some(({ byHead }) => byHead) });
 };

@@ -3,6 +3,7 @@
 import { rmSync } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
+import { shown } from '../checks.ts';
 import { findFfmpeg } from './ffmpeg.ts';
 import { checkFrame, type Frame, type Video } from './frame.ts';
 import { checkPlace, partialPath } from './place.ts';
@@ -59,6 +60,7 @@ const ENCODERS = { mp4: 'libx264', webm: 'libvpx-vp9' } as const;
  * sequence's own folder may be missing. Throws a TypeError or RangeError for what was asked, an Error for the place, an UnsupportedError without ffmpeg.
  */
 export async function checkOutput(path: string, options: OutputOptions = {}): Promise<Output> {
+  if (typeof path !== 'string') throw new TypeError(`The path of the video is ${shown(path)}; give a name such as 'video.mp4'.`);
   const kind = kindOf(path);
   const { fps, quality } = options;
   if (fps !== undefined && !(fps > 0 && fps <= 1000)) throw new RangeError(`fps is ${fps}; give frames per second above 0, up to 1000.`);
@@ -105,6 +107,8 @@ const exists = (path: string): Promise<boolean> =>
  * Throws what `checkOutput` throws, the source's own error, a RangeError on a wrong frame, an Error when the encoder fails.
  */
 export async function saveVideo(video: Video, path: string, options: SaveOptions = {}): Promise<SavedVideo> {
+  if (typeof (video as Partial<Video> | undefined)?.[Symbol.asyncIterator] !== 'function')
+    throw new TypeError(`The video is ${shown(video)}; give what a pipeline returned, or a Video of your own.`);
   const { fps = video.fps, quality, signal } = options;
   signal?.throwIfAborted();
   const output = await checkOutput(path, { ...options, fps });

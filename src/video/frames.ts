@@ -1,7 +1,9 @@
 // Still pictures from frames: one frame as a file (sharp), and many frames as one contact sheet.
+
 import { rename, rm } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import sharp, { type Sharp } from 'sharp';
+import { checkObject, shown } from '../checks.ts';
 import { checkFrame, type Frame } from './frame.ts';
 import { checkPlace, partialPath } from './place.ts';
 
@@ -15,6 +17,7 @@ export function frameImage(frame: Frame): Sharp {
 
 /** Checks that a still can be written to `path`. Throws a TypeError unless it ends in .png, .jpg, .jpeg or .webp, an Error when the folder takes no files. */
 export async function checkStill(path: string): Promise<void> {
+  if (typeof path !== 'string') throw new TypeError(`The path of the picture is ${shown(path)}; give a name such as 'frame.png'.`);
   if (!STILL_EXTENSIONS.includes(extname(path).toLowerCase())) {
     throw new TypeError(`A still picture cannot be written to "${path}": give a name that ends in .png, .jpg or .webp.`);
   }
@@ -27,6 +30,7 @@ export async function checkStill(path: string): Promise<void> {
  */
 export async function saveStill(frame: Frame, path: string): Promise<void> {
   await checkStill(path);
+  checkObject('The frame is', frame, 'give one that a video has.');
   checkFrame(frame, frame.width, frame.height);
   const partial = partialPath(resolve(path));
   const extension = extname(path).toLowerCase();
@@ -45,7 +49,8 @@ export async function saveStill(frame: Frame, path: string): Promise<void> {
  * Lays frames out row by row, `columns` in a row, into one frame of `columns * width` x `ceil(count / columns) * height` pixels; cells that stay
  * empty are black. Throws a RangeError on no frames, on frames of unequal size, and when `columns` is not a positive integer.
  */
-export function contactSheet(frames: readonly Frame[], columns: number = Math.ceil(Math.sqrt(frames.length))): Frame {
+export function contactSheet(frames: readonly Frame[], columns: number = Math.ceil(Math.sqrt(frames?.length))): Frame {
+  if (!Array.isArray(frames)) throw new TypeError(`The frames are ${shown(frames)}; give a list of them.`);
   if (frames.length === 0) throw new RangeError('A contact sheet needs at least one frame; 0 were given.');
   if (!Number.isInteger(columns) || columns < 1) throw new RangeError(`A contact sheet needs 1 or more columns; ${columns} was given.`);
   const { width, height } = frames[0];

@@ -1,4 +1,5 @@
 // The WebGPU backend: every operation of a method as WGSL kernels, in the order of one device's queue.
+import { checkObject } from '../../checks.ts';
 import { searchGpuOps } from '../../search/gpu.ts';
 import { algebraGpuOps } from '../../search/gpu-algebra.ts';
 import { orderGpuOps } from '../../search/gpu-orders.ts';
@@ -20,6 +21,7 @@ export interface GpuVariants {
 
 /** Everything that methods can compute, on a WebGPU device, once its kernels are read. The device stays the caller's to dispose. */
 export async function webgpuBackend(device: GpuDevice, variants: GpuVariants = {}): Promise<Backend> {
+  checkObject('the device is', device, 'give one that is open, await openWebgpu()');
   const [sparse3d, search] = await Promise.all([loadKernels(sparse3dKernels), loadKernels(searchKernels)]);
   return overHeads({
     ...sparse3dGpuOps(device, sparse3d, variants),
