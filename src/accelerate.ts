@@ -1,5 +1,4 @@
 // The drop-in wrapper: sets how a pipeline computes self-attention, and gives back a way to undo it.
-import { fileURLToPath } from 'node:url';
 import { checkMethod, checkOptions, checkPipeline } from './checks.ts';
 import { type Choice, type ChooseOptions, chooseMethod } from './choose.ts';
 import type { Attention, Method } from './method.ts';
@@ -79,7 +78,8 @@ async function openOnnx(path: string | URL, method: Method, options: OnnxOptions
   if (path instanceof URL && path.protocol !== 'file:')
     throw new TypeError(`${path} is no file; give the path of an ONNX model, or a file URL`);
   if ((method as unknown) === 'auto') throw new TypeError("'auto' chooses for a pipeline; give an ONNX model a preset such as adaSpa()");
-  const { accelerateOnnx } = await import('./onnx/accelerate.ts'); // not before: few need what reads ONNX
+  // Not before: few need what reads ONNX, and web pages have no disk.
+  const [{ accelerateOnnx }, { fileURLToPath }] = await Promise.all([import('./onnx/accelerate.ts'), import('node:url')]);
   return accelerateOnnx(path instanceof URL ? fileURLToPath(path) : path, method, options);
 }
 

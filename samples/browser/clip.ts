@@ -1,5 +1,5 @@
 // Frames on a canvas: a loop, a slider that halts it at a frame, and a file of it.
-import type { Frame, Video } from '../../src/video/frame.ts';
+import type { Frame, Video } from '../../src/browser.ts';
 import { element } from './page.ts';
 
 const TYPE = 'video/webm';

@@ -1,9 +1,7 @@
 // A page that makes videos of the embedded model on this browser's WebGPU, a sparse one and, for comparison, a dense one by the same seed.
 //   npm run browser          serves it at http://localhost:5173/video.html
 // `?model=` after its address names another model: a folder on a server, relative to the page or whole.
-import { catalogue, methodNamed } from '../../src/methods.ts';
-import { type GeneratedVideo, TextToVideoPipeline, type Vocabulary } from '../../src/pipeline.ts';
-import type { Frame } from '../../src/video/frame.ts';
+import { catalogue, type Frame, type GeneratedVideo, methodNamed, TextToVideoPipeline, type Vocabulary } from '../../src/browser.ts';
 import { showClip } from './clip.ts';
 import { onWebgpu, stopped } from './gpu.ts';
 import { element, find, say, shown } from './page.ts';
