@@ -1,5 +1,5 @@
-// The two scoring operations on the CPU: q.k^T tiles run as ONNX graphs of a few MiB, so memory grows with tokens; the small block tables
-// are reduced here.
+// Scores from the largest logits of blocks on the CPU: q.k^T tiles run as ONNX graphs of a few MiB, so memory grows with tokens; the small
+// block tables are reduced here.
 import type * as ort from 'onnxruntime-common';
 import type { Sampling } from '../backend/backend.ts';
 import { type CpuDevice, type CpuTensor, floatsOf } from '../backend/cpu.ts';
@@ -12,12 +12,6 @@ type Layouts = { readonly q: Layout; readonly k: Layout };
 
 /** Logits of one run, 4 MiB: rows of whole query blocks, at least one, against all keys of a head. */
 const TILE_LOGITS = 2 ** 20;
-/** A logit that no exp survives, for padding. */
-const NEVER = -1e30;
-// A sum beyond f32 would read as +Infinity, which forces a block; a stale log-sum-exp could get there.
-const LARGEST = 3.4e38;
-
-const slotsOf = (layout: Layout): number => layout.blocks * layout.block;
 
 /** A session of a graph with inputs q [r, dim] and k [c, dim], whose logits `reduce` turns into one output with a column a key block. */
 function tileSession(
@@ -44,14 +38,6 @@ function tileSession(
     (session) => session.release(),
   );
 }
-
-/** Sums of exp over the keys of each block. */
-const massSession = (device: CpuDevice, dim: number, block: number) =>
-  tileSession(device, 'mass', dim, [block], (graph, logits) =>
-    graph.node('ReduceSum', [graph.node('Reshape', [graph.node('Exp', [logits]), graph.ints([0, -1, block])]), graph.ints([2])], {
-      keepdims: 0,
-    }),
-  );
 
 /** What is taken of a block's largest logit: itself, how far it lies below the row's largest, or the exp of that. */
 type Peak = 'logit' | 'margin' | 'exp';
@@ -82,78 +68,11 @@ async function runTile(
   return (await session.run(feeds)).scores.data as Float32Array;
 }
 
-/**
- * `Backend.blockMass`. The log-sum-exp and the padding travel in two extra dimensions, so that one product gives logit - lse, and never for
- * padding.
- */
-export function blockMass(device: CpuDevice, q: Tensor, k: Tensor, lse: Tensor, layout: Layouts): CpuTensor {
-  const [heads, , dim] = q.shape;
-  const shape = [heads, layout.q.blocks, layout.k.blocks];
-  const [mass] = device.enqueue([{ shape }], async () => {
-    const session = await massSession(device, dim + 2, layout.k.block);
-    const numbers = { q: await floatsOf(q), k: await floatsOf(k), lse: await floatsOf(lse), heads, dim };
-    const sums = new Float64Array(heads * layout.q.blocks * layout.k.blocks);
-    for (const { rows, columns, at } of massTiles(numbers, layout))
-      addRows(await runTile(device, session, rows, columns, dim + 2), sums.subarray(at), layout.q.block, layout.k.blocks);
-    return [Float32Array.from(sums, (sum) => Math.min(sum, LARGEST))];
-  });
-  return mass;
-}
-
 /** Rows and columns of one product, and where its first block pair lies in the score table. */
 interface Tile {
   readonly rows: Float32Array;
   readonly columns: Float32Array;
   readonly at: number;
-}
-
-function* massTiles(
-  { q, k, lse, heads, dim }: { q: Float32Array; k: Float32Array; lse: Float32Array; heads: number; dim: number },
-  layout: Layouts,
-): Generator<Tile> {
-  const width = dim + 2;
-  const { block, blocks } = layout.q;
-  const step = Math.max(1, Math.floor(TILE_LOGITS / slotsOf(layout.k) / block));
-  for (let head = 0; head < heads; head++) {
-    const bias = lse.subarray(head * slotsOf(layout.q), (head + 1) * slotsOf(layout.q));
-    const rows = widen(q, head, dim, layout.q, 1 / Math.sqrt(dim), (slot, pad) => [pad ? NEVER : -bias[slot], 1]);
-    const columns = widen(k, head, dim, layout.k, 1, (_, pad) => [1, pad ? NEVER : 0]);
-    for (let from = 0; from < blocks; from += step)
-      yield {
-        rows: rows.subarray(from * block * width, (from + step) * block * width),
-        columns,
-        at: (head * blocks + from) * layout.k.blocks,
-      };
-  }
-}
-
-/** One head of a blocked tensor, scaled, with two more numbers behind each row. */
-function widen(
-  x: Float32Array,
-  head: number,
-  dim: number,
-  layout: Layout,
-  scale: number,
-  extra: (slot: number, pad: boolean) => readonly [number, number],
-): Float32Array {
-  const slots = slotsOf(layout);
-  const wide = new Float32Array(slots * (dim + 2));
-  for (let slot = 0; slot < slots; slot++) {
-    const from = (head * slots + slot) * dim;
-    const to = slot * (dim + 2);
-    for (let at = 0; at < dim; at++) wide[to + at] = x[from + at] * scale;
-    const pad = slot % layout.block >= layout.counts[Math.floor(slot / layout.block)];
-    [wide[to + dim], wide[to + dim + 1]] = extra(slot, pad);
-  }
-  return wide;
-}
-
-/** Adds the rows of each query block of a tile [rows, kBlocks] to a table [query blocks, kBlocks]. */
-function addRows(tile: Float32Array, table: Float64Array, rowsPerBlock: number, kBlocks: number): void {
-  for (let row = 0, at = 0; at < tile.length; row++) {
-    const to = Math.floor(row / rowsPerBlock) * kBlocks;
-    for (let block = 0; block < kBlocks; block++) table[to + block] += tile[at++];
-  }
 }
 
 /**

@@ -5,8 +5,9 @@ import type { Plan } from '../sparse3d/plan.ts';
 import type { Tensor } from '../tensor.ts';
 import { checkBlocked, checkPair, checkPlanOf, checkSelection, checkShape } from './checks.ts';
 import { type CodeOps, codeOps } from './cpu-codes.ts';
+import { blockMass } from './cpu-mass.ts';
 import { type ProbeOps, probeOps } from './cpu-probe.ts';
-import { blockMass, blockPeaks, sampledScores } from './cpu-score.ts';
+import { blockPeaks, sampledScores } from './cpu-score.ts';
 import { budgetsOf, capOf, recallOf, selectBlocks, type TableShape, tableOfPlan } from './cpu-select.ts';
 import { planWidth } from './width.ts';
 
