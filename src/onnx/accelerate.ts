@@ -1,4 +1,5 @@
 // Opens an ONNX model with its self-attention at the seam: the graph is read, cut at each attention, and the parts become sessions.
+import { ONNX_TYPE } from '../backend/onnx.ts';
 import type { RuntimeChoice } from '../backend/runtime.ts';
 import { checkMethod, checkOptions } from '../checks.ts';
 import { UnsupportedError } from '../errors.ts';
@@ -24,7 +25,7 @@ export interface OnnxOptions extends StepOptions, DenseOverrides {
   readonly textBefore?: number;
   /** Nodes of self-attention, by name, that stay as they are: attention over other tokens than the video's, or with a mask. */
   readonly leave?: readonly string[];
-  /** Where the model runs (default `cpu`): all of it, on one device. */
+  /** Where the model runs (default `cpu`): all of it, on one device. On a GPU, which must have f16 for it, attention of an f16 model is computed in f16. */
   readonly device?: 'cpu' | 'webgpu';
   /** Which ONNX Runtime on the CPU; see `loadRuntime` for what is taken by default. On webgpu it is onnxruntime-webgpu. */
   readonly runtime?: RuntimeChoice;
@@ -60,6 +61,7 @@ export async function accelerateOnnx(path: string, method: Method, options: Onnx
   });
   const seams = cut.nodes.filter(({ opType }) => opType === SEAM);
   const names = taken.map(({ node }) => node);
+  const dtypes = taken.map(({ candidate }) => (graph.type(candidate!.v.value) === ONNX_TYPE.f16 ? 'f16' : 'f32'));
   const place = await placeFor(adjusted(method, options), options);
   const check = (seam: NodeProto, tokens: number): void => {
     if (typeof options.grid !== 'function') checkTokens(path, names[seams.indexOf(seam)], tokens, gridOf({}));
@@ -69,7 +71,7 @@ export async function accelerateOnnx(path: string, method: Method, options: Onnx
     throw error;
   });
   const { inputs: inputNames, outputs: outputNames } = graph;
-  return onnxSession({ steps, inputNames, outputNames, place, tracked, gridOf, stepCount: options.steps, seams, names });
+  return onnxSession({ steps, inputNames, outputNames, place, tracked, gridOf, stepCount: options.steps, seams, names, dtypes });
 }
 
 /** In the order in which their results are made, which is that of layers. */

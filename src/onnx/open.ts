@@ -25,6 +25,7 @@ export async function openSteps(
   place: Place,
   check: (seam: NodeProto, tokens: number) => void,
 ): Promise<readonly OpenedStep[]> {
+  refuseF16(file, graph, place);
   const known = new Map<string, Entry>(
     graph.inputs.map((name) => [name, { type: graph.type(name) || ONNX_TYPE.f32, shape: graph.shape(name) }]),
   );
@@ -62,8 +63,19 @@ async function load(
   }
 }
 
+/** @throws UnsupportedError for a graph in f16 on a GPU that has none. */
+function refuseF16({ path }: OnnxFile, graph: Graph, { withoutF16 }: Place): void {
+  const half =
+    withoutF16 === undefined ? undefined : graph.nodes.find(({ output }) => output.some((value) => graph.type(value) === ONNX_TYPE.f16));
+  if (half)
+    throw new UnsupportedError(
+      `${half.name || half.output[0]} of ${path} computes in f16, which ${withoutF16} does not; choose device cpu, or export the model in f32`,
+    );
+}
+
 /** What only later parts and seams read stays on the GPU; shapes and the like, and results of the whole graph, are read on the host. */
-function placesOf(graph: Graph, { outputs }: Segment): Record<string, 'gpu-buffer' | 'cpu'> {
-  const stays = (value: string): boolean => graph.type(value) === ONNX_TYPE.f32 && !graph.outputs.includes(value);
+export function placesOf(graph: Graph, { outputs }: Segment): Record<string, 'gpu-buffer' | 'cpu'> {
+  const floats: readonly number[] = [ONNX_TYPE.f32, ONNX_TYPE.f16];
+  const stays = (value: string): boolean => floats.includes(graph.type(value)) && !graph.outputs.includes(value);
   return Object.fromEntries(outputs.map((value) => [value, stays(value) ? 'gpu-buffer' : 'cpu']));
 }

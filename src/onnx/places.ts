@@ -11,10 +11,12 @@ import { elements } from '../tensor.ts';
 
 export interface Place {
   readonly runtime: Runtime;
-  /** true: f32 results between the parts of a graph stay on the GPU. */
+  /** true: results between the parts of a graph stay on the GPU. */
   readonly onGpu: boolean;
-  /** Softmax attention of results [..., tokens, dim]; what is given stays the caller's. */
-  attend(q: ort.Tensor, k: ort.Tensor, v: ort.Tensor, site: Site): Promise<ort.Tensor>;
+  /** The GPU, where it computes nothing in f16. */
+  readonly withoutF16?: string;
+  /** Softmax attention of f32 results [..., tokens, dim], on a GPU in f16 if they are no finer; what is given stays the caller's. */
+  attend(q: ort.Tensor, k: ort.Tensor, v: ort.Tensor, site: Site, dtype?: 'f32' | 'f16'): Promise<ort.Tensor>;
   take(): Promise<StepStatistics>;
   dispose(): Promise<void>;
 }
@@ -42,32 +44,43 @@ export async function onCpu(method: Method, choice: RuntimeChoice | undefined): 
 export async function onWebgpu(method: Method): Promise<Place> {
   const gpu = await openWebgpu();
   try {
-    const runtime = await loadRuntime('onnxruntime-webgpu', gpu);
-    const { attention, take, reset } = createAttention(await webgpuBackend(gpu), method);
-    return {
-      runtime,
-      onGpu: true,
-      async attend(q, k, v, site) {
-        const out = attention(...operands(q, k, v, (tensor, shape) => lentTo(gpu, tensor, shape)), site) as GpuTensor;
-        // What was given may be freed, and what is given read, by work that ONNX Runtime submits.
-        gpu.flush();
-        return runtime.Tensor.fromGpuBuffer(out.lent.buffer, {
-          dataType: 'float32',
-          dims: resultShape(q, v),
-          dispose: () => gpu.release(out),
-        });
-      },
-      take,
-      async dispose() {
-        reset();
-        await runtime.dispose?.();
-        gpu.dispose();
-      },
-    };
+    return await onDevice(method, gpu);
   } catch (error) {
     gpu.dispose();
     throw error;
   }
+}
+
+/** On a device, which is the place's to dispose. */
+export async function onDevice(method: Method, gpu: GpuDevice): Promise<Place> {
+  const runtime = await loadRuntime('onnxruntime-webgpu', gpu);
+  const ops = await webgpuBackend(gpu);
+  const { attention, take, reset } = createAttention(ops, method);
+  const { features, description } = gpu.adapter;
+  return {
+    runtime,
+    onGpu: true,
+    ...(!features.has('shader-f16') && { withoutF16: description }),
+    async attend(q, k, v, site, dtype = 'f32') {
+      const out = ops.scope(() => {
+        const given = operands(q, k, v, (tensor, shape) => ops.cast(lentTo(gpu, tensor, shape), dtype));
+        return ops.cast(attention(...given, site), 'f32');
+      }) as GpuTensor;
+      // What was given may be freed, and what is given read, by work that ONNX Runtime submits.
+      gpu.flush();
+      return runtime.Tensor.fromGpuBuffer(out.lent.buffer, {
+        dataType: 'float32',
+        dims: resultShape(q, v),
+        dispose: () => gpu.release(out),
+      });
+    },
+    take,
+    async dispose() {
+      reset();
+      await runtime.dispose?.();
+      gpu.dispose();
+    },
+  };
 }
 
 /** A result of a session as a tensor of the device; its buffer stays the session's. */

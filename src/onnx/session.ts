@@ -37,6 +37,8 @@ export interface Parts {
   readonly seams: readonly NodeProto[];
   /** The attention in the file that each seam stands for. */
   readonly names: readonly string[];
+  /** What the attention of each seam is computed in, where the place has it. */
+  readonly dtypes: readonly ('f32' | 'f16')[];
   readonly place: Place;
   readonly tracked: Steps;
   gridOf(feeds: Feeds): Grid;
@@ -121,18 +123,19 @@ const batchOf = (feeds: Feeds): number =>
 
 /** @throws what the attention throws, with the node that it stands for. */
 async function attend(
-  { place, seams, names }: Parts,
+  { place, seams, names, dtypes }: Parts,
   node: NodeProto,
   values: ReadonlyMap<string, ort.Tensor>,
   site: Site,
 ): Promise<ort.Tensor> {
   const [q, k, v] = node.input.map((name) => values.get(name)!);
+  const at = seams.indexOf(node);
   // [batch, heads, tokens, dim] says how many items there are, where the largest input does not begin with them.
   const branches = q.dims.length > 3 ? site.branches.slice(0, q.dims[0]) : site.branches;
   try {
-    return await place.attend(q, k, v, { ...site, branches });
+    return await place.attend(q, k, v, { ...site, branches }, dtypes[at]);
   } catch (error) {
-    if (error instanceof RangeError) error.message = `${names[seams.indexOf(node)]}: ${error.message}`;
+    if (error instanceof RangeError) error.message = `${names[at]}: ${error.message}`;
     throw error;
   }
 }
