@@ -95,7 +95,14 @@ function optionsOf(x: Axis, y: Axis): ChartOptions<'scatter'> {
     type: logarithmic ? ('logarithmic' as const) : ('linear' as const),
     ...{ min: from, max: to, reverse: reversed, grace: logarithmic || to !== undefined ? 0 : '6%' },
     title: { display: true, text: title, color: muted, font: { ...font, weight: 600 } },
-    ticks: { color: muted, font, maxTicksLimit: 8, autoSkip: !logarithmic, callback: logarithmic ? shortest : undefined },
+    ticks: {
+      color: muted,
+      font,
+      maxTicksLimit: 8,
+      includeBounds: false,
+      autoSkip: !logarithmic,
+      callback: logarithmic ? shortest : undefined,
+    },
     afterBuildTicks: (axis: { min: number; max: number; ticks: { value: number }[] }) => {
       if (logarithmic) axis.ticks = logarithmicTicks(axis.min, axis.max);
     },
@@ -133,7 +140,7 @@ export function roundTo(side: 'down' | 'up', value: number): number {
 
 const shortest = (value: number | string): string => String(Number(Number(value).toPrecision(3)));
 
-/** Whiskers of intervals below the points, names above them. */
+/** Whiskers of intervals below the points, names beside them. */
 const marks: Plugin<'scatter'> = {
   id: 'marks',
   beforeDatasetsDraw({ ctx, data, scales: { x, y } }) {
@@ -150,6 +157,7 @@ const marks: Plugin<'scatter'> = {
     ctx.restore();
   },
   afterDatasetsDraw({ ctx, data, chartArea, scales: { x, y } }) {
+    const taken: Place[] = [];
     ctx.save();
     ctx.font = `600 12px ${getComputedStyle(document.body).fontFamily}`;
     ctx.fillStyle = colour('--ink');
@@ -160,13 +168,28 @@ const marks: Plugin<'scatter'> = {
       if (name === undefined) continue;
       const half = ctx.measureText(name).width / 2;
       const left = Math.min(Math.max(x.getPixelForValue(at) - half, chartArea.left + 4), chartArea.right + 20 - 2 * half);
-      const base = y.getPixelForValue(up) - 11;
+      const base = freeBase(y.getPixelForValue(up), { left, right: left + 2 * half }, taken);
+      if (base === undefined) continue;
       ctx.strokeText(name, left, base);
       ctx.fillText(name, left, base);
     }
     ctx.restore();
   },
 };
+
+interface Place {
+  readonly left: number;
+  readonly right: number;
+  readonly base: number;
+}
+
+/** Where a name stands clear of those before it: above its point, below, or a line further; nowhere if all are taken. */
+function freeBase(point: number, { left, right }: Omit<Place, 'base'>, taken: Place[]): number | undefined {
+  const isFree = (base: number): boolean => taken.every((one) => one.right < left || one.left > right || Math.abs(one.base - base) > 13);
+  const base = [-11, 20, -26, 35].map((offset) => point + offset).find(isFree);
+  if (base !== undefined) taken.push({ left, right, base });
+  return base;
+}
 
 function stroke(ctx: CanvasRenderingContext2D, fromX: number, fromY: number, toX: number, toY: number): void {
   ctx.beginPath();

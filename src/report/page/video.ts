@@ -162,7 +162,7 @@ function figuresPart(contenders: readonly VideoRow[]): HTMLElement {
     ...[interval(row.flicker, 2), row.plans?.recall?.read.toFixed(3) ?? ''],
   ]);
   const note =
-    'Means over pairs of one prompt and seed, with bootstrap intervals of 95 % over them. Density is the share of full attention in FLOP over all steps, warm-up the share of calls that the schedule computes in full, cached that of steps taken from the step cache; recall is the share of the exact softmax mass that sampled plans read. Of latent error, GMSD and change difference less is better, of all others more.';
+    'Means over pairs of one prompt and seed, with bootstrap intervals of 95 % over them. Density is the share of full attention in FLOP over all steps, warm-up the share of calls that the schedule computes in full, cached that of steps taken from the step cache; recall is the share of the exact softmax mass that sampled plans read. Of latent error, GMSD and change difference less is better, of PSNR, SSIM and points more; flicker is best at 1.';
   return wide('All figures', note, table(head, rows));
 }
 
