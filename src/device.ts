@@ -102,6 +102,9 @@ async function onGpu(gpu: GpuDevice, { dtype: wanted, runtime }: DeviceOptions, 
       get ops() {
         return current.executor.ops;
       },
+      get ahead() {
+        return current.executor.ahead;
+      },
       compile: (program, weights) => current.executor.compile(program, weights),
       bytes: (program) => current.executor.bytes!(program),
     },

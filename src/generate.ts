@@ -1,4 +1,5 @@
 // One run: prompt to latents to frames, with what it reports. The steps of the pipeline, one line each, are in `run`.
+import { prepareRun } from './ahead.ts';
 import { type AttentionOptions, type BoundAttention, createAttention } from './attention.ts';
 import type { Backend } from './backend/backend.ts';
 import type { RuntimeName } from './backend/runtime.ts';
@@ -113,9 +114,12 @@ async function* run(parts: Parts, settings: Settings, options: RunOptions): Asyn
   await revive(parts);
   const sampler = samplerOf(parts, settings);
   const start = performance.now();
+  const prepared = prepareRun(parts, settings, options.attention);
+  // What goes wrong with it is thrown where it is waited for.
+  prepared.catch(() => undefined);
   const text = await encodeTexts(parts, settings);
   const textEnd = performance.now();
-  const { latents, density, skipped } = await denoised(parts, settings, options, sampler, text);
+  const { latents, density, skipped } = await denoised(parts, settings, options, sampler, text, prepared);
   const denoiseEnd = performance.now();
   if (!isHeld(parts)) {
     await parts.transformer.release();
@@ -154,6 +158,7 @@ async function denoised(
   options: RunOptions,
   sampler: Sampler,
   { prompt, negative }: Texts,
+  prepared: Promise<void>,
 ): Promise<{ latents: Float32Array; density: number; skipped: number }> {
   const { device } = parts;
   const { ops } = device.executor;
@@ -162,6 +167,7 @@ async function denoised(
   const log = typeof attention === 'function' ? undefined : callLog(attention.name, attention.measure);
   const { onStep, counts } = counted(parts, options, shape);
   try {
+    await prepared;
     const latents = await denoise({
       ...{ ops, sampler, shape, prompt, signal, onStep },
       transformerAt: transformerAt(parts),

@@ -149,7 +149,10 @@ export interface Schedule {
   readonly planLayer?: (site: Site) => number;
 }
 
-/** How plans are made and kept: one object, read as a sentence. */
+/**
+ * How plans are made and kept: one object, read as a sentence. Before a run on a GPU its stages are called once more, with handles that hold no
+ * numbers and whose reads never end, so that their kernels are compiled in time.
+ */
 export interface Method {
   /** What tables and reports call it. */
   readonly name: string;

@@ -1,7 +1,7 @@
 // Where Programs of a denoising transformer run: a backend whose handles they take and give, and what binds a Program to weights there.
 import type { Backend } from '../backend/backend.ts';
 import type { Grid } from '../sparse3d/plan.ts';
-import type { Tensor } from '../tensor.ts';
+import type { DType, Tensor } from '../tensor.ts';
 import type { Node, Program } from './graph.ts';
 import type { Weights } from './weights.ts';
 
@@ -15,11 +15,20 @@ export interface Executable {
   dispose(): Promise<void>;
 }
 
+/** A backend that computes nothing: what is called on it is compiled, which its `wait` waits for. Numbers of it are never read. */
+export interface Ahead {
+  readonly ops: Backend;
+  /** A handle that holds nothing. */
+  tensor(shape: readonly number[], dtype: DType): Tensor;
+}
+
 export interface Executor {
   /** Inputs and outputs of a run are f32 handles of it. */
   readonly ops: Backend;
   /** Binds a Program to weights. @throws Error when a weight is missing or has another shape (its name and both shapes). */
   compile(program: Program, weights: Weights): Promise<Executable>;
+  /** Where calls are made beforehand, so that what they need is there in time; absent where nothing is compiled. */
+  readonly ahead?: Ahead;
   /** Bytes of device memory that a Program will take; absent where it has no memory of its own. */
   bytes?(program: Program): ProgramBytes;
 }

@@ -54,6 +54,8 @@ export interface GpuDevice {
   read(tensor: GpuTensor, aside?: boolean): Promise<Numbers>;
   /** Records a launch. @throws UnsupportedError for more workgroups than the GPU takes. @internal */
   dispatch(launch: Dispatch): void;
+  /** Compiles a kernel without holding up the host, and waits for it: a launch of it need not compile it then. @internal */
+  compile(kernel: Kernel, header: Header): Promise<void>;
   /** Copies bytes from one tensor to another. @internal */
   copy(from: GpuTensor, fromByte: number, to: GpuTensor, toByte: number, bytes: number): void;
   /** The value made once for a key, such as the tables of a layout; tensors made by `make` live as long as the device. @internal */
@@ -211,7 +213,7 @@ function lifetimes(self: GpuDevice, { pool, scoped, alive }: Parts): Pick<GpuDev
 }
 
 /** Work that is recorded. */
-function launches({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'dispatch' | 'copy'> {
+function launches({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'dispatch' | 'compile' | 'copy'> {
   const pipelines = pipelineCache(device, errors);
   const most = device.limits.maxComputeWorkgroupsPerDimension;
   return {
@@ -223,12 +225,13 @@ function launches({ device, errors, queue, alive }: Parts): Pick<GpuDevice, 'dis
           `${kernel.name} would take ${workgroups.join(' x ')} workgroups, but this GPU takes ${most} a side; make blocks larger`,
         );
       for (const tensor of tensors) alive(tensor);
-      const compiled = memory?.compiled ?? pipelines(kernel, header);
+      const compiled = memory?.compiled ?? pipelines.of(kernel, header);
       if (memory) memory.compiled = compiled;
       const own = memory ? uniform && keptUniform(device, memory, uniform) : uniform && queue.uniform(uniform);
       const bindings = memory ? keptBindings(device, compiled, launch, memory, own) : bind(device, compiled, launch, own);
       queue.dispatch(kernel.name, compiled.pipeline, bindings, workgroups);
     },
+    compile: pipelines.ahead,
     copy(from, fromByte, to, toByte, bytes) {
       errors.check();
       const [source, target] = [alive(from), alive(to)];

@@ -1,4 +1,4 @@
-// Pipelines, compiled once for each header and body.
+// Pipelines, compiled once for each header and body: at their first launch, or ahead of it beside the host and each other.
 import type { ErrorLog } from './errors.ts';
 import { type Header, headerText, type Kernel } from './wgsl.ts';
 
@@ -8,34 +8,85 @@ export interface Compiled {
   readonly layout: GPUBindGroupLayout;
 }
 
-/** The pipeline of a kernel under a header. A source that does not compile becomes the error of the next wait, with file and line. */
-export function pipelineCache(device: GPUDevice, errors: ErrorLog): (kernel: Kernel, header: Header) => Compiled {
+/** Pipelines by kernel and header. */
+export interface Pipelines {
+  /** The pipeline, compiled now where it is not there. A source that does not compile becomes the error of the next wait, with file and line. */
+  of(kernel: Kernel, header: Header): Compiled;
+  /**
+   * Compiles a pipeline that is not there and not in the making, and waits for it without holding up the host. What fails is not there either:
+   * `of` tries again and says why.
+   */
+  ahead(kernel: Kernel, header: Header): Promise<void>;
+}
+
+export function pipelineCache(device: GPUDevice, errors: ErrorLog): Pipelines {
   const known = new Map<string, Compiled>();
-  return (kernel, header) => {
-    const head = headerText(header);
-    const key = `${kernel.name}\n${head}`;
-    let compiled = known.get(key);
-    if (!compiled) {
-      device.pushErrorScope('validation');
-      const module = device.createShaderModule({
-        label: kernel.name,
-        code:
-          head +
-          filesOf(kernel)
-            .map(({ body }) => body)
-            .join(''),
-      });
-      const pipeline = device.createComputePipeline({ label: kernel.name, layout: 'auto', compute: { module } });
-      compiled = { pipeline, layout: pipeline.getBindGroupLayout(0) };
-      errors.watch(({ message }) => {
-        known.delete(key);
-        return whereIn(kernel, head, module, message);
-      });
-      known.set(key, compiled);
-    }
-    return compiled;
+  const coming = new Map<string, Promise<void>>();
+  return {
+    of(kernel, header) {
+      const source = sourceOf(kernel, header);
+      let compiled = known.get(source.key);
+      if (!compiled) {
+        device.pushErrorScope('validation');
+        const module = moduleOf(device, kernel, source);
+        compiled = withLayout(device.createComputePipeline(descriptor(kernel, module)));
+        errors.watch(({ message }) => {
+          known.delete(source.key);
+          return whereIn(kernel, source.head, module, message);
+        });
+        known.set(source.key, compiled);
+      }
+      return compiled;
+    },
+    async ahead(kernel, header) {
+      const source = sourceOf(kernel, header);
+      const { key } = source;
+      if (known.has(key)) return;
+      if (!coming.has(key)) {
+        const made = compile(device, kernel, source).then(
+          (compiled) => known.has(key) || known.set(key, compiled),
+          () => undefined,
+        );
+        coming.set(
+          key,
+          Promise.race([made, device.lost]).then(() => void coming.delete(key)),
+        );
+      }
+      await coming.get(key);
+    },
   };
 }
+
+interface Source {
+  readonly key: string;
+  readonly head: string;
+}
+
+function sourceOf({ name }: Kernel, header: Header): Source {
+  const head = headerText(header);
+  return { key: `${name}\n${head}`, head };
+}
+
+async function compile(device: GPUDevice, kernel: Kernel, source: Source): Promise<Compiled> {
+  device.pushErrorScope('validation');
+  const module = moduleOf(device, kernel, source);
+  // What is wrong with the text makes no pipeline either.
+  device.popErrorScope().catch(() => undefined);
+  return withLayout(await device.createComputePipelineAsync(descriptor(kernel, module)));
+}
+
+function moduleOf(device: GPUDevice, kernel: Kernel, { head }: Source): GPUShaderModule {
+  const bodies = filesOf(kernel).map(({ body }) => body);
+  return device.createShaderModule({ label: kernel.name, code: head + bodies.join('') });
+}
+
+const descriptor = ({ name }: Kernel, module: GPUShaderModule): GPUComputePipelineDescriptor => ({
+  label: name,
+  layout: 'auto',
+  compute: { module },
+});
+
+const withLayout = (pipeline: GPUComputePipeline): Compiled => ({ pipeline, layout: pipeline.getBindGroupLayout(0) });
 
 const filesOf = (kernel: Kernel): readonly Kernel[] => [kernel, ...(kernel.shared ?? [])];
 

@@ -1,5 +1,6 @@
 // Runs Programs on the GPU: planned once, then a run takes buffers in order, launches, and gives each buffer back after its last use. A run
 // waits for nothing.
+import { aheadOf } from '../../backend/webgpu/ahead.ts';
 import { webgpuBackend } from '../../backend/webgpu/backend.ts';
 import { type GpuDevice, type GpuTensor, gpuTensor, outOfMemory } from '../../backend/webgpu/device.ts';
 import { loadKernels } from '../../backend/webgpu/wgsl.ts';
@@ -23,10 +24,13 @@ export interface GpuCompileOptions {
 
 /** Runs Programs on a GPU, once its kernels are read. The device stays the caller's to dispose. */
 export async function gpuExecutor(device: GpuDevice, options: GpuCompileOptions = {}): Promise<Executor> {
-  const [dit, sparse3d, ops] = await Promise.all([loadKernels(ditKernels), loadKernels(sparse3dKernels), webgpuBackend(device)]);
+  const before = aheadOf(device);
+  const backends = Promise.all([webgpuBackend(device), webgpuBackend(before)]);
+  const [dit, sparse3d, [ops, ahead]] = await Promise.all([loadKernels(ditKernels), loadKernels(sparse3dKernels), backends]);
   const kernels = { dit, sparse3d };
   return {
     ops,
+    ahead: { ops: ahead, tensor: before.tensor },
     compile: (program, weights) => compileOnGpu(program, weights, device, kernels, options),
     bytes: (program) => programBytes(planProgram(program, kernels, options.dtype ?? 'f32')),
   };
@@ -51,7 +55,10 @@ export async function compileOnGpu(
     throw new UnsupportedError('this GPU stores no f16 (feature shader-f16 is missing); choose f32');
   for (const { operation, shape } of program.nodes) if (operation.op === 'weight') weights.get(operation.name, shape);
   const plan = planProgram(program, kernels, dtype);
+  // Kernels are compiled while weights are read.
+  const compiled = compileSteps(plan, device);
   const loaded = await loadPlanned(plan, weights, device, kernels, dtype);
+  await compiled;
   const fixed = fixedTensors(plan, device, loaded.get);
   const prelude = preludes(plan, device);
   const dynamic = schedule(plan, 'dynamic');
@@ -76,6 +83,14 @@ export async function compileOnGpu(
       device.trim();
     },
   };
+}
+
+/** Compiles what the steps of a Program launch; attention calls are their caller's. */
+function compileSteps({ slots, steps }: Plan, device: GpuDevice): Promise<void> {
+  const ahead = aheadOf(device);
+  const tensors = slots.map(({ shape, dtype }) => ahead.tensor(shape, dtype));
+  for (const step of steps) step.run(tensors, ahead);
+  return ahead.idle();
 }
 
 /** Loads the weights and has the GPU make the buffers of a run, so that a Program too large for it is refused here and not in a step. */

@@ -92,8 +92,8 @@ async function load(wanted: Wanted, weights: Weights, device: GpuDevice, kernels
   const whole = device.tensor(shape, dtype);
   try {
     if (stored === 'BF16' || stored === dtype.toUpperCase())
-      for await (const piece of storedPieces(name, weights)) placeStored(piece, stored === 'BF16', whole, device, kernels);
-    else for await (const piece of weights.pieces(name)) place(piece, whole, device, kernels);
+      for await (const piece of storedPieces(name, weights)) await placeStored(piece, stored === 'BF16', whole, device, kernels);
+    else for await (const piece of weights.pieces(name)) await place(piece, whole, device, kernels);
     return whole;
   } catch (error) {
     device.release(whole);
@@ -123,31 +123,29 @@ function padded(bytes: Uint8Array): ArrayBuffer {
   return all.buffer;
 }
 
-function placeStored(
+async function placeStored(
   { at, bytes, words }: StoredPiece,
   isBfloat: boolean,
   whole: GpuTensor,
   device: GpuDevice,
   kernels: ProgramKernels,
-): void {
+): Promise<void> {
+  const kernel = kernels.dit.bfloat;
+  const header = { enable: enableFor(whole.dtype), alias: { Number: whole.dtype } };
+  if (isBfloat) await device.compile(kernel, header);
   const staged = device.upload(words, [words.length]);
-  if (!isBfloat) device.copy(staged, 0, whole, at, 4 * words.length);
-  else
-    device.dispatch({
-      kernel: kernels.dit.bfloat,
-      header: { enable: enableFor(whole.dtype), alias: { Number: whole.dtype } },
-      tensors: [staged, whole],
-      uniform: Uint32Array.of(bytes / 2, at / 2),
-      workgroups: gridOf(bytes / 2),
-    });
+  const [uniform, workgroups] = [Uint32Array.of(bytes / 2, at / 2), gridOf(bytes / 2)];
+  if (isBfloat) device.dispatch({ kernel, header, tensors: [staged, whole], uniform, workgroups });
+  else device.copy(staged, 0, whole, at, 4 * words.length);
   device.release(staged);
 }
 
-function place({ at, numbers }: Piece, whole: GpuTensor, device: GpuDevice, kernels: ProgramKernels): void {
-  const piece = device.upload(numbers, [numbers.length]);
+async function place({ at, numbers }: Piece, whole: GpuTensor, device: GpuDevice, kernels: ProgramKernels): Promise<void> {
   const copy = builder(kernels);
   const [from, to] = [copy.slot([numbers.length], 'f32', 'fixed'), copy.slot([elements(whole.shape)], whole.dtype, 'fixed')];
   const { slots: _, ...launch } = mapLaunch(copy, 'copy', [from], sliced(to, 0, at, at + numbers.length));
+  await device.compile(launch.kernel, launch.header);
+  const piece = device.upload(numbers, [numbers.length]);
   device.dispatch({ ...launch, tensors: [piece, piece, whole] });
   device.release(piece);
 }
