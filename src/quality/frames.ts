@@ -17,8 +17,7 @@ export function psnr(a: readonly Frame[], b: readonly Frame[]): number {
 export function ssim(a: readonly Frame[], b: readonly Frame[]): number {
   checkPair(a, b);
   const { width, height } = a[0];
-  if (Math.min(width, height) < WINDOW.length)
-    throw new RangeError(`Frames are ${width}x${height}; SSIM needs at least ${WINDOW.length} pixels a side.`);
+  if (Math.min(width, height) < SIDE) throw new RangeError(`Frames are ${width}x${height}; SSIM needs at least ${SIDE} pixels a side.`);
   return mean(a.map((frame, at) => similarity(luma(frame), luma(b[at]), width, height)));
 }
 
@@ -74,33 +73,43 @@ function checkClip(frames: readonly Frame[]): void {
   for (const frame of frames) checkFrame(frame, frames[0].width, frames[0].height);
 }
 
-const WINDOW = Array.from({ length: 11 }, (_, i) => Math.exp(-((i - 5) ** 2) / (2 * 1.5 ** 2)));
-const WEIGHT = WINDOW.reduce((sum, value) => sum + value, 0);
+/** Pixels of a side of the window. */
+const SIDE = 11;
+/** Half of the window, from its end to its middle: the other half is the same. */
+const HALF = Float64Array.from({ length: 6 }, (_, i) => Math.exp(-((i - 5) ** 2) / (2 * 1.5 ** 2)));
+const WEIGHT = HALF.reduce((sum, value, i) => sum + (i < 5 ? 2 : 1) * value, 0);
+const WINDOW = HALF.map((value) => value / WEIGHT);
 const [C1, C2] = [(0.01 * 255) ** 2, (0.03 * 255) ** 2];
 
 /** SSIM of two pictures [height, width], mean over all places of the window. */
 function similarity(a: Float64Array, b: Float64Array, width: number, height: number): number {
   const local = (picture: Float64Array) => windowed(picture, width, height);
   const [meanA, meanB, product] = [local(a), local(b), local(a.map((value, i) => value * b[i]))];
-  const [squareA, squareB] = [a, b].map((picture) => local(picture.map((value) => value ** 2)));
+  const both = local(a.map((value, i) => value * value + b[i] * b[i]));
   let sum = 0;
   for (let i = 0; i < meanA.length; i++) {
-    const [cross, squares] = [meanA[i] * meanB[i], meanA[i] ** 2 + meanB[i] ** 2];
-    sum += ((2 * cross + C1) * (2 * (product[i] - cross) + C2)) / ((squares + C1) * (squareA[i] + squareB[i] - squares + C2));
+    const cross = meanA[i] * meanB[i];
+    const squares = meanA[i] * meanA[i] + meanB[i] * meanB[i];
+    sum += ((2 * cross + C1) * (2 * (product[i] - cross) + C2)) / ((squares + C1) * (both[i] - squares + C2));
   }
   return sum / meanA.length;
 }
 
 /** Gaussian means of a picture wherever the window fits, rows first and then columns. */
 function windowed(picture: Float64Array, width: number, height: number): Float64Array {
-  const [across, down] = [width - WINDOW.length + 1, height - WINDOW.length + 1];
+  const [across, down] = [width - SIDE + 1, height - SIDE + 1];
   const rows = new Float64Array(height * across);
-  for (let y = 0; y < height; y++)
-    for (let x = 0; x < across; x++)
-      for (let k = 0; k < WINDOW.length; k++) rows[y * across + x] += (WINDOW[k] / WEIGHT) * picture[y * width + x + k];
+  for (let y = 0; y < height; y++) for (let x = 0; x < across; x++) rows[y * across + x] = weighed(picture, y * width + x, 1);
   const out = new Float64Array(down * across);
-  for (let k = 0; k < WINDOW.length; k++) for (let i = 0; i < out.length; i++) out[i] += (WINDOW[k] / WEIGHT) * rows[i + k * across];
+  for (let i = 0; i < out.length; i++) out[i] = weighed(rows, i, across);
   return out;
 }
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+/** The mean by the window, of numbers that are `stride` apart, from `at` on. */
+function weighed(values: Float64Array, at: number, stride: number): number {
+  let sum = WINDOW[5] * values[at + 5 * stride];
+  for (let k = 0; k < 5; k++) sum += WINDOW[k] * (values[at + k * stride] + values[at + (10 - k) * stride]);
+  return sum;
+}

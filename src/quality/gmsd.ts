@@ -19,7 +19,7 @@ export function gmsd(a: readonly Frame[], b: readonly Frame[]): number {
 }
 
 function deviation(a: Float64Array, b: Float64Array): number {
-  const alike = a.map((value, i) => (2 * value * b[i] + C) / (value ** 2 + b[i] ** 2 + C));
+  const alike = a.map((value, i) => (2 * value * b[i] + C) / (value * value + b[i] * b[i] + C));
   const mean = alike.reduce((sum, value) => sum + value, 0) / alike.length;
   return Math.sqrt(alike.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (alike.length - 1));
 }
@@ -27,26 +27,27 @@ function deviation(a: Float64Array, b: Float64Array): number {
 /** Prewitt gradient magnitude of the halved luma, with zeros around it as in the authors' code. */
 function gradients(frame: Frame): Float64Array {
   const { values, width, height } = halved(frame);
-  const at = (y: number, x: number): number => (y < 0 || x < 0 || y >= height || x >= width ? 0 : values[y * width + x]);
-  return values.map((_, i) => {
-    const [y, x] = [Math.floor(i / width), i % width];
-    let [across, down] = [0, 0];
-    for (const k of [-1, 0, 1]) {
-      across += (at(y + k, x + 1) - at(y + k, x - 1)) / 3;
-      down += (at(y + 1, x + k) - at(y - 1, x + k)) / 3;
+  const stride = width + 2;
+  const out = new Float64Array(width * height);
+  for (let y = 0; y < height; y++)
+    for (let x = 0; x < width; x++) {
+      let [across, down] = [0, 0];
+      const at = (y + 1) * stride + x + 1;
+      for (let k = -1; k <= 1; k++) {
+        across += values[at + k * stride + 1] - values[at + k * stride - 1];
+        down += values[at + stride + k] - values[at - stride + k];
+      }
+      out[y * width + x] = Math.sqrt(across * across + down * down) / 3;
     }
-    return Math.hypot(across, down);
-  });
+  return out;
 }
 
-/** Means of 2 x 2 pixels of luma; an odd last row or column is averaged with zeros. */
+/** Means of 2 x 2 pixels of luma, [height + 2, width + 2] with zeros around them; an odd last row or column is averaged with zeros. */
 function halved(frame: Frame): { readonly values: Float64Array; readonly width: number; readonly height: number } {
   const picture = luma(frame);
   const [width, height] = [Math.ceil(frame.width / 2), Math.ceil(frame.height / 2)];
-  const values = new Float64Array(width * height);
-  for (const [i, value] of picture.entries()) {
-    const [y, x] = [Math.floor(i / frame.width), i % frame.width];
-    values[(y >> 1) * width + (x >> 1)] += value / 4;
-  }
+  const values = new Float64Array((width + 2) * (height + 2));
+  for (let y = 0; y < frame.height; y++)
+    for (let x = 0; x < frame.width; x++) values[((y >> 1) + 1) * (width + 2) + (x >> 1) + 1] += picture[y * frame.width + x] / 4;
   return { values, width, height };
 }
