@@ -16,7 +16,7 @@ function project(x: Float32Array, weight: Float32Array): Float32Array {
 }
 
 // Tokens are in raster order: frames, rows, columns; q, k and v are [heads, tokens, dim].
-const attend = attention(adaSpa({ sparsity: 0.75 }), { grid: { frames, height, width, text: 0 }, layers, steps, heads });
+const attend = attention(adaSpa({ sparsity: 0.75 }), { grid: { frames, height, width }, layers, steps, heads });
 let latents = random(heads * tokens * dim, 1);
 for (let step = 0; step < steps; step++) {
   let x = latents;
