@@ -70,6 +70,17 @@ test('a browser makes the video that Node makes', async () => {
   }
 });
 
+test('a browser without a GPU is told what to do', async () => {
+  const page = await openPage(`${server.resolvedUrls!.local[0]}video.html?model=tiny`);
+  try {
+    expect(await settled(page, /^Ready|^Stopped|WebGPU, but|no WebGPU/)).toMatch(
+      /no WebGPU\. Chrome and Edge have it|found no GPU for it: turn hardware/,
+    );
+  } finally {
+    await page.close();
+  }
+});
+
 /** What the page says once that is one of these. */
 const settled = (page: Page, pattern: RegExp): Promise<unknown> =>
   page.evaluate(`new Promise((resolve) => {
