@@ -1,4 +1,5 @@
 // Query blocks of more tokens than key blocks: any method in another cut of its own token order.
+import { checkMethod, shown } from './checks.ts';
 import type { LayoutStage, Method } from './method.ts';
 import { type Layout, PAD, tokensOfBlock } from './sparse3d/plan.ts';
 
@@ -8,11 +9,15 @@ import { type Layout, PAD, tokensOfBlock } from './sparse3d/plan.ts';
  * pairs are scored and kept as coarsely, which costs quality at equal density.
  * @param method With a layout of the grid.
  * @param tokens A multiple of the method's own block. Default 128.
- * @throws RangeError for other tokens, once a layout is made at the latest, and for a method that gives each head an order of its own.
+ * @throws TypeError for what is no method; RangeError for other tokens, once a layout is made at the latest, and for a method that gives each
+ * head an order of its own.
  */
 export const withQueryBlocks = (method: Method, tokens = 128): Method => {
+  checkMethod(method);
   if (!Number.isInteger(tokens) || tokens <= 0 || tokens % 8 !== 0)
-    throw new RangeError(`query blocks of ${tokens} tokens are not possible; give a multiple of the method's own block, such as 128`);
+    throw new RangeError(
+      `query blocks of ${shown(tokens)} tokens are not possible; give a multiple of the method's own block, such as 128`,
+    );
   if (method.layout.byHead)
     throw new RangeError(
       `the method ${method.name} finds the blocks of each head from its queries, and they are not joined to ${tokens} tokens; leave that out, or choose a layout of the grid`,

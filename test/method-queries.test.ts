@@ -49,6 +49,7 @@ describe('query blocks', () => {
 
   test('that are none are refused in one sentence', () => {
     expect(() => withQueryBlocks(adaSpa(), 100)).toThrow('query blocks of 100 tokens are not possible');
+    expect(() => withQueryBlocks(adaSpa as never)).toThrow('there is no method: it is ');
     expect(() => withQueryBlocks(svg2())).toThrow('the method svg2 finds the blocks of each head from its queries');
     expect(() => joined(raster(64), odd, 96)).toThrow('query blocks of 96 tokens are no whole blocks of raster(64)');
   });

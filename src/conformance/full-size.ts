@@ -2,7 +2,7 @@
 import type { Backend } from '../backend/backend.ts';
 import { randomFrom } from '../search/sampling.ts';
 import { curve } from '../sparse3d/layout.ts';
-import { type Grid, tokensOf } from '../sparse3d/plan.ts';
+import { type Grid, type Layout, tokensOf } from '../sparse3d/plan.ts';
 import { attendEntries, type Entry, planRows, poolReference, type Rows, rowsOf, tokensIn } from '../sparse3d/reference.ts';
 import type { Numbers } from '../tensor.ts';
 import { attentionBounds } from './attention.ts';
@@ -13,14 +13,18 @@ import { randomPlan, uploadPlan } from './plans.ts';
 const [HEADS, DIM, SAMPLES] = [2, 64, 24];
 const grid: Grid = { frames: 21, height: 30, width: 52, text: 0 };
 const shape = [HEADS, tokensOf(grid), DIM];
-const layoutOf = curve(64);
+/** Blocks of so many tokens, always in one order. */
+const layouts = { 64: curve(64), 128: curve(128) };
+type Block = keyof typeof layouts;
 
-/** Dense attention, attention by a plan with and without pooled levels, and block mass. */
+/** Dense attention, attention by a plan with and without pooled levels, and block mass, these for two sizes of query blocks. */
 export const fullSizeChecks = (storage: Storage): readonly Check[] => [
   denseCheck(storage),
-  planCheck(storage, [1]),
-  planCheck(storage, [1, 2, 4, 8]),
-  massCheck(storage),
+  ...([64, 128] as const).flatMap((queries) => [
+    planCheck(storage, [1], queries),
+    planCheck(storage, [1, 2, 4, 8], queries),
+    massCheck(storage, queries),
+  ]),
 ];
 
 const fullSize = (name: string, run: (ops: Backend) => Promise<readonly Measured[]>): Check => ({
@@ -96,24 +100,24 @@ function denseCheck(storage: Storage): Check {
   });
 }
 
-function planCheck(storage: Storage, pools: readonly number[]): Check {
-  const layout = layoutOf(grid);
-  const size = { heads: HEADS, queryBlocks: layout.blocks, keyBlocks: layout.blocks };
-  const plan = once(() => randomPlan(size, pools, 5, Math.ceil(layout.blocks / 6)));
+function planCheck(storage: Storage, pools: readonly number[], queries: Block): Check {
+  const layout = { q: layouts[queries](grid), k: layouts[64](grid) };
+  const size = { heads: HEADS, queryBlocks: layout.q.blocks, keyBlocks: layout.k.blocks };
+  const plan = once(() => randomPlan(size, pools, 5, Math.ceil(layout.k.blocks / 6)));
   const twin = once(() => {
     const { k, v } = rows[storage]();
     const { counts, blocks } = plan() as { counts: Int32Array; blocks: Int32Array };
     const levels = pools.map((pool) => ({ pool, upTo: 1 }));
-    const read = k.map((_, head) => planRows(counts, blocks, levels, head, layout.blocks, layout.blocks));
+    const read = k.map((_, head) => planRows(counts, blocks, levels, head, layout.q.blocks, layout.k.blocks));
     return sampledTwin(storage, (head, token) =>
-      read[head][blockOf(token)].flatMap(({ block, pool }) => poolReference(k[head], v[head], layout, block, pool)),
+      read[head][blockOf(token, layout.q)].flatMap(({ block, pool }) => poolReference(k[head], v[head], layout.k, block, pool)),
     );
   });
-  return fullSize(`attend, pools ${pools.join(' ')}`, async (ops) => {
+  return fullSize(`attend, pools ${pools.join(' ')}, ${queries} queries`, async (ops) => {
     const results = ops.scope(() => {
-      const [q, k, v] = upload(ops, storage).map((x) => ops.gather(x, layout));
-      const { out, lse } = ops.attend(q, k, v, uploadPlan(ops, plan(), size, pools), { q: layout, k: layout });
-      return [ops.scatter(out, layout), ops.scatter(lse, layout)];
+      const [q, k, v] = upload(ops, storage).map((x, at) => ops.gather(x, at ? layout.k : layout.q));
+      const { out, lse } = ops.attend(q, k, v, uploadPlan(ops, plan(), size, pools), layout);
+      return [ops.scatter(out, layout.q), ops.scatter(lse, layout.q)];
     });
     const [out, lse] = await Promise.all(results.map((x) => ops.read(x)));
     for (const tensor of results) ops.release(tensor);
@@ -121,29 +125,27 @@ function planCheck(storage: Storage, pools: readonly number[]): Check {
   });
 }
 
-function blockOf(token: number): number {
-  const { order, block } = layoutOf(grid);
-  return Math.floor(order.indexOf(token) / block);
-}
+const blockOf = (token: number, { order, block }: Layout): number => Math.floor(order.indexOf(token) / block);
 
 /** Mass of a few block pairs, by the log-sum-exp that the backend itself found. */
-function massCheck(storage: Storage): Check {
-  const layout = layoutOf(grid);
-  const pairs = once(() => samples().map(({ head, token }, at) => ({ head, query: blockOf(token), key: (at * 31) % layout.blocks })));
-  return fullSize('blockMass', async (ops) => {
+function massCheck(storage: Storage, queries: Block): Check {
+  const layout = { q: layouts[queries](grid), k: layouts[64](grid) };
+  const pairs = once(() =>
+    samples().map(({ head, token }, at) => ({ head, query: blockOf(token, layout.q), key: (at * 31) % layout.k.blocks })),
+  );
+  return fullSize(`blockMass, ${queries} queries`, async (ops) => {
     const results = ops.scope(() => {
       const [q, k] = upload(ops, storage);
       const { lse } = ops.attendAll(q, k, k);
-      const [rowsQ, rowsK, sums] = [q, k, lse].map((x) => ops.gather(x, layout));
-      return [lse, ops.blockMass(rowsQ, rowsK, sums, { q: layout, k: layout })];
+      return [lse, ops.blockMass(ops.gather(q, layout.q), ops.gather(k, layout.k), ops.gather(lse, layout.q), layout)];
     });
     const [lse, table] = await Promise.all(results.map((x) => ops.read(x)));
     for (const tensor of results) ops.release(tensor);
-    const own = pairs().map(({ head, query, key }) => table[(head * layout.blocks + query) * layout.blocks + key]);
+    const own = pairs().map(({ head, query, key }) => table[(head * layout.q.blocks + query) * layout.k.blocks + key]);
     const { q, k } = rows[storage]();
     const twin = pairs().map(({ head, query, key }) => {
-      const keys = tokensIn(layout, key).map((token) => k[head][token]);
-      return tokensIn(layout, query).reduce((sum, token) => sum + massOf(q[head][token], keys, lse[head * shape[1] + token]), 0);
+      const keys = tokensIn(layout.k, key).map((token) => k[head][token]);
+      return tokensIn(layout.q, query).reduce((sum, token) => sum + massOf(q[head][token], keys, lse[head * shape[1] + token]), 0);
     });
     return [{ what: 'mass', error: difference(own, twin, true), tolerance: storage === 'f32' ? 1e-4 : 1e-3 }];
   });
