@@ -28,6 +28,7 @@ export const poolingError = ({ values = true, queries }: PoolingErrorOptions = {
     ops.scope(() => {
       const errorsOf = (of: Layout) => ops.poolingError(ops.blockMeans(q, of), k, layout.k, values ? v : undefined);
       if (queries === undefined) return errorsOf(layout.q);
+      if (layout.q.heads) throw new TypeError(`${layout.q.name} gives each head blocks of its own, which are not cut; leave out queries`);
       const { small, members } = groups(layout);
       return ops.blockMeans(errorsOf(small), members);
     });
@@ -36,8 +37,6 @@ export const poolingError = ({ values = true, queries }: PoolingErrorOptions = {
 
 /** The blocks of a layout in groups of `size` slots, and its blocks as blocks of these groups, of which those without a token do not count. */
 function groupsOf(layout: Layout, size: number): { readonly small: Layout; readonly members: Layout } {
-  if (layout.heads || layout.shape)
-    throw new TypeError(`${layout.name} gives each head blocks of its own, which are not cut; leave out queries`);
   const { block, blocks, videoBlocks, counts, name } = layout;
   if (block % size !== 0) throw new RangeError(`blocks of ${block} queries are no groups of ${size}; give a divisor, such as 8`);
   const each = block / size;
