@@ -16,13 +16,15 @@ for (const [signal, code] of [
     controller.abort();
   });
 }
-process.stdout.on('error', () => {}); // the reader of a pipe may leave before we are done
+// The reader of a pipe may leave before we are done.
+for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 
 const terminal = {
   out: (text: string) => void process.stdout.write(text),
   err: (text: string) => void process.stderr.write(text),
   isScreen: process.stderr.isTTY === true,
   columns: process.stderr.columns ?? 80,
+  ...(process.stdout.isTTY && { outColumns: process.stdout.columns }),
 };
 const code = await main(process.argv.slice(2), terminal, controller.signal);
 process.exitCode = stopCode !== 0 ? stopCode : code;

@@ -101,6 +101,12 @@ function checkPlaceFlags({ device, runtime, dtype, variants, stock, checks }: Pl
   if (flag) throw new TypeError(`${flag} is for --device webgpu; leave it out`);
 }
 
+/** @throws TypeError for sparsities that no method takes. */
+function checkSparsities(sparsities: readonly number[] = [], methods: readonly Listed[]): void {
+  if (sparsities.length > 0 && !methods.some(({ sparsity }) => sparsity))
+    throw new TypeError(`--sparsities ${sparsities.join(',')} needs --methods that take one.`);
+}
+
 export function benchAttentionCommand(bench: Command, done: (args: BenchAttentionArguments) => void): void {
   const command = bench
     .command('attention')
@@ -120,8 +126,7 @@ export function benchAttentionCommand(bench: Command, done: (args: BenchAttentio
     .option('--quick', 'one small shape and density, a few turns: under a minute on two cores', false);
   resultOptions(command).action(({ quick, shapes, densities, methods, sparsities, queryTokens, runs, ...rest }: AttentionFlags) => {
     checkPlaceFlags(rest);
-    if (sparsities && !methods.some(({ sparsity }) => sparsity))
-      throw new TypeError(`--sparsities ${sparsities.join(',')} needs --methods that take one.`);
+    checkSparsities(sparsities, methods);
     const usual = quick ? QUICK : USUAL;
     const readings = [...(densities ?? usual.densities).map(blocksOf), PYRAMID];
     const entrants = methods.flatMap((listed) => entrantsOf(listed, sparsities ?? [0.8], false));
@@ -160,6 +165,8 @@ export function benchMethodsCommand(bench: Command, done: (args: BenchMethodsArg
     .option('--quick', 'one short run over two layers', false);
   resultOptions(command).action(({ quick, methods, sparsities, steps, layers, prompts, ...rest }: MethodsFlags) => {
     if (rest.prompt && prompts !== undefined) throw new TypeError('Give either --prompt or --prompts, not both.');
+    if (methods.length === 0) throw new TypeError('--methods none leaves nothing to measure; give names, or all.');
+    checkSparsities(sparsities, methods);
     done({
       ...{ command: 'bench methods', ...rest, steps: steps ?? (quick ? 5 : 10), prompts: prompts ?? (quick ? 1 : 2) },
       layers: layers ?? (quick ? [2, 5] : [1, 3, 5, 7]),

@@ -1,13 +1,15 @@
 // `zoetrope bench video`: makes the videos that the result file does not have yet, writes it as they come, and prints tables.
 import { existsSync } from 'node:fs';
-import { compareResults, type ReadResult, readResults, writeResult } from '../bench/results.ts';
+import { compareResults, type ReadResult, writeResult } from '../bench/results.ts';
 import { benchVideo, type Outcome } from '../bench/video/bench.ts';
 import type { VideoResultFile } from '../bench/video/result.ts';
 import { comparedMarkdown, videoMarkdown } from '../bench/video/table.ts';
 import { TextToVideoPipeline } from '../pipeline.ts';
 import { checkPlace } from '../video/place.ts';
+import { earlier } from './bench.ts';
 import type { BenchVideoArguments } from './bench-video-arguments.ts';
 import { judgingOf, otherPipe, shrinkOf, type VideoSetup, videoSetup } from './bench-video-setup.ts';
+import { onScreen } from './layout.ts';
 import { formatDevice, formatDuration } from './progress.ts';
 import { type Lines, linesOn, type Terminal } from './terminal.ts';
 
@@ -18,8 +20,8 @@ import { type Lines, linesOn, type Terminal } from './terminal.ts';
 export async function videoBench(args: BenchVideoArguments, version: string, terminal: Terminal, signal: AbortSignal): Promise<void> {
   const start = performance.now();
   for (const file of [args.out, args.summary]) if (file !== undefined) await checkPlace(file);
-  if (args.summary !== undefined && existsSync(args.summary)) await videoResult(args.summary, '--summary replaces');
-  const before = args.compare === undefined ? undefined : await videoResult(args.compare, '--compare takes');
+  if (args.summary !== undefined && existsSync(args.summary)) await earlier(args.summary, 'video', '--summary replaces');
+  const before = args.compare === undefined ? undefined : await earlier(args.compare, 'video');
   const lines = linesOn(terminal);
   lines.show('Loading the model ...');
   const { model, device, dtype } = args;
@@ -36,8 +38,8 @@ export async function videoBench(args: BenchVideoArguments, version: string, ter
     const result = await setup.writer.finish();
     if (args.summary !== undefined) await writeResult(args.summary, { ...result, cases: [] });
     lines.clear();
-    terminal.out(args.json ? `${JSON.stringify(result, null, 1)}\n` : textOf(result));
-    if (before && !args.json) terminal.out(`\n${comparedText(before, result)}`);
+    terminal.out(args.json ? `${JSON.stringify(result, null, 1)}\n` : onScreen(textOf(result), terminal.outColumns));
+    if (before && !args.json) terminal.out(`\n${onScreen(comparedText(before, result), terminal.outColumns)}`);
     if (outcome !== 'done') lines.note(`Stopped before all was measured: the same command goes on with "${args.out}".`);
   } finally {
     lines.clear();
@@ -73,13 +75,6 @@ async function measured(
     if (!signal.aborted || out === undefined) throw error;
     return 'stopped';
   }
-}
-
-/** @throws Error for a file that is no result of this bench; `taking` says what it is for. */
-async function videoResult(file: string, taking: string): Promise<ReadResult> {
-  const [found] = await readResults([file]);
-  if (found.bench !== 'video') throw new Error(`"${file}" is a result of "bench ${found.bench}"; ${taking} one of "bench video".`);
-  return found;
 }
 
 /** Times against an earlier result's. @throws RangeError when the two share no case. */

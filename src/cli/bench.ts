@@ -1,10 +1,11 @@
 // `zoetrope bench`: measures what its result file does not have yet, writes it case by case, and prints a table or JSON on stdout.
 import { type ResultLog, resultLog } from '../bench/log.ts';
-import { type Case, compareResults, readResults } from '../bench/results.ts';
+import { type Case, compareResults, type ReadResult, readResults } from '../bench/results.ts';
 import type { SubjectOptions } from '../bench/subject.ts';
 import { checkPlace } from '../video/place.ts';
 import type { BenchArguments, BenchRunArguments, BenchStepArguments } from './bench-arguments.ts';
 import { formatCompared, formatRunBench, formatStepBench } from './bench-tables.ts';
+import { onScreen } from './layout.ts';
 import { labelOf, methodOf } from './method.ts';
 import { type Lines, linesOn, type Terminal } from './terminal.ts';
 
@@ -38,7 +39,7 @@ const CHOOSING_METHODS = ['filter', 'methods', 'size', 'numFrames', 'steps', 'de
 export async function bench(args: BenchArguments, version: string, terminal: Terminal, signal: AbortSignal): Promise<void> {
   const { command, json, out, compare, ...options } = args;
   if (out !== undefined) await checkPlace(out);
-  const before = compare === undefined ? undefined : (await readResults([compare]))[0];
+  const before = compare === undefined ? undefined : await earlier(compare, command.replace('bench ', ''));
   const choosing = command === 'bench methods' ? CHOOSING_METHODS : CHOOSING;
   const log = resultLog({
     ...{ bench: command.replace('bench ', ''), version, options: plain(options), choosing, out, filter: args.filter },
@@ -50,7 +51,7 @@ export async function bench(args: BenchArguments, version: string, terminal: Ter
     if (cases.length === 0) throw new RangeError(`no case has all words of the filter "${args.filter}"; give fewer`);
     lines.clear();
     // First what was measured: there may be nothing to compare it with.
-    if (!json) terminal.out(format(cases));
+    if (!json) terminal.out(args.command === 'bench methods' ? onScreen(format(cases), terminal.outColumns) : format(cases));
     const compared = before && { file: before.file, ...compareResults(before, { ...log.result, cases }) };
     if (json) terminal.out(`${JSON.stringify({ ...log.result, ...(compared && { compared }) }, null, 1)}\n`);
     else if (compared) terminal.out(`\n${formatCompared(compared)}`);
@@ -59,6 +60,13 @@ export async function bench(args: BenchArguments, version: string, terminal: Ter
   } finally {
     lines.clear();
   }
+}
+
+/** @throws Error for a file that is no result of this bench. */
+export async function earlier(file: string, bench: string, taking = '--compare takes'): Promise<ReadResult> {
+  const [found] = await readResults([file]);
+  if (found.bench !== bench) throw new Error(`"${file}" is a result of "bench ${found.bench}"; ${taking} one of "bench ${bench}".`);
+  return found;
 }
 
 type Format = (cases: readonly Case[]) => string;

@@ -34,7 +34,7 @@ export async function generate(args: GenerateArguments, terminal: Terminal, sign
     const checked = pipeline(args.prompt, fixed).settings;
     const estimate = pipeline.estimate(fixed);
     if (calibration !== undefined) await checkCalibration(calibration, pipeline.folder, estimate.tokens);
-    warnOfUnknownSubject(args, pipeline, lines);
+    warnOfUnknownSubject(args.prompt, pipeline, lines);
     announce(estimate, checked, args.yes, lines);
     const choice = method === AUTO ? await choose(args, pipeline, lines, signal) : undefined;
     const options = { ...fixed, ...(choice && { attention: choice.method, seed: choice.seed }) };
@@ -84,7 +84,8 @@ async function load({ model, vae, device, dtype, runtime }: GenerateArguments): 
   return TextToVideoPipeline.fromPretrained(model, { device, runtime, ...(dtype && { dtype }), ...(vae !== undefined && { vae }) });
 }
 
-function warnOfUnknownSubject({ prompt }: GenerateArguments, { vocabulary }: TextToVideoPipeline, lines: Lines): void {
+/** Says what a small model knows, where the prompt names nothing of it. */
+export function warnOfUnknownSubject(prompt: string, { vocabulary }: TextToVideoPipeline, lines: Lines): void {
   if (!vocabulary || namedSubject(prompt, vocabulary.subjectWords)) return;
   const shown = prompt.length > 80 ? `${prompt.slice(0, 80)}...` : prompt;
   lines.note(

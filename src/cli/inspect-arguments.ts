@@ -58,6 +58,8 @@ function inspectArguments(
   if (isOnnx(prompt)) return listingArguments(words, set, options.json);
   if (prompt === '')
     throw new TypeError('The prompt is missing; say what the video shows, as zoetrope inspect "a rocket flying up over a night sky".');
+  if (/^\S+\.[a-z]\w{1,8}$/i.test(prompt))
+    throw new TypeError(`"${prompt}" looks like a file; inspect takes a prompt, or a file whose name ends in .onnx.`);
   if (options.device === 'cpu' && options.dtype === 'f16')
     throw new TypeError('--dtype f16 needs --device webgpu; the CPU computes in f32.');
   checkMethod(options);

@@ -1,5 +1,6 @@
 // `zoetrope inspect`: a run of a method looked at from inside, as text or JSON on stdout and as a folder of pictures.
 import type { GenerateOptions } from '../options.ts';
+import { announce, warnOfUnknownSubject } from './generate.ts';
 import type { InspectArguments } from './inspect-arguments.ts';
 import { methodOf } from './method.ts';
 import { formatDevice, formatProgress } from './progress.ts';
@@ -16,9 +17,12 @@ export async function inspect(args: InspectArguments, terminal: Terminal, signal
   const pipe = await TextToVideoPipeline.fromPretrained(model, { device, ...(dtype && { dtype }) });
   try {
     if (device === 'auto') lines.note(formatDevice(pipe.device));
+    const settings = settingsOf(args);
+    warnOfUnknownSubject(prompt, pipe, lines);
+    announce(pipe.estimate({ ...settings, attention: method }), pipe(prompt, settings).settings, true, lines);
     const { inspectRun } = await import('../inspect/run.ts');
     const onStep = progressOn(lines.show);
-    const inspection = await inspectRun(pipe, prompt, { method, layers, atSteps, settings: settingsOf(args), onStep, signal });
+    const inspection = await inspectRun(pipe, prompt, { method, layers, atSteps, settings, onStep, signal });
     lines.clear();
     const figures = output === undefined ? figuresOf(inspection, { queryBlock }) : await saveInspection(inspection, output, { queryBlock });
     const { inspectionText } = await import('../inspect/text.ts');

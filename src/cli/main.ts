@@ -11,7 +11,7 @@ import type { Terminal } from './terminal.ts';
 export async function main(words: readonly string[], terminal: Terminal, signal: AbortSignal): Promise<number> {
   try {
     const { version } = createRequire(import.meta.url)('zoetrope/package.json') as { version: string };
-    const args = parseArguments(words, version);
+    const args = parseArguments(words, version, terminal.outColumns);
     if (args.command === 'help') terminal.out(args.text);
     else if (args.command === 'vocab') await (await import('./vocabulary.ts')).showVocabulary(args, terminal);
     else if (args.command === 'methods') (await import('./methods.ts')).showMethods(args, terminal);

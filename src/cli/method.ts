@@ -25,7 +25,7 @@ export function methodOptions(
     .option(
       '--method <name>',
       `how attention is computed: a name ("zoetrope methods" lists them), or a file of your own, as ./mine.js${auto ? '; auto: the sparsest that keeps --quality' : ''}`,
-      (name: string) => (auto && name === AUTO ? name : checkName(name)),
+      (name: string) => checkName(name, auto),
       method,
     )
     .option(
@@ -45,8 +45,10 @@ export const parseQueryTokens = count('query-tokens', 'tokens', 65_536);
 
 const isFile = (method: string): boolean => /[\\/]|\.[cm]?[jt]s$/.test(method);
 
-function checkName(method: string): string {
-  if (!isFile(method)) methodNamed(method);
+function checkName(method: string, auto: boolean): string {
+  if (method === AUTO && !auto)
+    throw new TypeError('--method auto is for making a video, which it chooses for; give a name of "zoetrope methods".');
+  if (method !== AUTO && !isFile(method)) methodNamed(method);
   return method;
 }
 

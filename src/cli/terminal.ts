@@ -6,6 +6,8 @@ export interface Terminal {
   readonly err: (text: string) => void;
   readonly isScreen: boolean;
   readonly columns: number;
+  /** Width of stdout, where it is a screen. */
+  readonly outColumns?: number;
 }
 
 /** Lines about a run on stderr. `note` adds a line for good; `show` draws over the last shown one on a screen, and is a plain line elsewhere. */

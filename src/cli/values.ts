@@ -35,10 +35,14 @@ export function numberIn(name: string, wanted: string, min: number, max: number,
 export const count = (name: string, unit: string, max: number): ((text: string) => number) =>
   numberIn(name, `a whole number of ${unit} from 1 to ${max}`, 1, max, true);
 
-/** A reader of words with commas between, each read by `read`; what is said twice counts once. */
+/** A reader of words with commas between, each read by `read`; what is said twice counts once. Throws a RangeError where a word is missing. */
 export const listOf =
   <Value>(read: (word: string) => Value): ((text: string) => Value[]) =>
-  (text) => [...new Set(text.split(',').map((word) => read(word.trim())))];
+  (text) => {
+    const words = text.split(',').map((word) => word.trim());
+    if (words.includes('')) throw new RangeError(`"${text}" is a list with an empty place; give words with one comma between.`);
+    return [...new Set(words.map(read))];
+  };
 
 /** A reader of a prompt that may be given more than once: all of them. Throws a TypeError for one that is blank. */
 export function anotherPrompt(text: string, before: readonly string[] = []): readonly string[] {

@@ -113,7 +113,9 @@ describe('zoetrope methods', () => {
   };
 
   it('prints every method', () => {
-    const text = said(false);
+    const shown = said(false);
+    for (const line of shown.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
+    const text = shown.replace(/\s+/g, ' ');
     for (const { name, paper, aliases } of catalogue) for (const word of [name, paper, ...aliases]) expect(text).toContain(word);
     for (const { name, reason } of unported) expect(text).toMatch(new RegExp(`${name} +${reason}`));
     expect(text).toMatch(/pyramidSparse +s curve; sampled maxima/);

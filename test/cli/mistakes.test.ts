@@ -14,6 +14,17 @@ beforeAll(() => {
   mkdirSync(join(folder, 'folder.onnx'));
   writeFileSync(join(folder, 'foreign.json'), '{"a":1}');
   writeFileSync(join(folder, 'damaged.json'), '{"a":');
+  writeFileSync(
+    join(folder, 'video.json'),
+    JSON.stringify({
+      bench: 'video',
+      date: '2026-11-24',
+      version: '1',
+      machine: { processor: 'x', cores: 2, node: 'v20' },
+      options: {},
+      cases: [],
+    }),
+  );
   before = readdirSync(folder);
 });
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -62,6 +73,14 @@ describe('one sentence', () => {
     ['bench attention --dtype f16', /^--dtype f16 needs --device webgpu; the CPU computes in f32\.$/],
     ['bench attention --methods radial --sparsities 0.5', /^--sparsities 0\.5 needs --methods that take one\.$/],
     ['bench attention --out @folder.onnx', /folder\.onnx" is a folder; give the name of a file\.$/],
+    ['bench methods --methods none', /^--methods none leaves nothing to measure; give names, or all\.$/],
+    ['bench methods --methods radial --sparsities 0.5', /^--sparsities 0\.5 needs --methods that take one\.$/],
+    ['bench methods --methods adaspa,', /^"adaspa," is a list with an empty place; give words with one comma between\.$/],
+    ['bench attention --compare @video.json', /video\.json" is a result of "bench video"; --compare takes one of "bench attention"\.$/],
+    ['--steps 3 inspect a_cat', /^--steps before "inspect" is not read; put options after the command\.$/],
+    ['inspect @car.mp4', /car\.mp4" looks like a file; inspect takes a prompt, or a file whose name ends in \.onnx\.$/],
+    ['method', /^"method" is no command; write zoetrope methods, or for a video of it zoetrope generate "method"\.$/],
+    ['benhc video', /^"benhc" is no command; write zoetrope bench, /],
     ['bench methods --prompts 2 --prompt a_cat', /^Give either --prompt or --prompts, not both\.$/],
   ])('%s', async (line, sentence) => {
     const { code, out, err } = await run(`${line} --json`.replace(/^(report .*) --json$/, '$1'));
@@ -72,6 +91,17 @@ describe('one sentence', () => {
     expect(readdirSync(folder)).toEqual(before);
     expect(readFileSync(join(folder, 'foreign.json'), 'utf8')).toBe('{"a":1}');
   });
+});
+
+test('help and generate are read as commands', () => {
+  const read = (...words: string[]) => parseArguments(words, '1');
+  expect(read('help', 'bench', 'video')).toEqual(read('bench', 'video', '--help'));
+  expect(read('help')).toEqual(read('--help'));
+  expect(read('generate')).toEqual(read('--help'));
+  expect(read('generate', 'beach')).toMatchObject({ command: 'generate', prompt: 'beach' });
+  expect(read('help me', 'fly')).toMatchObject({ command: 'generate', prompt: 'help me fly' });
+  const { text } = read('--help') as { text: string };
+  for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80);
 });
 
 test('prompts to calibrate with are words, flags or both', () => {
@@ -96,5 +126,7 @@ test.each(['', 'calibrate', 'inspect', 'report', 'bench attention', 'bench metho
 );
 
 test.each([['adaspa'], [undefined], [{}]])('%s is no method to accelerate with', (method) => {
-  expect(() => accelerate({} as never, method as never)).toThrow(/ is no method; give a preset such as adaSpa\(\), a function, or 'auto'$/);
+  expect(() => accelerate(Object.assign(() => {}, { dispose: 0, ops: 0 }) as never, method as never)).toThrow(
+    /^there is no method: .*; give a preset such as adaSpa\(\), /,
+  );
 });
