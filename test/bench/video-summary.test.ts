@@ -72,6 +72,7 @@ test('tables state density, warm-up and pairs beside every figure, and say what 
   expect(shown).toContain('| fast | 2 | 0.300 | 0.10 | 0.100 [0.100, 0.100] | 25.0 [20.0, 30.0]');
   expect(shown).toContain('| fast | 2 | 0.300 | 0.10 | -50.0 [-100.0, 0.0] (2) to 50.0 % |');
   expect(shown).toContain('0.0 (1) to 100.0 % |');
+  expect(shown).toContain('| dense | | 1.000 | 1.00 | (2) 100.0 % | (2) 100.0 % | (2) 100.0 % | (1) 100.0 % |');
   expect(shown).toContain('- broken failed: it broke');
   expect(shown).not.toContain('no evidence for Wan');
   expect(videoMarkdown(summarize(cases), { embedded: true })).toContain('no evidence for Wan itself');
