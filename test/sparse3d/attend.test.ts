@@ -89,6 +89,7 @@ describe.each(['onnxruntime-node', 'onnxruntime-web'] as const)('on %s', (runtim
     { frames: 1, height: 1, width: 1, text: 0 },
     { frames: 1, height: 8, width: 8, text: 256 },
     { frames: 3, height: 6, width: 10, text: 20 },
+    { frames: 2, height: 10, width: 10, text: 0 },
   ];
   const readings: [string, (grid: Grid) => Layout, number[]][] = [
     ['raster, unpooled', raster(64), [1]],
