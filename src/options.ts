@@ -1,4 +1,5 @@
 // Generation options: what a caller may set, and the checks that turn them into complete settings before anything is loaded.
+import { checkMethod, checkOptions as checkNames } from './checks.ts';
 import type { GenerationDefaults } from './dit/config.ts';
 import { type StepCache, stepCache } from './dit/step-cache.ts';
 import type { Attention, Method } from './method.ts';
@@ -100,9 +101,16 @@ export interface Granularity {
 /** Characters of a prompt; no model reads more than a few hundred words, and the tokenizer's search is quadratic. */
 const LONGEST_PROMPT = 10_000;
 
+/** Options of a run, and what `Settings` adds: a run may be given the settings of another. */
+const OPTIONS: readonly (keyof GenerateOptions | keyof Settings)[] = [
+  ...(['numInferenceSteps', 'width', 'height', 'numFrames', 'seed', 'attention', 'cache', 'onStep', 'signal', 'fps'] as const),
+  ...(['negativePrompt', 'guidanceScale', 'guidanceScale2', 'guidanceInterval', 'flowShift', 'prompt', 'maxSequenceLength'] as const),
+];
+
 /** Checks a call's options and completes them. @throws TypeError | RangeError with one sentence: the option, its value, what to do. */
 export function checkOptions(prompt: string, options: GenerateOptions, defaults: GenerationDefaults, granularity: Granularity): Settings {
   checkText('the prompt', prompt);
+  checkNames('a run', options, [], OPTIONS);
   checkText('the negative prompt', options.negativePrompt ?? '');
   const settings = {
     prompt,
@@ -128,7 +136,8 @@ export function checkOptions(prompt: string, options: GenerateOptions, defaults:
   finite('guidanceScale2', settings.guidanceScale2, 0);
   if (settings.flowShift !== undefined) positive('flowShift', settings.flowShift);
   positive('fps', settings.fps);
-  if (options.cache) stepCache(options.cache);
+  if (options.attention !== undefined) checkMethod(options.attention, true);
+  if (options.cache !== undefined) stepCache(options.cache);
   const [from, to] = settings.guidanceInterval;
   if (!(from >= 0 && to <= 1 && from <= to)) {
     throw new RangeError(

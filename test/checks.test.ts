@@ -51,6 +51,7 @@ const publicNames: Record<string, unknown> = { ...zoetrope };
 const CALLS: readonly (readonly [keyof typeof zoetrope, readonly unknown[], string])[] = [
   ['calibrate', [], 'there is no pipeline: it is undefined'],
   ['chooseMethod', [{}, 'x'], 'there is no pipeline: it is an object with nothing in it'],
+  ['stepCache', [0.05], 'the options of stepCache are 0.05; give an object, { threshold }'],
   ['methodNamed', [], 'the name of a method is undefined; give a string'],
   ['checkOutput', [], 'The path of the video is undefined; give a name'],
   ['saveVideo', [], 'The video is undefined; give what a pipeline returned'],

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { accelerate } from '../src/accelerate.ts';
+import type { StepCache } from '../src/dit/step-cache.ts';
 import { embeddedModel } from '../src/embedded-model.ts';
 import { UnsupportedError } from '../src/errors.ts';
 import type { Attention } from '../src/method.ts';
@@ -164,8 +165,17 @@ describe('refusals name the value and what to do', () => {
     [{ negativePrompt: 5 as unknown as string }, 'the negative prompt is 5'],
     [{ flowShift: 0 }, 'flowShift is 0'],
     [{ fps: Number.POSITIVE_INFINITY }, 'fps is Infinity'],
+    [{ steps: 5 } as GenerateOptions, 'a run has no option steps; it takes numInferenceSteps, width'],
+    [7 as unknown as GenerateOptions, 'the options of a run are 7; give an object, or leave it out'],
+    [{ attention: 'adaSpa' as unknown as Attention }, 'there is no method: it is "adaSpa"; give a preset such as adaSpa()'],
+    [{ cache: 0.05 as unknown as StepCache }, 'the options of stepCache are 0.05'],
   ])('%o', (options, message) => {
     expect(() => pipe('', options)).toThrow(message);
+  });
+
+  test('the settings of another run are taken', () => {
+    const { settings } = pipe(PROMPT, SMALL);
+    expect(pipe(PROMPT, { ...settings, seed: 2 }).settings).toEqual({ ...settings, seed: 2 });
   });
 
   test('prompts: none is refused, an empty and a huge one are taken', async () => {

@@ -1,5 +1,7 @@
 // A step cache: the velocity of an earlier step is used again where the model is expected to give nearly the same, and its forwards are skipped.
+
 import type { Backend } from '../backend/backend.ts';
+import { checkOptions } from '../checks.ts';
 import { checkStart, startOf } from '../search/schedule.ts';
 import { elements, type Tensor } from '../tensor.ts';
 
@@ -30,9 +32,11 @@ export interface StepCacheOptions {
  * the step at which guidance or the transformer changes is computed, and so is the next. The last step is always computed.
  *
  * The decision reads at most four numbers a step from a GPU, in the wait at its end; nothing else leaves it. Two more latents are held.
- * @throws RangeError for a threshold that is no finite number from 0 on, or a warm-up that is neither a share nor a count.
+ * @throws TypeError for options that are no object; RangeError for a threshold that is no finite number from 0 on, or a warm-up that is neither a share nor a count.
  */
-export function stepCache({ threshold = 0.05, warmup = 0.2 }: StepCacheOptions = {}): StepCache {
+export function stepCache(options: StepCacheOptions = {}): StepCache {
+  checkOptions('stepCache', options, ['threshold'], ['threshold', 'warmup']);
+  const { threshold = 0.05, warmup = 0.2 } = options;
   if (!(Number.isFinite(threshold) && threshold >= 0))
     throw new RangeError(`a step cache with threshold ${threshold} is not possible; give a finite number from 0 on, such as 0.05`);
   checkStart({ warmup });
