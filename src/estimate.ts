@@ -10,11 +10,14 @@ interface Rates {
   readonly attention: number;
 }
 
-/** FLOP per second and thread of dense work, measured on a server core with AVX-512 (onnxruntime-node) and on wasm SIMD (onnxruntime-web). */
-const RATES: Record<RuntimeName, Rates & { readonly secondsPerMegapixel: number }> = {
-  'onnxruntime-node': { linear: 107e9, attention: 100e9, secondsPerMegapixel: 0.2 },
-  'onnxruntime-web': { linear: 28e9, attention: 22e9, secondsPerMegapixel: 1.1 },
-  'onnxruntime-webgpu': { linear: 1e12, attention: 1e12, secondsPerMegapixel: 0.05 },
+/**
+ * FLOP per second and thread on a server core without AVX-512, values per second and thread of what is neither linear nor attention (norms, rope,
+ * activations: bound by memory, and much of a small model), and seconds of two threads to decode a megapixel: bench/results/demo-*.json.
+ */
+const RATES: Record<RuntimeName, Rates & { readonly values: number; readonly secondsPerMegapixel: number }> = {
+  'onnxruntime-node': { linear: 68e9, attention: 85e9, values: 13e6, secondsPerMegapixel: 0.5 },
+  'onnxruntime-web': { linear: 22e9, attention: 19e9, values: 4.2e6, secondsPerMegapixel: 2 },
+  'onnxruntime-webgpu': { linear: 1e12, attention: 1e12, values: 1e9, secondsPerMegapixel: 0.05 },
 };
 
 /** FLOP per second of one GPU, an NVIDIA H100, with subgroup matrices (of f16) and without; what is neither is counted with linear layers. */
@@ -73,12 +76,15 @@ function forwardFlops(config: WanConfig, tokens: number, textTokens: number): { 
 
 /** Seconds and bytes of a run; a busy machine is slower than this. The rates on a GPU are those of one, and `rough` says so on any other. */
 export function estimate(config: WanConfig, work: Workload, { runtime, gpu }: Machine): Estimate {
+  const host = RATES[runtime.name];
+  const rates = gpu ? gpuRates(config, gpu) : host;
   const { linear, attention } = forwardFlops(config, work.tokens, work.textTokens);
-  const rates = gpu ? gpuRates(config, gpu) : RATES[runtime.name];
-  const perForward = (linear / rates.linear + (attention * work.density) / rates.attention) / (gpu ? 1 : runtime.threads);
-  const decode = (work.megapixels * RATES[runtime.name].secondsPerMegapixel * 2) / runtime.threads;
+  const products = linear / rates.linear + (attention * work.density) / rates.attention;
+  const values = work.tokens * config.heads * config.headDim * config.layers;
+  const perForward = gpu ? products : (products + values / host.values) / runtime.threads;
+  const decode = (work.megapixels * host.secondsPerMegapixel * 2) / runtime.threads;
   return {
-    seconds: work.forwards * perForward + decode + 2,
+    seconds: work.forwards * perForward + decode + 1,
     ...(gpu &&
       !gpu.adapter.device.includes(MEASURED_GPU) && {
         rough: `they are those of an NVIDIA ${MEASURED_GPU.toUpperCase()}, and this GPU was not measured`,

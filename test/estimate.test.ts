@@ -1,4 +1,5 @@
 // What a run is said to take: seconds by the rates of what it runs on, and bytes on each side.
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import type { AdapterReport } from '../src/backend/webgpu/adapter.ts';
 import type { WanConfig } from '../src/dit/wan.ts';
@@ -41,6 +42,23 @@ test('seconds follow the rates of the kernels that a GPU would take, and say whe
   expect(estimate(config, work, on({ device: 'intel-arc' })).rough).toBe('they are those of an NVIDIA H100, and this GPU was not measured');
   expect(estimate(config, work, cpu)).not.toHaveProperty('rough');
   expect(estimate(config, work, cpu).seconds).toBeGreaterThan(100 * forwards(on({})));
+});
+
+test.each([
+  ['demo-onnxruntime-node-2304', 33 * 256 ** 2],
+  ['demo-onnxruntime-node-5200', 49 * 320 ** 2],
+  ['demo-onnxruntime-web-2304', 33 * 256 ** 2],
+])('seconds on a CPU are near those of %s', (name, pixels) => {
+  const { options, machine, cases } = JSON.parse(readFileSync(new URL(`../bench/results/${name}.json`, import.meta.url), 'utf8'));
+  const small: WanConfig = { ...config, ...{ heads: 4, headDim: 64, textDim: 256, ffnDim: 1024, layers: 8 } };
+  const runs = cases.filter(({ rounds }: { rounds?: unknown }) => rounds);
+  expect(runs).toHaveLength(3);
+  for (const { tokens, density, milliseconds } of runs) {
+    // 24 steps, of which 15 have a second branch.
+    const job = { ...work, textTokens: 64, forwards: 39, tokens, density, megapixels: pixels / 1e6 };
+    const { seconds } = estimate(small, job, { runtime: { name: options.runtime, threads: machine.cores } });
+    expect(Math.abs(1000 * seconds - milliseconds.best) / milliseconds.best).toBeLessThan(density === 1 ? 0.1 : 0.15);
+  }
 });
 
 test('bytes are counted where they lie', () => {
