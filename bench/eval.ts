@@ -15,6 +15,7 @@ import { anchorsOf, type ClipSettings, type JudgedClip, judgedClip } from '../sr
 import { evaluationText } from '../src/quality/evaluation-text.ts';
 import { loadJudge } from '../src/quality/judge.ts';
 import { drawPrompts, galleryPrompts, type TruePrompt } from '../src/quality/prompts.ts';
+import { drawingFailure } from '../src/quality/sprites.ts';
 import type { World } from '../src/quality/world.ts';
 import { root } from './machine.ts';
 
@@ -27,6 +28,8 @@ await main().catch((error: Error) => {
 
 async function main(): Promise<void> {
   const args = argumentsOf();
+  const failure = await drawingFailure();
+  if (failure !== undefined) throw new Error(`Directions are tracked by drawn sprites, and ${failure}; run npm install sharp.`);
   const judge = await loadJudge();
   const pipe = await TextToVideoPipeline.fromPretrained(args.model, { device: args.device as 'cpu' | 'webgpu' });
   try {

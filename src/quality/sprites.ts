@@ -127,3 +127,10 @@ function sampled(picture: Float32Array, size: number, row: number, column: numbe
       if (y >= 0 && x >= 0 && y < size && x < size) sum += share * part * picture[y * size + x];
   return sum;
 }
+
+/** Why sprites cannot be drawn on this machine, and so nothing tracked; undefined where they can. */
+export const drawingFailure = (): Promise<string | undefined> =>
+  import('sharp').then(
+    () => undefined,
+    (error: Error) => `sharp does not load: ${error.message.split('\n')[0]}`,
+  );

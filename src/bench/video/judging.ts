@@ -1,6 +1,7 @@
 // Whether videos show what their prompts ask for, by the judge of the embedded model, where a model has that vocabulary.
 import { loadJudge } from '../../quality/judge.ts';
 import { HEADS, type Truth } from '../../quality/prompts.ts';
+import { drawingFailure } from '../../quality/sprites.ts';
 import { isDirection } from '../../quality/track.ts';
 import { VIEW_FRAMES } from '../../quality/view.ts';
 import type { Frame } from '../../video/frame.ts';
@@ -28,10 +29,7 @@ export async function openJudging(vocabulary: Vocabulary | undefined, numFrames:
     await judge.dispose();
     return `adherence is not judged: this model does not know "${strange.name}", which the judge does`;
   }
-  const failure = await import('sharp').then(
-    () => undefined,
-    (error: Error) => error.message.split('\n')[0],
-  );
+  const failure = await drawingFailure();
   return {
     async judge(frames, truth) {
       const verdict = await judge.verdict(frames);
@@ -40,7 +38,7 @@ export async function openJudging(vocabulary: Vocabulary | undefined, numFrames:
       const { direction } = await judge.track(frames, truth);
       return { subject, scene, motion, direction: direction === truth.motion };
     },
-    ...(failure !== undefined && { without: `directions are not tracked, because sharp does not load: ${failure}` }),
+    ...(failure !== undefined && { without: `directions are not tracked, because ${failure}` }),
     dispose: () => judge.dispose(),
   };
 }
