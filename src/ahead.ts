@@ -1,4 +1,4 @@
-// What a run on a GPU would wait for in its first steps, begun before: weights, and every kernel that its steps launch.
+// What a run on a GPU would wait for in its first steps, begun before: weights, and every kernel that its steps and its decoder launch.
 import { type BoundAttention, createAttention } from './attention.ts';
 import { BRANCH, denoise } from './dit/denoise.ts';
 import type { Ahead } from './dit/executor.ts';
@@ -31,6 +31,8 @@ export async function prepareRun(parts: Parts, settings: Settings, method: Metho
   } catch {
     // The run itself will come to it.
   }
+  // Frames come later: nobody waits here, and what goes wrong is said there.
+  parts.vae.prepare(shape).catch(() => undefined);
   await Promise.all([ahead.ops.wait(text()), ...loaded.values()]);
 }
 

@@ -20,6 +20,8 @@ export interface Ahead {
   readonly ops: Backend;
   /** A handle that holds nothing. */
   tensor(shape: readonly number[], dtype: DType): Tensor;
+  /** Compiles what a Program launches, attention calls aside; no weights are loaded for it. */
+  compile(program: Program): Promise<void>;
 }
 
 export interface Executor {

@@ -12,6 +12,8 @@ export interface DecoderPlace {
   /** What a host's memory is scarce in, and a GPU's is not. */
   readonly name: 'cpu' | 'webgpu';
   compile(program: Program, weights: Weights): Promise<Executable>;
+  /** Compiles the kernels of a Program alone, beforehand; absent where there are none. */
+  compileKernels?(program: Program): Promise<void>;
   /** A handle of host numbers; the array is not to be written afterwards. */
   upload(numbers: Float32Array, shape: readonly number[]): Tensor;
   /** A copy of rows [start, end) along the first axis. */
@@ -46,6 +48,7 @@ export function gpuPlace(current: () => { readonly gpu: GpuDevice; readonly f32:
   return {
     name: 'webgpu',
     compile: (program, weights) => current().f32.compile(program, weights),
+    compileKernels: (program) => current().f32.ahead!.compile(program),
     upload: (numbers, shape) => current().gpu.upload(numbers, shape),
     rows(x, start, end) {
       const { gpu } = current();

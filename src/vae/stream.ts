@@ -5,6 +5,7 @@ import type { Executable } from '../dit/executor.ts';
 import type { Program } from '../dit/graph.ts';
 import type { Weights } from '../dit/weights.ts';
 import { elements, type Tensor } from '../tensor.ts';
+import { compileStages } from './ahead.ts';
 import { workingBytes } from './memory.ts';
 import type { DecoderPlace } from './place.ts';
 
@@ -33,6 +34,8 @@ interface LatentFormat {
 export interface VideoDecoder extends LatentFormat {
   /** Decodes denoised latents [channels, frames, height, width] to frames in order, a few at a time. */
   decode(latents: Float32Array, shape: readonly number[], options?: { readonly signal?: AbortSignal }): AsyncIterable<DecodedFrames>;
+  /** Begins what `decode` of latents of this shape would else wait for; only the first time for a shape there is something to do. */
+  prepare(shape: readonly number[]): Promise<void>;
   /** Bytes that `decode` needs for latents of this shape, weights included. */
   bytes(shape: readonly number[]): number;
   dispose(): Promise<void>;
@@ -78,6 +81,7 @@ interface Context {
 /** Binds a decoder to weights. */
 export function streamedDecoder(decoder: StagedDecoder, weights: Weights, place: DecoderPlace): VideoDecoder {
   const { spatial, temporal, channels, mean, std } = decoder;
+  const prepared = new Set<string>();
   return {
     spatial,
     temporal,
@@ -85,6 +89,10 @@ export function streamedDecoder(decoder: StagedDecoder, weights: Weights, place:
     ...(mean && { mean }),
     ...(std && { std }),
     decode: (latents, shape, { signal } = {}) => decode(decoder, { weights, place, ...(signal && { signal }) }, latents, shape),
+    async prepare(shape) {
+      if (!prepared.has(`${shape}`)) await compileStages(decoder, place, shape);
+      prepared.add(`${shape}`);
+    },
     bytes: (shape) => bytes(decoder, weights, shape),
     dispose: () => weights.close(),
   };

@@ -28,11 +28,12 @@ export async function gpuExecutor(device: GpuDevice, options: GpuCompileOptions 
   const backends = Promise.all([webgpuBackend(device), webgpuBackend(before)]);
   const [dit, sparse3d, [ops, ahead]] = await Promise.all([loadKernels(ditKernels), loadKernels(sparse3dKernels), backends]);
   const kernels = { dit, sparse3d };
+  const plan = (program: Program) => planProgram(program, kernels, options.dtype ?? 'f32');
   return {
     ops,
-    ahead: { ops: ahead, tensor: before.tensor },
+    ahead: { ops: ahead, tensor: before.tensor, compile: async (program) => compileSteps(plan(program), device) },
     compile: (program, weights) => compileOnGpu(program, weights, device, kernels, options),
-    bytes: (program) => programBytes(planProgram(program, kernels, options.dtype ?? 'f32')),
+    bytes: (program) => programBytes(plan(program)),
   };
 }
 
