@@ -210,16 +210,7 @@ export const catalogue: readonly Listed[] = [
   trained(s2, ['tiles 4x4x4', 'every fourth block, another quarter for each head', 'forced', 'dense .2, one plan'], {
     ...{ paper: 'S2-Attention, arXiv 2407.17678', reconstruction: true },
   }),
-  own(
-    exactRest,
-    [
-      'columns 2x4 through time',
-      'error of block means, for 8 queries at a time',
-      'rank per head, rest at its means',
-      'search at .2, .4, .6 and .8',
-    ],
-    { sparsity: true },
-  ),
+  own(exactRest, ['columns 2x4 through time', 'exact mass', 'rank per row, rest at its means', 'search at .2 and .6'], { sparsity: true }),
 ];
 
 /** The method of that name or alias, whatever the case. @throws RangeError with the nearest names when there is none. */

@@ -7,7 +7,6 @@ import { lessAnchor, withPattern } from '../../src/search/pattern.ts';
 import { ownBlock } from '../../src/search/patterns.ts';
 import { pooled } from '../../src/search/pooled.ts';
 import { blocksOrLines, probeRows, sampledRows, verticalSlash } from '../../src/search/probes.ts';
-import { headShape, withHeads } from '../../src/sparse3d/heads.ts';
 import { raster, tiles } from '../../src/sparse3d/layout.ts';
 import { type Layout, PAD } from '../../src/sparse3d/plan.ts';
 import { openedOps } from '../backend/opened.ts';
@@ -151,22 +150,6 @@ describe('scores of four blocks', () => {
     close(await read(call, poolingError({ values: false })), new Array(16).fill(0), 9);
   });
 
-  test('smaller groups of queries see what their common mean hides', async () => {
-    // Blocks of 16 queries: of the second the first half wants keys at 1 and the other half those at -1, of the first all want the former. Each
-    // key block has one of either, and 14 at 0; values are all 1.
-    const layout = raster(16)({ frames: 1, height: 1, width: 40, text: 0 });
-    const query: Fill = (block, place, index) => (index === 0 ? Math.sqrt(DIM) * (block === 1 && place >= 8 ? -2 : 2) : 0);
-    const key: Fill = (_, place, index) => (index === 0 ? ([1, -1][place] ?? 0) : 0);
-    const call = await callOf(layout, query, key, () => 1);
-    const total = 3 * (Math.exp(2) + Math.exp(-2)) + 34;
-    const [of16, of8] = [16, 8].map((tokens) => ((1 - Math.exp(2)) ** 2 + (1 - Math.exp(-2)) ** 2) / total ** 2 / tokens);
-    const row = [of16, of16, of8];
-    const small = await read(call, poolingError({ values: false, queries: 8 }));
-    close(small, [...row, ...row, ...row], 8);
-    const whole = await read(call, poolingError({ values: false }));
-    close(whole, [...row, 0, 0, 0, ...row], 8);
-  });
-
   test('scores less their anchor are zero at the best anchor, and above it where a block is better', async () => {
     const query: Fill = (_, __, index) => (index === 0 ? Math.sqrt(DIM) : 0);
     const key: Fill = (block, _, index) => (index === 0 ? [1, 5, 2, 7][block] : 0);
@@ -222,12 +205,6 @@ describe('scores of four blocks', () => {
     expect(() => verticalSlash({ columns: 0 })).toThrow(/columns above 0, got 0/);
     const short = ops.upload(new Float32Array(8 * DIM), [1, 8, DIM]);
     expect(() => ops.poolingError(short, short, layout.k)).toThrow(/k has shape \[1,8,8\]/);
-    expect(() => poolingError({ queries: 12 })).toThrow('groups of 12 queries have no mean here; give a multiple of 8');
-    expect(() => poolingError({ queries: 16 })(call)).toThrow('blocks of 8 queries are no groups of 16; give a divisor');
-    const byHead = headShape({ name: 'labels', grid: layout.q.grid, block: 8, videoBlocks: 4 });
-    expect(() => poolingError({ queries: 8 })({ ...call, layout: { q: withHeads(byHead, { layouts: [] }), k: layout.k } })).toThrow(
-      'labels gives each head blocks of its own, which are not cut',
-    );
   });
 });
 
