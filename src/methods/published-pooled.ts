@@ -33,7 +33,8 @@ export const sparge = preset(({ sparsity, layout = raster(64) }: SpargeOptions =
 
 /**
  * DraftAttention (arXiv 2505.14708): softmax of block means, the best quarter of each head's whole map (for Wan; .1 for HunyuanVideo), at every
- * step and layer. Departs: boxes of 8 x 8 for 8 x 16, clipped where the grid does not divide, and the own block is always read.
+ * step and layer. Departs: boxes of 8 x 8 for 8 x 16, clipped where the grid does not divide, and the own block is always read. Padding of clipped
+ * boxes is computed: frames of 20 x 20 tokens are 9 boxes for 6.25, which doubles the density.
  * @throws RangeError for a sparsity outside [0, 1).
  */
 export const draft = preset(({ sparsity = 0.75 }: SparsityOptions = {}) => ({
@@ -64,7 +65,8 @@ export const vmoba = preset(({ share = 0.25 }: { readonly share?: number } = {})
 
 /**
  * RainFusion 2.0 (arXiv 2512.24086, of its abstract): block means over 3D boxes, the first frame in full both ways, .8 of each row left out.
- * Departs: boxes of 4 x 4 x 4, dense .1 of the steps as in 1.0 and a search every 5 are ours.
+ * Departs: boxes of 4 x 4 x 4, dense .1 of the steps as in 1.0 and a search every 5 are ours. The boxes of the first frame hold three more, and are
+ * outside the share: of 13 frames they are a quarter of the rows and of the columns, so that .9 left out is .74 read, padding counted.
  * @throws RangeError for a sparsity outside [0, 1).
  */
 export const rainFusion2 = preset(({ sparsity = 0.8 }: SparsityOptions = {}) => ({
