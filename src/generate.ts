@@ -13,7 +13,7 @@ import { gridOf, guidanceOf, isBatched, isHeld, latentShape, lossOf, type Parts,
 import { tokensOf } from './sparse3d/plan.ts';
 import { type AttentionStatistics, callLog } from './statistics.ts';
 import { elements } from './tensor.ts';
-import { encodeTexts, type Texts } from './texts.ts';
+import { encodeTexts, TEXTS, type TextMemory, type Texts } from './texts.ts';
 import { firstFrame, rgbFrames } from './vae/rgb.ts';
 import type { Frame, Video } from './video/frame.ts';
 
@@ -67,6 +67,8 @@ export interface GeneratedVideo extends Video {
 /** Options of a run whose attention is settled. */
 export type RunOptions = GenerateOptions & {
   readonly attention: Method | Attention;
+  /** What runs of the same prompts share. */
+  readonly [TEXTS]?: TextMemory;
   /** Called when denoising is done, unless attention is a bare function. */
   readonly onStatistics?: (statistics: AttentionStatistics) => void;
 };
@@ -117,7 +119,7 @@ async function* run(parts: Parts, settings: Settings, options: RunOptions): Asyn
   const prepared = prepareRun(parts, settings, options.attention);
   // What goes wrong with it is thrown where it is waited for.
   prepared.catch(() => undefined);
-  const text = await encodeTexts(parts, settings);
+  const text = await encodeTexts(parts, settings, options[TEXTS]);
   const textEnd = performance.now();
   const { latents, density, skipped } = await denoised(parts, settings, options, sampler, text, prepared);
   const denoiseEnd = performance.now();

@@ -1,12 +1,18 @@
 // The method of a wished quality: what is tried, what is picked, and that nothing is dense in silence. On a tiny random model.
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { accelerate } from '../src/accelerate.ts';
 import { type ChooseOptions, chooseMethod, type Preset, type Trial } from '../src/choose.ts';
 import { adaSpa, draft } from '../src/methods.ts';
 import { TextToVideoPipeline } from '../src/pipeline.ts';
 import { searchEvery } from '../src/search/schedule.ts';
 import { raster } from '../src/sparse3d/layout.ts';
+import { loadTextEncoder } from '../src/text/encoder.ts';
+
+vi.mock('../src/text/encoder.ts', async (original) => {
+  const encoder = await original<typeof import('../src/text/encoder.ts')>();
+  return { ...encoder, loadTextEncoder: vi.fn(encoder.loadTextEncoder) };
+});
 
 const tiny = fileURLToPath(new URL('golden/wan-pipeline/pipeline', import.meta.url));
 /** 72 tokens in blocks of 8, and sparse from the second step on. */
@@ -48,6 +54,15 @@ test('the sparsest that reaches the wish is picked, and all that was tried is to
   expect(wished).toMatchObject(other ? { name: 'adaSpa', sparsity: 0.8 } : { name: 'draft', sparsity: 0.5 });
   expect(wished.psnr).toBeGreaterThanOrEqual(half.psnr);
   expect(wished.reason).toMatch(/^of 3 tried it is the sparsest with .* dB, and has \d+\.\d dB$/);
+});
+
+test('the prompt is encoded once', async () => {
+  vi.mocked(loadTextEncoder).mockClear();
+  const { trials } = await choose({ quality: 1e-3 });
+  expect(trials.length).toBeGreaterThan(2);
+  expect(loadTextEncoder).toHaveBeenCalledTimes(1);
+  for await (const _ of pipe('a cat', settings));
+  expect(loadTextEncoder).toHaveBeenCalledTimes(2);
 });
 
 test('when nothing reaches the wish an error says what came nearest', async () => {
