@@ -68,6 +68,7 @@ const CALLS: readonly (readonly [keyof typeof zoetrope, readonly unknown[], stri
   ['webgpuBackend', [], 'the device is undefined; give one that is open'],
   ['createAttention', [], 'there is no backend: it is undefined'],
   ['calibratedShares', [], 'the calibration is undefined; give what calibrate'],
+  ['tokensOf', [], 'the grid is undefined; give { frames, height, width, text } in tokens'],
   ['withText', [], 'withText takes a scorer, such as sampled(); undefined was given'],
   ['withPattern', [null], 'withPattern takes a scorer'],
   ['lessAnchor', [5], 'lessAnchor takes a scorer, such as sampled(); 5 was given'],

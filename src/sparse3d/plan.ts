@@ -1,4 +1,5 @@
 // The vocabulary of block-sparse attention over video tokens: grid, layout, levels and plan.
+import { checkObject } from '../checks.ts';
 import type { Tensor } from '../tensor.ts';
 
 /** The video in tokens after patchify, frames x height x width in raster order, with `text` tokens behind it (0 for Wan). */
@@ -13,8 +14,11 @@ export interface Grid {
   readonly text: number;
 }
 
-/** Video and text tokens of a grid. */
-export const tokensOf = (grid: Grid): number => grid.frames * grid.height * grid.width + grid.text;
+/** Video and text tokens of a grid. @throws TypeError for what is no grid. */
+export function tokensOf(grid: Grid): number {
+  checkObject('the grid is', grid, 'give { frames, height, width, text } in tokens');
+  return grid.frames * grid.height * grid.width + grid.text;
+}
 
 /** A slot of a layout that holds no token. */
 export const PAD = -1;
