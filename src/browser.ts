@@ -112,7 +112,7 @@ export { type BestOfOptions, bestOf } from './search/best-of.ts';
 export type { Axes } from './search/boxes.ts';
 export { type ClusterOptions, clusters } from './search/clusters.ts';
 export { type DeltaOptions, delta, keptResidual } from './search/correct.ts';
-export { type PoolingErrorOptions, poolingError } from './search/error.ts';
+export { poolingError } from './search/error.ts';
 export { type HeavyKeysOptions, heavyKeys } from './search/heavy-keys.ts';
 export { pyramid, restAt, upTo, within } from './search/levels.ts';
 export { hadamardCodes, type MarginsOptions, margins } from './search/low-bit.ts';
