@@ -109,6 +109,9 @@ describe('parseArguments', () => {
       readings: [{ name: 'blocks 0.2' }, {}, { name: 'blocks 0.2 by 128 queries', queries: 128 }, { name: 'pyramid by 128 queries' }],
       methods: [{ label: 'adaSpa 0.8' }, { label: 'adaSpa 0.8 by 128 queries', queryTokens: 128 }],
     });
+    expect(parse('bench', 'methods', '--methods', 'adaspa', '--query-tokens', '128')).toMatchObject({
+      methods: [{ label: 'adaSpa' }, { label: 'adaSpa by 128 queries', queryTokens: 128 }],
+    });
     expect(parse('bench')).toMatchObject({ command: 'help', text: expect.stringMatching(/step [\s\S]*\n +run /) });
   });
 

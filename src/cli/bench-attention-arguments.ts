@@ -133,7 +133,7 @@ export function benchAttentionCommand(bench: Command, done: (args: BenchAttentio
     done({
       ...{ command: 'bench attention', ...rest, shapes: shapes ?? usual.shapes.map(shapeNamed), runs: runs ?? usual.runs },
       readings: [readings, ...queryTokens.map((tokens) => readings.map((one) => byQueries(one, tokens)))].flat(),
-      methods: [entrants, ...queryTokens.map((tokens) => entrants.map((one) => inQueryBlocks(one, tokens)))].flat(),
+      methods: inQueryBlocksToo(entrants, queryTokens),
     });
   });
 }
@@ -142,6 +142,7 @@ interface MethodsFlags extends Omit<BenchMethodsArguments, 'command' | 'methods'
   readonly quick: boolean;
   readonly methods: readonly Listed[];
   readonly sparsities: readonly number[];
+  readonly queryTokens: readonly number[];
   readonly steps?: number;
   readonly layers?: readonly number[];
   readonly prompts?: number;
@@ -155,6 +156,7 @@ export function benchMethodsCommand(bench: Command, done: (args: BenchMethodsArg
     .addOption(new Option('--device <name>', 'where to attend').choices(['cpu', 'webgpu']).default('cpu'))
     .option('--methods <names>', 'by name, or all (default: all)', methodsOf, catalogue)
     .option('--sparsities <shares>', 'methods that take one at each of these too, to compare at equal work', listOf(share), [])
+    .option('--query-tokens <counts>', 'methods in query blocks of so many tokens too, as 128', listOf(parseQueryTokens), [])
     .option('--size <WxH>', 'width x height in pixels', parseSize)
     .option('--num-frames <n>', 'number of frames', count('num-frames', 'frames', 10000))
     .option('--num-inference-steps, --steps <n>', 'denoising steps (default: 10)', count('steps', 'steps', 1000))
@@ -163,14 +165,17 @@ export function benchMethodsCommand(bench: Command, done: (args: BenchMethodsArg
     .option('--prompts <n>', "so many of the model's own prompts (default: 2)", count('prompts', 'prompts', 1000))
     .option('--seeds <n>', 'seeds for each prompt', count('seeds', 'seeds', 1000), 1)
     .option('--quick', 'one short run over two layers', false);
-  resultOptions(command).action(({ quick, methods, sparsities, steps, layers, prompts, ...rest }: MethodsFlags) => {
+  resultOptions(command).action(({ quick, methods, sparsities, queryTokens, steps, layers, prompts, ...rest }: MethodsFlags) => {
     if (rest.prompt && prompts !== undefined) throw new TypeError('Give either --prompt or --prompts, not both.');
     if (methods.length === 0) throw new TypeError('--methods none leaves nothing to measure; give names, or all.');
     checkSparsities(sparsities, methods);
     done({
       ...{ command: 'bench methods', ...rest, steps: steps ?? (quick ? 5 : 10), prompts: prompts ?? (quick ? 1 : 2) },
       layers: layers ?? (quick ? [2, 5] : [1, 3, 5, 7]),
-      methods: methods.flatMap((listed) => entrantsOf(listed, sparsities, true)),
+      methods: inQueryBlocksToo(
+        methods.flatMap((listed) => entrantsOf(listed, sparsities, true)),
+        queryTokens,
+      ),
     });
   });
 }
@@ -181,10 +186,11 @@ function entrantsOf(listed: Listed, sparsities: readonly number[], always: boole
   return always || asked.length === 0 ? [{ label: listed.name, listed }, ...asked] : asked;
 }
 
-const inQueryBlocks = (entrant: Entrant, queryTokens: number): Entrant => ({
-  ...entrant,
-  ...{ queryTokens, label: labelOf(entrant.label, { queryTokens }) },
-});
+/** Entrants as they are, and in query blocks of each of these sizes. */
+const inQueryBlocksToo = (entrants: readonly Entrant[], sizes: readonly number[]): Entrant[] => [
+  ...entrants,
+  ...sizes.flatMap((queryTokens) => entrants.map((one) => ({ ...one, queryTokens, label: labelOf(one.label, { queryTokens }) }))),
+];
 
 /** The method of an entrant, made anew. */
 export function methodOfEntrant({ listed, sparsity, queryTokens }: Entrant): Method {

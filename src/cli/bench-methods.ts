@@ -3,7 +3,7 @@ import type { ResultLog } from '../bench/log.ts';
 import { benchMethods, type MethodCase, type MethodResult, type MethodsBench, mergedCase } from '../bench/methods.ts';
 import { methodsMarkdown } from '../bench/methods-table.ts';
 import { TextToVideoPipeline } from '../pipeline.ts';
-import type { BenchMethodsArguments } from './bench-attention-arguments.ts';
+import { type BenchMethodsArguments, methodOfEntrant } from './bench-attention-arguments.ts';
 import { formatDuration } from './progress.ts';
 import { givenPrompts } from './prompts.ts';
 import type { Lines } from './terminal.ts';
@@ -20,9 +20,9 @@ export async function methods(args: BenchMethodsArguments, log: ResultLog<Method
     const entrants = args.methods.map((entrant) => ({ ...entrant, id: `${place}/${entrant.label}` })).filter(({ id }) => log.asks(id));
     const start = performance.now();
     const benches = benchMethods(pipe, {
-      contenders: entrants.map(({ id, label, listed, sparsity }) => ({
-        ...{ label, done: caseIn(log, id)?.runs },
-        method: () => listed.preset(sparsity === undefined ? {} : { sparsity }),
+      contenders: entrants.map((entrant) => ({
+        ...{ label: entrant.label, done: caseIn(log, entrant.id)?.runs },
+        method: () => methodOfEntrant(entrant),
       })),
       ...{ prompts: givenPrompts(pipe, args.prompt, args.prompts), seeds: Array.from({ length: args.seeds }, (_, seed) => seed + 1) },
       ...{ layers: args.layers, settings, signal },

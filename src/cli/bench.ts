@@ -30,7 +30,7 @@ const CHOOSING = [
   ...['device', 'runtime', 'shapes', 'readings', 'variants'],
 ];
 // What a mean was taken over is not in the ids of methods.
-const CHOOSING_METHODS = ['filter', 'methods', 'size', 'numFrames', 'steps', 'device'];
+const CHOOSING_METHODS = ['filter', 'methods', 'queryTokens', 'size', 'numFrames', 'steps', 'device'];
 
 /**
  * Runs one bench. An abort after the first case with `out` ends it there: what was measured is in the file. Throws an Error with one sentence for
