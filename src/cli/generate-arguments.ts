@@ -50,7 +50,7 @@ export function generateOptions(program: Command): Command {
       new Option('--device <name>', 'where the video is denoised; auto takes a GPU if there is one').choices(DEVICES).default('cpu'),
     )
     .addOption(new Option('--dtype <type>', 'how numbers are stored there (default: f16 on a GPU that has it, else f32)').choices(DTYPES));
-  return methodOptions(program, { auto: true })
+  methodOptions(program, { auto: true })
     .option(
       '--quality <dB>',
       'with --method auto: PSNR that a short sparse run must have against a dense one (default: 30)',
@@ -61,7 +61,12 @@ export function generateOptions(program: Command): Command {
       '--cache <threshold>',
       'skip steps where the model is expected to change less than this, as 0.05 (EasyCache)',
       numberIn('cache', 'a number above 0, up to 10', TINY, 10),
-    )
+    );
+  return runOptions(program);
+}
+
+function runOptions(program: Command): Command {
+  return program
     .option('--size <WxH>', 'width x height in pixels, as 832x480', parseSize)
     .option('-W, --width <pixels>', 'width alone', count('width', 'pixels', 16384))
     .option('-H, --height <pixels>', 'height alone', count('height', 'pixels', 16384))
