@@ -43,7 +43,10 @@ export interface GenerateArguments extends MethodArguments {
 export function generateOptions(program: Command): Command {
   program
     .argument('[prompt...]', 'what the video shows')
-    .option('-o, --output <file>', 'where to write it (default: named after the prompt, as rocket-flying-up.mp4; never over another file)')
+    .option(
+      '-o, --output <file>',
+      'where to write it; a file there is replaced (default: named after the prompt, as rocket-flying-up.mp4, never over another file)',
+    )
     .option('--model <folder>', 'a Wan 2.1 model in the diffusers layout (default: the small one that comes along)')
     .option('--vae <file>', 'another VAE decoder for that model')
     .addOption(
