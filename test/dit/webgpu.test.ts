@@ -13,42 +13,20 @@ import { wanConfig } from '../../src/dit/transformer.ts';
 import { timestepEmbedding, wanTransformer } from '../../src/dit/wan.ts';
 import { compileOnGpu } from '../../src/dit/webgpu/executor.ts';
 import { ditKernels } from '../../src/dit/webgpu/kernels/index.ts';
-import { memoryWeights, openWeights, type TensorData, type Weights } from '../../src/dit/weights.ts';
+import { memoryWeights, openWeights, type Weights } from '../../src/dit/weights.ts';
 import { embeddedModel } from '../../src/embedded-model.ts';
 import { sparse3dGpuOps } from '../../src/sparse3d/gpu.ts';
 import { sparse3dKernels } from '../../src/sparse3d/kernels/index.ts';
-import { elements, type Tensor } from '../../src/tensor.ts';
+import type { Tensor } from '../../src/tensor.ts';
 import { t5Encoder } from '../../src/text/encoder.ts';
 import { openedGpu } from '../gpu/device.ts';
 import { relativeError as apart, numbers } from '../sparse3d/cases.ts';
+import { type Inputs, randomInputs, randomWeights, uploaded } from './programs.ts';
 
 const opened = await openedGpu();
 const kernels = { dit: await loadKernels(ditKernels), sparse3d: await loadKernels(sparse3dKernels) };
 
 const relativeError = (got: ArrayLike<number>, want: ArrayLike<number>): number => apart(got, Array.from(want));
-
-type Inputs = Readonly<Record<string, Float32Array>>;
-
-/** Random numbers for every weight of a program. */
-function randomWeights({ nodes }: Program): Weights {
-  const tensors: Record<string, TensorData> = {};
-  for (const { operation, shape, id } of nodes)
-    if (operation.op === 'weight') tensors[operation.name] = { dtype: 'F32', shape, data: numbers(elements(shape), 100 + id) };
-  return memoryWeights(tensors);
-}
-
-function randomInputs({ nodes }: Program): Inputs {
-  return Object.fromEntries(
-    nodes.flatMap(({ operation, shape, id }) => (operation.op === 'input' ? [[operation.name, numbers(elements(shape), id + 1)]] : [])),
-  );
-}
-
-function uploaded({ nodes }: Program, inputs: Inputs, upload: (data: Float32Array, shape: readonly number[]) => Tensor) {
-  const entries = nodes.flatMap(({ operation, shape }) =>
-    operation.op === 'input' ? [[operation.name, upload(inputs[operation.name], shape)] as const] : [],
-  );
-  return Object.fromEntries(entries);
-}
 
 describe.skipIf(!opened)('on a GPU', () => {
   const gpu = opened!;
